@@ -1,0 +1,37 @@
+# Flags of our own targets, carried by one INTERFACE target. Nothing here touches third parties.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+add_library(tightfit_options INTERFACE)
+target_include_directories(tightfit_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(tightfit_options INTERFACE
+  -Wall -Wextra -Wnon-virtual-dtor -Wvla -Wcast-align -Wno-missing-field-initializers
+  $<$<BOOL:${TIGHTFIT_WARNINGS_AS_ERRORS}>:-Werror>)
+
+if(TIGHTFIT_SANITIZE)
+  target_compile_options(tightfit_options INTERFACE
+    -fsanitize=${TIGHTFIT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(tightfit_options INTERFACE -fsanitize=${TIGHTFIT_SANITIZE})
+else()
+  target_compile_options(tightfit_options INTERFACE
+    $<$<CONFIG:Release>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2> -fstack-protector-strong)
+  target_link_options(tightfit_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+endif()
+
+find_program(TIGHTFIT_LINKER_MOLD mold)
+if(TIGHTFIT_LINKER_MOLD)
+  target_link_options(tightfit_options INTERFACE -fuse-ld=mold)
+endif()
+
+# tightfit_library(NAME SOURCES... [PUBLIC lib...] [PRIVATE lib...]): one static library per layer.
+function(tightfit_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC tightfit_options ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+endfunction()

@@ -1,0 +1,35 @@
+// Every limit on what a client may ask for, in one place. `rpc` checks them before anything is
+// allocated, and `GetCapabilities` publishes them.
+#ifndef TIGHTFIT_SERVER_BASE_LIMITS_H_
+#define TIGHTFIT_SERVER_BASE_LIMITS_H_
+
+#include <cstdint>
+
+namespace tightfit {
+
+struct Limits {
+  int32_t min_side_px = 16;
+  int32_t max_side_px = 2048;
+  int64_t max_area_px = 4 * 1024 * 1024;
+  int32_t max_image_count = 8;
+  int32_t max_step_count = 150;
+  float max_guidance_scale = 30.0f;
+  int32_t max_prompt_bytes = 4096;
+  // width x height x images x steps of one request: single limits do not compose.
+  int64_t max_pixel_steps = int64_t{4} * 1024 * 1024 * 150;
+
+  int32_t max_queued_requests = 64;
+  int32_t max_receive_message_bytes = 1 << 20;
+  int32_t max_send_message_bytes = 64 << 20;
+  // A unary reply that may pass this many bytes is refused early: default clients receive 4 MiB.
+  int64_t max_unary_reply_bytes = 3 << 20;
+  int64_t grpc_memory_quota_bytes = 128 << 20;
+  int32_t image_chunk_bytes = 64 << 10;
+  // What may wait for a slow reader before image data of that stream holds back its worker.
+  int64_t max_stream_backlog_bytes = 64 << 20;
+  int32_t stalled_reader_seconds = 30;
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_BASE_LIMITS_H_

@@ -1,0 +1,34 @@
+// PNG encoding and decoding of 8-bit RGB with text chunks, and the A1111 `parameters` text.
+#ifndef TIGHTFIT_SERVER_IMAGE_PNG_H_
+#define TIGHTFIT_SERVER_IMAGE_PNG_H_
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "server/base/status.h"
+
+namespace tightfit {
+
+struct RgbImage {
+  int32_t width_px = 0;
+  int32_t height_px = 0;
+  std::vector<uint8_t> rgb;  // height_px * width_px * 3, rows from top to bottom
+};
+
+// `text`: keyword (1-79 Latin-1 characters) -> UTF-8; written as tEXt where ASCII, else as iTXt.
+Result<std::vector<uint8_t>> EncodePng(const RgbImage& image,
+                                       const std::map<std::string, std::string>& text);
+
+struct DecodedPng {
+  RgbImage image;
+  std::map<std::string, std::string> text;
+};
+// At most `max_pixels`; anything but a complete, valid 8-bit PNG is INVALID_ARGUMENT.
+Result<DecodedPng> DecodePng(std::span<const uint8_t> bytes, int64_t max_pixels);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_IMAGE_PNG_H_

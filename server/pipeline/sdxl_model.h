@@ -1,0 +1,31 @@
+// LoadSdxlModel: a model directory becomes a resident DiffusionModel.
+#ifndef TIGHTFIT_SERVER_PIPELINE_SDXL_MODEL_H_
+#define TIGHTFIT_SERVER_PIPELINE_SDXL_MODEL_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "server/base/status.h"
+#include "server/engine/diffusion_model.h"
+
+namespace tightfit {
+
+// Reads, checks, packs. Runs on the thread that will call the model. `device`: "cpu" ("cuda:N" is
+// refused until its kernels exist). Errors: DATA_LOSS `CHECKSUM_MISMATCH`, INVALID_ARGUMENT
+// `FORBIDDEN_OPERATOR`, `BAD_MODEL_DIRECTORY`, ..., each naming the file, never its path.
+Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(
+    const ModelSpec& spec, const std::string& device,
+    const std::function<void(const LoadProgress&)>& progress);
+
+// Settings of LibTorch that are local to a thread; once per thread that calls a model.
+void InitTorchThread();
+// Settings of the process, before any tensor exists: the counting allocator, intra-op threads
+// (0: all cores).
+void InitTorchProcess(int thread_count);
+// "2.11.0"
+std::string LibTorchVersion();
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_PIPELINE_SDXL_MODEL_H_
