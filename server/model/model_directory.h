@@ -1,0 +1,79 @@
+// ModelDirectory: model.json, parsed and checked. Its specification is deploy/export/MODEL_DIRECTORY.md.
+#ifndef TIGHTFIT_SERVER_MODEL_MODEL_DIRECTORY_H_
+#define TIGHTFIT_SERVER_MODEL_MODEL_DIRECTORY_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/base/status.h"
+
+namespace tightfit {
+
+// A file of the directory, its name relative to it. Names hold no "..", no leading "/" .
+struct ListedFile {
+  std::string file;
+  int64_t bytes = 0;
+  std::string sha256;  // 64 lower-case hex digits
+};
+
+struct ManifestComponent {
+  int64_t parameter_count = 0;
+  std::map<std::string, ListedFile> graphs;  // by dtype: "fp32", "bf16", "fp16"
+  ListedFile weights;
+};
+
+// diffusers' scheduler_config.json, as far as the samplers read it.
+struct SchedulerConfig {
+  std::string class_name;  // "EulerDiscreteScheduler", ...
+  int32_t num_train_timesteps = 1000;
+  double beta_start = 0.00085;
+  double beta_end = 0.012;
+  std::string beta_schedule = "scaled_linear";   // "linear", "scaled_linear"
+  std::string timestep_spacing = "leading";      // "leading", "trailing", "linspace"
+  int32_t steps_offset = 1;
+  std::string interpolation_type = "linear";
+  std::string final_sigmas_type = "zero";
+};
+
+struct ModelDirectory {
+  std::string path;
+  std::string name;
+  std::string family;
+  std::string hash;
+  std::string license;
+  std::string prediction_type;
+  SchedulerConfig scheduler;
+  double vae_scaling_factor = 0.13025;
+  bool vae_force_upcast = false;
+  int32_t latent_channels = 4;
+  int32_t pixels_per_latent = 8;
+  bool force_zeros_for_empty_prompt = true;
+  int32_t default_width_px = 0;
+  int32_t default_height_px = 0;
+  int32_t default_step_count = 0;
+  float default_guidance_scale = 0.0f;
+  std::string default_sampler;
+  int32_t embedding_size = 0;  // of both encoders' hidden states, concatenated
+  int32_t pooled_size = 0;
+  std::map<std::string, ManifestComponent> components;
+  std::map<std::string, std::map<std::string, ListedFile>> tokenizers;
+
+  std::string PathOf(const ListedFile& file) const { return path + "/" + file.file; }
+};
+
+// Reads and checks model.json (at most 4 MiB). Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY` with
+// the key and what is wrong; UNIMPLEMENTED for a schema version, family or prediction type that this
+// build cannot serve.
+Result<ModelDirectory> ReadModelDirectory(const std::string& path);
+
+// Reads the whole of a listed file of at most `max_bytes` and checks size and SHA-256. Errors:
+// DATA_LOSS `FILE_MISSING`, `FILE_TRUNCATED` (any wrong size), `CHECKSUM_MISMATCH`.
+Result<std::string> ReadListedFile(const ModelDirectory& directory, const ListedFile& file,
+                                   int64_t max_bytes);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_MODEL_MODEL_DIRECTORY_H_

@@ -1,0 +1,18 @@
+// RunTorch: the one place where exceptions of LibTorch, CUDA and the standard library become a Status.
+#ifndef TIGHTFIT_SERVER_MODEL_RUN_TORCH_H_
+#define TIGHTFIT_SERVER_MODEL_RUN_TORCH_H_
+
+#include <functional>
+
+#include "server/base/status.h"
+
+namespace tightfit {
+
+// Runs `body` in inference mode. c10::OutOfMemoryError and std::bad_alloc become RESOURCE_EXHAUSTED
+// `OUT_OF_MEMORY`; anything else INTERNAL with the exception's text as detail. `what` completes
+// "could not ...": "run the UNet".
+Status RunTorch(const char* what, const std::function<Status()>& body);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_MODEL_RUN_TORCH_H_
