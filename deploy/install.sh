@@ -50,11 +50,11 @@ install_packages() {
 # with CUDA 13 has most of them.
 install_torch() {
   say "installing the torch $TORCH_VERSION wheel (531 MB)"
-  .venv/bin/pip install --quiet --no-deps "torch==$TORCH_VERSION" \
+  .venv/bin/pip install --quiet --no-warn-conflicts --no-deps "torch==$TORCH_VERSION" \
     nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6
-  .venv/bin/pip install --quiet -r deploy/requirements.txt
+  .venv/bin/pip install --quiet --no-warn-conflicts -r deploy/requirements.txt
   # For CLIP's vocabulary alone; its dependencies would bring a second torch.
-  .venv/bin/pip install --quiet --no-deps open-clip-torch==3.3.0
+  .venv/bin/pip install --quiet --no-warn-conflicts --no-deps open-clip-torch==3.3.0
   if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
     say "this machine has no CUDA 13 libraries, which \`import torch\` needs: installing them (2 GB)"
     .venv/bin/python - > .venv/torch-requirements.txt <<'PY'
@@ -67,7 +67,7 @@ for line in importlib.metadata.requires("torch") or []:
     if wanted and re.match(r"(nvidia|cuda)-", requirement.name):
         print(line.split(";")[0].strip())
 PY
-    .venv/bin/pip install --quiet -r .venv/torch-requirements.txt
+    .venv/bin/pip install --quiet --no-warn-conflicts -r .venv/torch-requirements.txt
     .venv/bin/python -c 'import torch' || die "\`import torch\` fails in .venv; remove .venv and try again"
   fi
 }
