@@ -92,7 +92,7 @@ install_promtool() {
   say "fetching promtool"
   local folder
   folder=$(mktemp -d)
-  (cd "$folder" && apt-get download -qq prometheus >/dev/null && dpkg -x prometheus_*.deb .)
+  (cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq prometheus >/dev/null && dpkg -x prometheus_*.deb .)
   install -m 755 "$folder/usr/bin/promtool" .venv/bin/promtool
   rm -rf "$folder"
 }
