@@ -42,7 +42,7 @@ trap 'exit 130' INT TERM
 
 say "starting the server on free ports, the UNet packed as hf8"
 mkdir -p out
-$BUILD/server/tightfit-server --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --device cpu \
+$BUILD/bin/tightfit-server --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --device cpu \
   --model "tiny=$MODEL,format=hf8,scope=linear+conv" --address-file "$state/addresses.json" \
   > out/quickstart.log 2>&1 &
 server=$!
@@ -56,16 +56,16 @@ TIGHTFIT_SERVER=$(.venv/bin/python -c 'import json, sys; print(json.load(open(sy
 export TIGHTFIT_SERVER
 # The address is there before the model is: calls wait for it.
 for ((tenths = 0; tenths < 600; ++tenths)); do
-  $BUILD/client/tightfit models --json | grep -q '"state": *"resident"' && break
+  $BUILD/bin/tightfit models --json | grep -q '"state": *"resident"' && break
   kill -0 "$server" 2>/dev/null || { server=0; cat out/quickstart.log >&2; die "the model did not load"; }
   sleep 0.1
 done
 
 say "drawing \"$PROMPT\""
-$BUILD/client/tightfit generate --prompt "$PROMPT" --seed 1 --output out/quickstart.png
+$BUILD/bin/tightfit generate --prompt "$PROMPT" --seed 1 --output out/quickstart.png
 
 say "what the model holds"
-$BUILD/client/tightfit models tiny
+$BUILD/bin/tightfit models tiny
 
 stop_server
 say "out/quickstart.png is there after $((SECONDS - started)) s. The weights are random: it shows that everything works, not a $PROMPT."
