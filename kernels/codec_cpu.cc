@@ -25,7 +25,9 @@ struct Hf {
     const uint32_t magnitude = fp16 & 0x7FFF;
     const bool fine = magnitude >= 0x1000 && magnitude < 0x2C00;
     const int dropped = fine ? kShift : kShift + 3;
-    const uint32_t rounded = magnitude + (1u << (dropped - 1)) - 1 + (magnitude >> dropped & 1);
+    // What is dropped is cleared: a coarse binade may carry into a fine one.
+    const uint32_t rounded =
+        (magnitude + (1u << (dropped - 1)) - 1 + (magnitude >> dropped & 1)) >> dropped << dropped;
     const uint32_t sign = (fp16 >> 15) << (kMantissaBits + 3);
     if (rounded >= 0x1000 && rounded < 0x2C00) return sign | (rounded - 0x0C00) >> kShift;
     const uint32_t selector = ((rounded >> 10) + (rounded >> 13)) & 7;
