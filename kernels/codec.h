@@ -3,17 +3,18 @@
 #ifndef TIGHTFIT_KERNELS_CODEC_H_
 #define TIGHTFIT_KERNELS_CODEC_H_
 
+#include "kernels/format.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
-#include "kernels/format.h"
-
 namespace tightfit {
 
-// Layout version 1: a tensor is `rows` rows of `columns` weights. Each plane holds its rows one after
-// the other, every row padded to a multiple of 16 bytes with zero codes; the low plane comes first.
-// Offsets and strides are in bytes. See FORMATS.md for the order of bits inside the high plane.
+// Layout version 1: a tensor is `rows` rows of `columns` weights. Each plane holds its rows one
+// after the other, every row padded to a multiple of 16 bytes with zero codes; the low plane comes
+// first. Offsets and strides are in bytes. See FORMATS.md for the order of bits inside the high
+// plane.
 struct PackedLayout {
   static constexpr int kVersion = 1;
 
@@ -21,7 +22,7 @@ struct PackedLayout {
   int64_t rows = 0;
   int64_t columns = 0;
   int64_t low_row_bytes = 0;
-  int64_t high_row_bytes = 0;   // 0 where the format has one plane
+  int64_t high_row_bytes = 0;  // 0 where the format has one plane
   int64_t high_plane_offset_bytes = 0;
   int64_t total_bytes = 0;
 };
@@ -41,8 +42,8 @@ struct Representability {
 Representability CheckRepresentable(WeightFormat format, std::span<const uint16_t> fp16);
 
 // Encodes rows [first_row, first_row + row_count) of the tensor into `packed` (layout.total_bytes,
-// 16-byte aligned); `fp16` holds row_count * columns patterns. Nearest, ties to even. Requires every
-// input to be representable. Different rows may be encoded by different threads.
+// 16-byte aligned); `fp16` holds row_count * columns patterns. Nearest, ties to even. Requires
+// every input to be representable. Different rows may be encoded by different threads.
 void EncodeRows(const PackedLayout& layout, int64_t first_row, int64_t row_count,
                 const uint16_t* fp16, uint8_t* packed);
 

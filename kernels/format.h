@@ -22,11 +22,11 @@ enum class WeightFormat : uint8_t {
 struct FormatInfo {
   WeightFormat format;
   std::string_view name;
-  int bits;                // per weight, all planes
-  int low_plane_bits;      // of the first plane: the code's low bits, 8 for all
-  int high_plane_bits;     // of the second plane: the code's high bits; 0 where there is none
-  double max_value;        // largest magnitude
-  bool exact_in_bf16;      // every value has at most 8 significant bits
+  int bits;             // per weight, all planes
+  int low_plane_bits;   // of the first plane: the code's low bits, 8 for all
+  int high_plane_bits;  // of the second plane: the code's high bits; 0 where there is none
+  double max_value;     // largest magnitude
+  bool exact_in_bf16;   // every value has at most 8 significant bits
 };
 
 inline constexpr std::array<FormatInfo, 4> kFormats = {{
