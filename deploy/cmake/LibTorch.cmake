@@ -45,7 +45,7 @@ target_precompile_headers(tightfit_torch_pch PRIVATE <torch/script.h>)
 function(tightfit_use_torch target)
   target_link_libraries(${target} PUBLIC tightfit_torch)
   target_precompile_headers(${target} REUSE_FROM tightfit_torch_pch)
-  # An executable would be compiled with -fPIE, and a precompiled header serves one setting only.
+  # The header was compiled with -fPIC; an executable's -fPIE would make it invalid.
   get_target_property(_type ${target} TYPE)
   if(_type STREQUAL EXECUTABLE)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)

@@ -2,6 +2,11 @@
 #ifndef TIGHTFIT_SERVER_MODEL_COMPONENT_H_
 #define TIGHTFIT_SERVER_MODEL_COMPONENT_H_
 
+#include "server/base/status.h"
+#include "server/engine/diffusion_model.h"
+#include "server/memory/memory_accounts.h"
+#include "server/model/model_directory.h"
+
 #include <torch/script.h>
 
 #include <cstdint>
@@ -10,18 +15,13 @@
 #include <string>
 #include <vector>
 
-#include "server/base/status.h"
-#include "server/engine/diffusion_model.h"
-#include "server/memory/memory_accounts.h"
-#include "server/model/model_directory.h"
-
 namespace tightfit {
 
 // How one component is to be held.
 struct ComponentOptions {
-  std::string model;             // name for accounts and logs
-  std::string component;         // "unet", "text_encoder", "text_encoder_2", "vae"
-  std::string format = "fp16";   // "fp16": every weight in `dtype`; else a name of kernels/format.h
+  std::string model;            // name for accounts and logs
+  std::string component;        // "unet", "text_encoder", "text_encoder_2", "vae"
+  std::string format = "fp16";  // "fp16": every weight in `dtype`; else a name of kernels/format.h
   std::string scope = "linear+conv";
   std::vector<std::string> exclude;
   at::ScalarType dtype = at::kFloat;  // of graph and activations: kFloat, kBFloat16, kHalf
@@ -31,16 +31,17 @@ struct ComponentOptions {
 // Not thread-safe; one thread loads and runs it.
 class Component {
  public:
-  // Checks the graph file (hash, operator allow-list), loads and rewrites it once, streams the weights
-  // into their slots, each packed as it arrives. High-water mark: packed bytes + two staging buffers +
-  // graph. `progress` gets bytes read since the last call. Errors: DATA_LOSS, FAILED_PRECONDITION
-  // `BAD_MODEL_DIRECTORY`, `FORBIDDEN_OPERATOR`; nothing of a failed load stays allocated.
+  // Checks the graph file (hash, operator allow-list), loads and rewrites it once, streams the
+  // weights into their slots, each packed as it arrives. High-water mark: packed bytes + two
+  // staging buffers + graph. `progress` gets bytes read since the last call. Errors: DATA_LOSS,
+  // FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`, `FORBIDDEN_OPERATOR`; nothing of a failed load stays
+  // allocated.
   static Result<std::unique_ptr<Component>> Load(const ModelDirectory& directory,
                                                  const ComponentOptions& options,
                                                  const std::function<void(int64_t)>& progress);
 
-  // Calls forward. One tensor or a tuple of tensors comes back as a list. What it allocates is charged
-  // to (model, component, activations). Errors as RunTorch.
+  // Calls forward. One tensor or a tuple of tensors comes back as a list. What it allocates is
+  // charged to (model, component, activations). Errors as RunTorch.
   Result<std::vector<at::Tensor>> Run(std::vector<c10::IValue> inputs);
 
   const ComponentDescription& description() const { return description_; }

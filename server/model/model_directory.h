@@ -1,14 +1,15 @@
-// ModelDirectory: model.json, parsed and checked. Its specification is deploy/export/MODEL_DIRECTORY.md.
+// ModelDirectory: model.json, parsed and checked. Its specification is
+// deploy/export/MODEL_DIRECTORY.md.
 #ifndef TIGHTFIT_SERVER_MODEL_MODEL_DIRECTORY_H_
 #define TIGHTFIT_SERVER_MODEL_MODEL_DIRECTORY_H_
+
+#include "server/base/status.h"
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "server/base/status.h"
 
 namespace tightfit {
 
@@ -31,8 +32,8 @@ struct SchedulerConfig {
   int32_t num_train_timesteps = 1000;
   double beta_start = 0.00085;
   double beta_end = 0.012;
-  std::string beta_schedule = "scaled_linear";   // "linear", "scaled_linear"
-  std::string timestep_spacing = "leading";      // "leading", "trailing", "linspace"
+  std::string beta_schedule = "scaled_linear";  // "linear", "scaled_linear"
+  std::string timestep_spacing = "leading";     // "leading", "trailing", "linspace"
   int32_t steps_offset = 1;
   std::string interpolation_type = "linear";
   std::string final_sigmas_type = "zero";
@@ -64,9 +65,9 @@ struct ModelDirectory {
   std::string PathOf(const ListedFile& file) const { return path + "/" + file.file; }
 };
 
-// Reads and checks model.json (at most 4 MiB). Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY` with
-// the key and what is wrong; UNIMPLEMENTED for a schema version, family or prediction type that this
-// build cannot serve.
+// Reads and checks model.json (at most 4 MiB). Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`
+// with the key and what is wrong; UNIMPLEMENTED for a schema version, family or prediction type
+// that this build cannot serve.
 Result<ModelDirectory> ReadModelDirectory(const std::string& path);
 
 // Reads the whole of a listed file of at most `max_bytes` and checks size and SHA-256. Errors:

@@ -1,10 +1,11 @@
-// RunTorch: the one place where exceptions of LibTorch, CUDA and the standard library become a Status.
+// RunTorch: the one place where exceptions of LibTorch, CUDA and the standard library become a
+// Status.
 #ifndef TIGHTFIT_SERVER_MODEL_RUN_TORCH_H_
 #define TIGHTFIT_SERVER_MODEL_RUN_TORCH_H_
 
-#include <functional>
-
 #include "server/base/status.h"
+
+#include <functional>
 
 namespace tightfit {
 

@@ -1,0 +1,177 @@
+#include "server/model/component.h"
+
+#include "kernels/format.h"
+#include "server/model/model_errors.h"
+#include "server/model/packed_ops.h"
+#include "server/model/run_torch.h"
+#include "server/model/safetensors.h"
+#include "server/model/torchscript_archive.h"
+#include "server/model/torchscript_graph.h"
+#include "server/model/weight_converter.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+constexpr char kUnpackedFormat[] = "fp16";
+
+const char* DtypeName(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return "fp32";
+    case at::kBFloat16:
+      return "bf16";
+    case at::kHalf:
+      return "fp16";
+    default:
+      return "unknown";
+  }
+}
+
+// The manifest's entry and graph for these options, and the format where one is asked for.
+struct Sources {
+  const ListedFile* graph = nullptr;
+  const ListedFile* weights = nullptr;
+  std::optional<WeightFormat> format;
+};
+
+Result<Sources> FindSources(const ModelDirectory& directory, const ComponentOptions& options) {
+  const auto component = directory.components.find(options.component);
+  if (component == directory.components.end()) {
+    return BadModelDirectory("model.json", "components." + options.component + " is missing");
+  }
+  const auto graph = component->second.graphs.find(DtypeName(options.dtype));
+  if (graph == component->second.graphs.end()) {
+    return BadModelDirectory("model.json", "components." + options.component +
+                                               ".graphs has no graph in " +
+                                               DtypeName(options.dtype) + "; export it again");
+  }
+  Sources sources{&graph->second, &component->second.weights, FormatByName(options.format)};
+  if (!sources.format.has_value() && options.format != kUnpackedFormat) {
+    return InvalidArgument("format \"" + options.format + "\" is unknown");
+  }
+  if (!IsPackingScope(options.scope)) {
+    return InvalidArgument("scope \"" + options.scope + "\" is unknown");
+  }
+  return sources;
+}
+
+Result<std::unique_ptr<SafetensorsFile>> OpenWeights(const ModelDirectory& directory,
+                                                     const ListedFile& listed) {
+  TF_ASSIGN_OR_RETURN(auto file, SafetensorsFile::Open(directory.PathOf(listed), listed.file));
+  if (file->size_bytes() != listed.bytes) {
+    return FileTruncated(listed.file, "the file has " + std::to_string(file->size_bytes()) +
+                                          " bytes, but model.json says " +
+                                          std::to_string(listed.bytes));
+  }
+  return file;
+}
+
+// Rewrites every packable slot's module. Before the first forward.
+Status RewriteGraph(const SafetensorsFile& file, WeightFormat format,
+                    std::vector<ParameterSlot>& slots) {
+  std::unordered_map<std::string_view, const StoredTensor*> tensors;
+  for (const StoredTensor& tensor : file.tensors()) tensors[tensor.name] = &tensor;
+  for (ParameterSlot& slot : slots) {
+    if (!slot.is_packable()) continue;
+    const auto tensor = tensors.find(slot.key);
+    if (tensor == tensors.end()) continue;  // the conversion refuses the file
+    const size_t rank = slot.kind == LayerKind::kConv2d ? 4 : 2;
+    if (tensor->second->shape.size() != rank) {
+      return BadModelDirectory(
+          file.name(), "\"" + slot.key + "\" must have " + std::to_string(rank) + " dimensions");
+    }
+    RewriteForPacking(&slot, tensor->second->shape, format);
+  }
+  return OkStatus();
+}
+
+int64_t ParameterCount(const SafetensorsFile& file, const std::vector<ParameterSlot>& slots) {
+  std::unordered_map<std::string_view, int64_t> counts;
+  for (const StoredTensor& tensor : file.tensors()) counts[tensor.name] = tensor.element_count;
+  int64_t total = 0;
+  for (const ParameterSlot& slot : slots) total += counts[slot.key];
+  return total;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directory,
+                                                   const ComponentOptions& options,
+                                                   const std::function<void(int64_t)>& progress) {
+  TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
+                      OpenWeights(directory, *sources.weights));
+  TF_ASSIGN_OR_RETURN(std::string graph_bytes,
+                      ReadListedFile(directory, *sources.graph, kMaxGraphFileBytes));
+
+  MemoryAccounts& accounts = MemoryAccounts::Instance();
+  std::unique_ptr<Component> component(new Component);
+  component->options_ = options;
+  component->activations_ =
+      accounts.Get(options.model, options.component, MemoryPurpose::kActivations);
+  const ConversionOptions conversion{
+      .format = sources.format,
+      .dtype = options.dtype,
+      .weights = accounts.Get(options.model, options.component, MemoryPurpose::kWeights),
+      .scratch = accounts.Get(options.model, options.component, MemoryPurpose::kScratch)};
+
+  const Status loaded = RunTorch("load a component", [&]() -> Status {
+    std::vector<ParameterSlot> slots;
+    {
+      const ScopedMemoryAccount account(conversion.weights);
+      TF_ASSIGN_OR_RETURN(component->module_,
+                          LoadTorchScript(sources.graph->file, graph_bytes, options.device));
+      graph_bytes = std::string();
+      RetargetDevice(component->module_, options.device);
+      slots = FindParameterSlots(component->module_, {options.scope, options.exclude});
+      if (sources.format.has_value()) {
+        TF_RETURN_IF_ERROR(RewriteGraph(*file, *sources.format, slots));
+      }
+    }
+    TF_ASSIGN_OR_RETURN(ConversionReport report, ConvertWeights(*file, sources.weights->sha256,
+                                                                slots, conversion, progress));
+    if (report.largest_decoded_bytes > 0) ReserveDecodeScratch(report.largest_decoded_bytes);
+
+    ComponentDescription& description = component->description_;
+    description.name = options.component;
+    description.format = report.packed_module_count > 0 ? options.format : kUnpackedFormat;
+    description.parameter_count = ParameterCount(*file, slots);
+    description.fp16_bytes = 2 * description.parameter_count;
+    description.weight_bytes = TensorBytes(component->module_);
+    description.packed_bytes = report.packed_bytes;
+    description.packed_parameter_count = report.packed_parameter_count;
+    description.packed_module_count = report.packed_module_count;
+    description.unpacked_modules = std::move(report.unpacked_modules);
+    return OkStatus();
+  });
+  if (!loaded.ok()) return loaded;
+  return component;
+}
+
+Result<std::vector<at::Tensor>> Component::Run(std::vector<c10::IValue> inputs) {
+  std::vector<at::Tensor> outputs;
+  const std::string what = "run the " + options_.component;
+  TF_RETURN_IF_ERROR(RunTorch(what.c_str(), [&]() -> Status {
+    const ScopedMemoryAccount account(activations_);
+    const c10::IValue output = module_.forward(std::move(inputs));
+    if (output.isTensor()) {
+      outputs.push_back(output.toTensor());
+    } else if (output.isTuple()) {
+      for (const c10::IValue& element : output.toTupleRef().elements()) {
+        outputs.push_back(element.toTensor());
+      }
+    } else {
+      return Internal("could not " + what, "the graph returned neither a tensor nor a tuple");
+    }
+    return OkStatus();
+  }));
+  return outputs;
+}
+
+}  // namespace tightfit

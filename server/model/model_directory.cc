@@ -1,0 +1,336 @@
+#include "server/model/model_directory.h"
+
+#include "server/model/file_reader.h"
+#include "server/model/model_errors.h"
+#include "server/model/sha256.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <limits>
+#include <string_view>
+
+namespace tightfit {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr char kManifest[] = "model.json";
+constexpr int64_t kMaxManifestBytes = 4 << 20;
+constexpr int64_t kMaxFileBytes = int64_t{1} << 40;
+constexpr int64_t kMaxParameterCount = int64_t{1} << 40;
+constexpr int64_t kSchemaVersion = 1;
+constexpr size_t kMaxTextBytes = 4096;
+
+Status Unimplemented(const std::string& what) {
+  return {StatusCode::kUnimplemented, "UNSUPPORTED_MODEL", std::string(kManifest) + ": " + what};
+}
+
+// A JSON object and the key path that led to it. The first problem that a reader meets is kept, and
+// every value read after it is a default.
+class Reader {
+ public:
+  Reader(const Json& json, std::string path, Status* problem)
+      : json_(json), path_(std::move(path)), problem_(problem) {}
+
+  void Refuse(const std::string& key, const std::string& what) const {
+    if (problem_->ok()) *problem_ = BadModelDirectory(kManifest, PathOf(key) + " " + what);
+  }
+
+  Reader Object(const std::string& key) const {
+    static const Json empty = Json::object();
+    const Json* value = Find(key);
+    if (value == nullptr || !value->is_object()) {
+      Refuse(key, "must be an object");
+      value = &empty;
+    }
+    return {*value, PathOf(key), problem_};
+  }
+
+  std::string Text(const std::string& key, size_t max_bytes = kMaxTextBytes) const {
+    const Json* value = Find(key);
+    if (value == nullptr || !value->is_string()) {
+      Refuse(key, "must be a text");
+      return {};
+    }
+    if (value->get_ref<const std::string&>().size() > max_bytes) {
+      Refuse(key, "is longer than " + std::to_string(max_bytes) + " bytes");
+      return {};
+    }
+    return value->get<std::string>();
+  }
+  std::string TextOr(const std::string& key, const std::string& absent) const {
+    return Absent(key) ? absent : Text(key);
+  }
+
+  int64_t Integer(const std::string& key, int64_t low, int64_t high) const {
+    const Json* value = Find(key);
+    const bool fits = value != nullptr && value->is_number_integer() &&
+                      !(value->is_number_unsigned() &&
+                        value->get<uint64_t>() > std::numeric_limits<int64_t>::max()) &&
+                      value->get<int64_t>() >= low && value->get<int64_t>() <= high;
+    if (!fits) {
+      Refuse(key, "must be an integer from " + std::to_string(low) + " to " + std::to_string(high));
+      return low;
+    }
+    return value->get<int64_t>();
+  }
+  int32_t Integer32(const std::string& key, int32_t low, int32_t high) const {
+    return static_cast<int32_t>(Integer(key, low, high));
+  }
+  int32_t Integer32Or(const std::string& key, int32_t low, int32_t high, int32_t absent) const {
+    return Absent(key) ? absent : Integer32(key, low, high);
+  }
+
+  // Above `low`, at most `high`.
+  double Number(const std::string& key, double low, double high) const {
+    const Json* value = Find(key);
+    if (value == nullptr || !value->is_number() || !std::isfinite(value->get<double>()) ||
+        value->get<double>() <= low || value->get<double>() > high) {
+      Refuse(key,
+             "must be a number above " + std::to_string(low) + ", at most " + std::to_string(high));
+      return high;
+    }
+    return value->get<double>();
+  }
+  double NumberOr(const std::string& key, double low, double high, double absent) const {
+    return Absent(key) ? absent : Number(key, low, high);
+  }
+
+  bool Boolean(const std::string& key) const {
+    const Json* value = Find(key);
+    if (value == nullptr || !value->is_boolean()) {
+      Refuse(key, "must be true or false");
+      return false;
+    }
+    return value->get<bool>();
+  }
+
+  // Not there, or null.
+  bool Absent(const std::string& key) const {
+    const Json* value = Find(key);
+    return value == nullptr || value->is_null();
+  }
+  std::vector<std::string> Keys() const {
+    std::vector<std::string> keys;
+    for (const auto& item : json_.items()) keys.push_back(item.key());
+    return keys;
+  }
+
+ private:
+  const Json* Find(const std::string& key) const {
+    const auto found = json_.find(key);
+    return found == json_.end() ? nullptr : &*found;
+  }
+  std::string PathOf(const std::string& key) const {
+    return path_.empty() ? key : path_ + "." + key;
+  }
+
+  const Json& json_;
+  const std::string path_;
+  Status* const problem_;
+};
+
+bool IsHexDigest(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+// Plain relative names only: a manifest must not lead out of its directory.
+bool IsSafeFileName(std::string_view name) {
+  if (name.empty() || name.size() > 255 || name.front() == '/') return false;
+  size_t begin = 0;
+  while (begin <= name.size()) {
+    const size_t end = std::min(name.find('/', begin), name.size());
+    const std::string_view part = name.substr(begin, end - begin);
+    if (part.empty() || part == "." || part == "..") return false;
+    begin = end + 1;
+  }
+  return name.find_first_not_of(
+             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/") ==
+         std::string_view::npos;
+}
+
+ListedFile ReadFileEntry(const Reader& json) {
+  ListedFile file;
+  file.file = json.Text("file");
+  if (!IsSafeFileName(file.file)) json.Refuse("file", "must be a plain name in the directory");
+  file.bytes = json.Integer("bytes", 0, kMaxFileBytes);
+  file.sha256 = json.Text("sha256");
+  if (!IsHexDigest(file.sha256)) json.Refuse("sha256", "must be 64 lower-case hex digits");
+  return file;
+}
+
+ManifestComponent ReadComponent(const Reader& json) {
+  ManifestComponent component;
+  component.parameter_count = json.Integer("parameter_count", 1, kMaxParameterCount);
+  const Reader graphs = json.Object("graphs");
+  for (const std::string& dtype : graphs.Keys()) {
+    if (dtype != "fp32" && dtype != "bf16" && dtype != "fp16") {
+      graphs.Refuse(dtype, "is not a dtype: fp32, bf16 or fp16");
+    }
+    component.graphs[dtype] = ReadFileEntry(graphs.Object(dtype));
+  }
+  if (component.graphs.empty()) json.Refuse("graphs", "must list at least one graph");
+  component.weights = ReadFileEntry(json.Object("weights"));
+  return component;
+}
+
+SchedulerConfig ReadScheduler(const Reader& json) {
+  SchedulerConfig scheduler;
+  const SchedulerConfig absent;
+  scheduler.class_name = json.Text("_class_name");
+  scheduler.num_train_timesteps =
+      json.Integer32Or("num_train_timesteps", 1, 100000, absent.num_train_timesteps);
+  scheduler.beta_start = json.NumberOr("beta_start", 0.0, 1.0, absent.beta_start);
+  scheduler.beta_end = json.NumberOr("beta_end", 0.0, 1.0, absent.beta_end);
+  scheduler.beta_schedule = json.TextOr("beta_schedule", absent.beta_schedule);
+  scheduler.timestep_spacing = json.TextOr("timestep_spacing", absent.timestep_spacing);
+  scheduler.steps_offset = json.Integer32Or("steps_offset", 0, 100000, absent.steps_offset);
+  scheduler.interpolation_type = json.TextOr("interpolation_type", absent.interpolation_type);
+  scheduler.final_sigmas_type = json.TextOr("final_sigmas_type", absent.final_sigmas_type);
+  return scheduler;
+}
+
+// Viewers show the beginning of this hash, so it must be the one of the weights that are served.
+std::string HashOf(const std::map<std::string, ManifestComponent>& components) {
+  std::string lines;
+  for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
+    const auto found = components.find(name);
+    if (found == components.end()) continue;
+    lines += std::string(name) + " " + found->second.weights.sha256 + "\n";
+  }
+  return Sha256::HexDigestOf(lines);
+}
+
+void ReadPictureDefaults(const Reader& top, ModelDirectory* model) {
+  const Reader defaults = top.Object("defaults");
+  model->default_width_px = defaults.Integer32("width_px", 1, 16384);
+  model->default_height_px = defaults.Integer32("height_px", 1, 16384);
+  for (const auto& [key, value] : {std::pair("width_px", model->default_width_px),
+                                   std::pair("height_px", model->default_height_px)}) {
+    if (value % model->pixels_per_latent != 0) {
+      defaults.Refuse(key, "must be a multiple of pixels_per_latent");
+    }
+  }
+  model->default_step_count = defaults.Integer32("step_count", 1, 1000);
+  model->default_guidance_scale =
+      static_cast<float>(defaults.Number("guidance_scale", -1e-9, 100.0));
+  model->default_sampler = defaults.Text("sampler", 64);
+}
+
+void ReadManifest(const Reader& top, ModelDirectory* model) {
+  model->name = top.Text("name", 255);
+  model->license = top.TextOr("license", "");
+  model->hash = top.Text("hash");
+  if (!IsHexDigest(model->hash)) top.Refuse("hash", "must be 64 lower-case hex digits");
+  model->scheduler = ReadScheduler(top.Object("scheduler"));
+  model->pixels_per_latent = top.Integer32("pixels_per_latent", 1, 64);
+  model->force_zeros_for_empty_prompt = top.Boolean("force_zeros_for_empty_prompt");
+  const Reader vae = top.Object("vae");
+  model->vae_scaling_factor = vae.Number("scaling_factor", 0.0, 1000.0);
+  if (!vae.Absent("force_upcast")) model->vae_force_upcast = vae.Boolean("force_upcast");
+  model->latent_channels = vae.Integer32("latent_channels", 1, 64);
+  ReadPictureDefaults(top, model);
+
+  const Reader text = top.Object("text");
+  if (text.Integer("max_length", 1, 1024) != 77) text.Refuse("max_length", "must be 77");
+  model->embedding_size = text.Integer32("embedding_size", 1, 65536);
+  model->pooled_size = text.Integer32("pooled_size", 1, 65536);
+
+  const Reader components = top.Object("components");
+  for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
+    model->components[name] = ReadComponent(components.Object(name));
+  }
+  if (model->hash != HashOf(model->components)) {
+    top.Refuse("hash", "does not belong to the SHA-256 values of the weight files");
+  }
+  const Reader tokenizers = top.Object("tokenizers");
+  for (const char* name : {"tokenizer", "tokenizer_2"}) {
+    const Reader files = tokenizers.Object(name);
+    for (const std::string& key : files.Keys()) {
+      model->tokenizers[name][key] = ReadFileEntry(files.Object(key));
+    }
+    for (const char* needed : {"vocab.json", "merges.txt"}) {
+      if (files.Absent(needed)) files.Refuse(needed, "is missing");
+    }
+  }
+}
+
+// What a directory may hold rightly and this build cannot serve.
+Status CheckServable(const Reader& top, const ModelDirectory& model) {
+  if (model.family != "sdxl") return Unimplemented("family must be \"sdxl\"");
+  if (model.prediction_type != "epsilon") {
+    return Unimplemented("prediction_type must be \"epsilon\"");
+  }
+  if (!top.Object("vae").Absent("shift_factor")) {
+    return Unimplemented("vae.shift_factor is not supported");
+  }
+  const SchedulerConfig& scheduler = model.scheduler;
+  if (scheduler.beta_schedule != "linear" && scheduler.beta_schedule != "scaled_linear") {
+    return Unimplemented("scheduler.beta_schedule must be linear or scaled_linear");
+  }
+  if (scheduler.timestep_spacing != "leading" && scheduler.timestep_spacing != "trailing" &&
+      scheduler.timestep_spacing != "linspace") {
+    return Unimplemented("scheduler.timestep_spacing must be leading, trailing or linspace");
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileReader> file,
+                      FileReader::Open(path + "/" + kManifest, kManifest));
+  if (file->size_bytes() > kMaxManifestBytes) {
+    return BadModelDirectory(kManifest, "the file is larger than 4 MiB");
+  }
+  std::string text(static_cast<size_t>(file->size_bytes()), '\0');
+  TF_RETURN_IF_ERROR(file->ReadAt(0, file->size_bytes(), text.data()));
+  // Depth is bounded before parsing: destroying a deeply nested document would recurse as deep.
+  constexpr int kMaxDepth = 32;
+  const Json::parser_callback_t limit_depth = [](int depth, Json::parse_event_t, Json&) {
+    return depth <= kMaxDepth;
+  };
+  const Json json = Json::parse(text, limit_depth, /*allow_exceptions=*/false);
+  if (json.is_discarded() || !json.is_object()) {
+    return BadModelDirectory(kManifest, "not a JSON object");
+  }
+
+  Status problem;
+  const Reader top(json, "", &problem);
+  const int64_t version = top.Integer("schema_version", 1, 1000000);
+  TF_RETURN_IF_ERROR(problem);
+  if (version != kSchemaVersion) {
+    return Unimplemented("schema_version must be " + std::to_string(kSchemaVersion));
+  }
+  ModelDirectory model;
+  model.path = path;
+  model.family = top.Text("family", 64);
+  model.prediction_type = top.Text("prediction_type", 64);
+  ReadManifest(top, &model);
+  TF_RETURN_IF_ERROR(problem);
+  TF_RETURN_IF_ERROR(CheckServable(top, model));
+  return model;
+}
+
+Result<std::string> ReadListedFile(const ModelDirectory& directory, const ListedFile& file,
+                                   int64_t max_bytes) {
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileReader> reader,
+                      FileReader::Open(directory.PathOf(file), file.file));
+  if (reader->size_bytes() != file.bytes) {
+    return FileTruncated(file.file, "the file has " + std::to_string(reader->size_bytes()) +
+                                        " bytes, but model.json says " +
+                                        std::to_string(file.bytes));
+  }
+  if (file.bytes > max_bytes) {
+    return BadModelDirectory(file.file,
+                             "the file is larger than " + std::to_string(max_bytes) + " bytes");
+  }
+  std::string bytes(static_cast<size_t>(file.bytes), '\0');
+  TF_RETURN_IF_ERROR(reader->ReadAt(0, file.bytes, bytes.data()));
+  const std::string found = Sha256::HexDigestOf(bytes);
+  if (found != file.sha256) return ChecksumMismatch(file.file, file.sha256, found);
+  return bytes;
+}
+
+}  // namespace tightfit

@@ -1,0 +1,49 @@
+// The statuses of everything that can be wrong with a model directory. Texts name files relative to
+// the directory, so they may be sent to clients.
+#ifndef TIGHTFIT_SERVER_MODEL_MODEL_ERRORS_H_
+#define TIGHTFIT_SERVER_MODEL_MODEL_ERRORS_H_
+
+#include "server/base/status.h"
+
+#include <string>
+#include <string_view>
+
+namespace tightfit {
+
+// FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`: "FILE: PROBLEM".
+inline Status BadModelDirectory(std::string_view file, std::string_view problem) {
+  return {StatusCode::kFailedPrecondition, "BAD_MODEL_DIRECTORY",
+          std::string(file) + ": " + std::string(problem)};
+}
+
+// FAILED_PRECONDITION `FORBIDDEN_OPERATOR`: `name` is the operator, function or pickled global.
+inline Status ForbiddenOperator(std::string_view file, std::string_view name) {
+  return Status(StatusCode::kFailedPrecondition, "FORBIDDEN_OPERATOR",
+                std::string(file) + ": the graph uses " + std::string(name) +
+                    ", which is not on the list of allowed operators")
+      .WithMetadata("operator", std::string(name));
+}
+
+// DATA_LOSS `FILE_MISSING`; `detail` holds the path and what the system said.
+inline Status FileMissing(std::string_view file, std::string detail) {
+  return Status(StatusCode::kDataLoss, "FILE_MISSING",
+                std::string(file) + ": the file cannot be read")
+      .WithDetail(std::move(detail));
+}
+
+// DATA_LOSS `FILE_TRUNCATED`: the file has another size than model.json or its own header says.
+inline Status FileTruncated(std::string_view file, std::string_view problem) {
+  return {StatusCode::kDataLoss, "FILE_TRUNCATED", std::string(file) + ": " + std::string(problem)};
+}
+
+// DATA_LOSS `CHECKSUM_MISMATCH`.
+inline Status ChecksumMismatch(std::string_view file, const std::string& expected,
+                               const std::string& found) {
+  return Status(StatusCode::kDataLoss, "CHECKSUM_MISMATCH",
+                std::string(file) + ": its SHA-256 is not the one of model.json")
+      .WithDetail("expected " + expected + ", found " + found);
+}
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_MODEL_MODEL_ERRORS_H_

@@ -1,0 +1,247 @@
+#include "server/model/model_errors.h"
+#include "server/model/safetensors.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <optional>
+#include <unordered_set>
+
+namespace tightfit {
+namespace {
+
+constexpr size_t kMaxNameBytes = 512;
+
+std::optional<StoredDtype> DtypeByName(std::string_view name) {
+  for (const StoredDtype dtype : {StoredDtype::kF16, StoredDtype::kBF16, StoredDtype::kF32}) {
+    if (StoredDtypeName(dtype) == name) return dtype;
+  }
+  return std::nullopt;
+}
+
+// Names come from outside: a message shows only the harmless part.
+std::string Shown(std::string_view name) {
+  std::string shown = "\"";
+  for (const char c : name.substr(0, 80)) shown.push_back(c >= ' ' && c <= '~' ? c : '?');
+  return shown + (name.size() > 80 ? "...\"" : "\"");
+}
+
+// Receives the header as events, because a parsed document would hide duplicate keys. Stops the
+// parser at the first event that the format does not allow.
+class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  std::vector<StoredTensor> tensors;
+  std::string problem;
+
+  bool null() override { return Refuse("null is not allowed"); }
+  bool boolean(bool) override { return Refuse("a boolean is not allowed"); }
+  bool number_integer(number_integer_t) override { return Refuse("a number is negative"); }
+  bool number_float(number_float_t, const string_t&) override {
+    return Refuse("a number is not an integer");
+  }
+  bool binary(binary_t&) override { return Refuse("binary data is not allowed"); }
+
+  bool number_unsigned(number_unsigned_t value) override {
+    if (state_ == State::kShape) {
+      if (value > kMaxSafetensorsDimension) return Refuse("a dimension is above 2^31 - 1");
+      if (tensor_.shape.size() == kMaxSafetensorsRank)
+        return Refuse("it has more than 5 dimensions");
+      tensor_.shape.push_back(static_cast<int64_t>(value));
+      return true;
+    }
+    if (state_ == State::kOffsets) {
+      if (value > kMaxOffset) return Refuse("an offset is out of range");
+      if (offsets_.size() == 2) return Refuse("data_offsets must be two numbers");
+      offsets_.push_back(static_cast<int64_t>(value));
+      return true;
+    }
+    return Refuse("a number stands where it may not");
+  }
+
+  bool string(string_t& value) override {
+    if (state_ == State::kMetadata) return true;
+    if (state_ != State::kTensor || key_ != "dtype") {
+      return Refuse("a text stands where it may not");
+    }
+    const std::optional<StoredDtype> dtype = DtypeByName(value);
+    if (!dtype) return Refuse("dtype " + Shown(value) + " is not F16, BF16 or F32");
+    tensor_.dtype = *dtype;
+    has_dtype_ = true;
+    return true;
+  }
+
+  bool start_object(size_t) override {
+    switch (state_) {
+      case State::kStart:
+        state_ = State::kTop;
+        return true;
+      case State::kTop:
+        state_ = tensor_.name == "__metadata__" ? State::kMetadata : State::kTensor;
+        return true;
+      default:
+        return Refuse("an object stands where it may not");
+    }
+  }
+
+  bool end_object() override {
+    if (state_ == State::kTop) {
+      state_ = State::kEnd;
+      return true;
+    }
+    const bool was_tensor = state_ == State::kTensor;
+    state_ = State::kTop;
+    return was_tensor ? FinishTensor() : true;
+  }
+
+  bool start_array(size_t) override {
+    if (state_ != State::kTensor) return Refuse("a list stands where it may not");
+    if (key_ == "shape") {
+      state_ = State::kShape;
+    } else if (key_ == "data_offsets") {
+      state_ = State::kOffsets;
+    } else {
+      return Refuse("dtype must be a text");
+    }
+    return true;
+  }
+
+  bool end_array() override {
+    if (state_ == State::kShape) has_shape_ = true;
+    state_ = State::kTensor;
+    return true;
+  }
+
+  bool key(string_t& name) override {
+    if (state_ == State::kTop) return StartEntry(name);
+    if (state_ == State::kMetadata) return true;
+    if (name != "dtype" && name != "shape" && name != "data_offsets") {
+      return Refuse("unknown key " + Shown(name));
+    }
+    if (!keys_seen_.insert(name).second) return Refuse("key " + Shown(name) + " occurs twice");
+    key_ = name;
+    return true;
+  }
+
+  bool parse_error(size_t position, const std::string&,
+                   const nlohmann::detail::exception&) override {
+    problem = "the header is not valid JSON at byte " + std::to_string(position);
+    return false;
+  }
+
+ private:
+  enum class State { kStart, kTop, kMetadata, kTensor, kShape, kOffsets, kEnd };
+  static constexpr uint64_t kMaxOffset = uint64_t{1} << 62;
+
+  bool Refuse(const std::string& what) {
+    problem = tensor_.name.empty() ? "the header: " + what
+                                   : "tensor " + Shown(tensor_.name) + ": " + what;
+    return false;
+  }
+
+  bool StartEntry(const std::string& name) {
+    tensor_ = StoredTensor();
+    tensor_.name = name;
+    has_dtype_ = has_shape_ = false;
+    offsets_.clear();
+    keys_seen_.clear();
+    key_.clear();
+    if (name.empty()) return Refuse("a tensor has an empty name");
+    if (name.size() > kMaxNameBytes) return Refuse("the name is longer than 512 bytes");
+    if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < ' '; })) {
+      return Refuse("the name holds a control character");
+    }
+    if (!names_seen_.insert(name).second) return Refuse("the name occurs twice");
+    return true;
+  }
+
+  bool FinishTensor() {
+    if (!has_dtype_) return Refuse("dtype is missing");
+    if (!has_shape_) return Refuse("shape is missing");
+    if (offsets_.size() != 2) return Refuse("data_offsets must be two numbers");
+    if (offsets_[0] > offsets_[1]) return Refuse("its data ends before it begins");
+    int64_t count = 1;
+    for (const int64_t dimension : tensor_.shape) {
+      if (__builtin_mul_overflow(count, dimension, &count)) return Refuse("it is too large");
+    }
+    int64_t size_bytes = 0;
+    if (__builtin_mul_overflow(count, BytesOf(tensor_.dtype), &size_bytes)) {
+      return Refuse("it is too large");
+    }
+    if (offsets_[1] - offsets_[0] != size_bytes) {
+      return Refuse("its data is " + std::to_string(offsets_[1] - offsets_[0]) +
+                    " bytes long, but shape and dtype make " + std::to_string(size_bytes));
+    }
+    tensor_.element_count = count;
+    tensor_.offset_bytes = offsets_[0];
+    tensor_.size_bytes = size_bytes;
+    if (tensors.size() == kMaxSafetensorsTensors)
+      return Refuse("there are more than 65536 tensors");
+    tensors.push_back(tensor_);
+    return true;
+  }
+
+  State state_ = State::kStart;
+  StoredTensor tensor_;
+  bool has_dtype_ = false;
+  bool has_shape_ = false;
+  std::vector<int64_t> offsets_;
+  std::string key_;
+  std::unordered_set<std::string> keys_seen_;
+  std::unordered_set<std::string> names_seen_;
+};
+
+}  // namespace
+
+int64_t BytesOf(StoredDtype dtype) { return dtype == StoredDtype::kF32 ? 4 : 2; }
+
+std::string_view StoredDtypeName(StoredDtype dtype) {
+  switch (dtype) {
+    case StoredDtype::kF16:
+      return "F16";
+    case StoredDtype::kBF16:
+      return "BF16";
+    case StoredDtype::kF32:
+      return "F32";
+  }
+  return "unknown";
+}
+
+Result<std::vector<StoredTensor>> ParseSafetensorsHeader(std::string_view file,
+                                                         std::string_view header,
+                                                         int64_t data_start_bytes,
+                                                         int64_t data_bytes) {
+  if (header.empty() || header.front() != '{') {
+    return BadModelDirectory(file, "the header does not start with '{'");
+  }
+  HeaderEvents events;
+  if (!nlohmann::json::sax_parse(header.begin(), header.end(), &events)) {
+    return BadModelDirectory(file, events.problem);
+  }
+  std::vector<StoredTensor>& tensors = events.tensors;
+  std::stable_sort(
+      tensors.begin(), tensors.end(), [](const StoredTensor& a, const StoredTensor& b) {
+        // An empty tensor shares its offset with its neighbour and comes first.
+        return std::pair(a.offset_bytes, a.size_bytes) < std::pair(b.offset_bytes, b.size_bytes);
+      });
+  int64_t end = 0;
+  for (StoredTensor& tensor : tensors) {
+    if (tensor.offset_bytes != end) {
+      return BadModelDirectory(file,
+                               "tensor " + Shown(tensor.name) +
+                                   (tensor.offset_bytes < end ? ": its data overlaps another's"
+                                                              : ": a hole lies before it"));
+    }
+    end += tensor.size_bytes;
+    if (end > data_bytes) {
+      return FileTruncated(file, "the file ends within tensor " + Shown(tensor.name));
+    }
+    tensor.offset_bytes += data_start_bytes;
+  }
+  if (end != data_bytes) {
+    return BadModelDirectory(
+        file, std::to_string(data_bytes - end) + " bytes after the last tensor belong to none");
+  }
+  return std::move(tensors);
+}
+
+}  // namespace tightfit

@@ -1,0 +1,50 @@
+#include "server/model/sha256.h"
+
+#include <openssl/evp.h>
+
+#include <array>
+#include <cstdlib>
+
+namespace tightfit {
+namespace {
+
+// EVP fails only when memory is out or when the build of OpenSSL lacks SHA-256. A digest that was
+// not computed must never compare equal to anything, so the process ends.
+void Require(int succeeded) {
+  if (succeeded != 1) std::abort();
+}
+
+}  // namespace
+
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+  Require(context_ != nullptr);
+  Require(EVP_DigestInit_ex(context_, EVP_sha256(), nullptr));
+}
+
+Sha256::~Sha256() { EVP_MD_CTX_free(context_); }
+
+void Sha256::Update(const void* bytes, size_t size) {
+  Require(EVP_DigestUpdate(context_, bytes, size));
+}
+
+std::string Sha256::HexDigest() {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned int size = 0;
+  Require(EVP_DigestFinal_ex(context_, digest.data(), &size));
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string hex;
+  hex.reserve(2 * size);
+  for (unsigned int i = 0; i < size; ++i) {
+    hex.push_back(kDigits[digest[i] >> 4]);
+    hex.push_back(kDigits[digest[i] & 15]);
+  }
+  return hex;
+}
+
+std::string Sha256::HexDigestOf(std::string_view bytes) {
+  Sha256 sha256;
+  sha256.Update(bytes.data(), bytes.size());
+  return sha256.HexDigest();
+}
+
+}  // namespace tightfit

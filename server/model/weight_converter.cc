@@ -1,0 +1,268 @@
+#include "server/model/weight_converter.h"
+
+#include "server/model/model_errors.h"
+#include "server/model/packed_ops.h"
+#include "server/model/sha256.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+constexpr int64_t kWeightsPerTask = 1 << 16;
+
+at::ScalarType ScalarTypeOf(StoredDtype dtype) {
+  switch (dtype) {
+    case StoredDtype::kF16:
+      return at::kHalf;
+    case StoredDtype::kBF16:
+      return at::kBFloat16;
+    case StoredDtype::kF32:
+      return at::kFloat;
+  }
+  return at::kFloat;
+}
+
+// Reads and hashes the file's tensors in order.
+class HashingReader {
+ public:
+  HashingReader(const SafetensorsFile& file, const std::function<void(int64_t)>& progress)
+      : file_(file), progress_(progress) {
+    sha256_.Update(file.header_bytes().data(), file.header_bytes().size());
+    Report(static_cast<int64_t>(file.header_bytes().size()));
+  }
+
+  Status Read(const StoredTensor& tensor, void* out) {
+    TF_RETURN_IF_ERROR(file_.reader().ReadAt(tensor.offset_bytes, tensor.size_bytes, out));
+    sha256_.Update(out, static_cast<size_t>(tensor.size_bytes));
+    Report(tensor.size_bytes);
+    return OkStatus();
+  }
+
+  Status CheckDigest(const std::string& expected) {
+    const std::string found = sha256_.HexDigest();
+    return found == expected ? OkStatus() : ChecksumMismatch(file_.name(), expected, found);
+  }
+
+ private:
+  void Report(int64_t bytes) {
+    if (progress_) progress_(bytes);
+  }
+
+  const SafetensorsFile& file_;
+  const std::function<void(int64_t)>& progress_;
+  Sha256 sha256_;
+};
+
+// Rows of [C, R*S] become rows of [R*S, C].
+void PutChannelsLast(const StoredTensor& tensor, const uint16_t* from, uint16_t* to) {
+  const int64_t channels = tensor.shape[1];
+  const int64_t taps = tensor.shape[2] * tensor.shape[3];
+  const int64_t columns = channels * taps;
+  at::parallel_for(0, tensor.shape[0], 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const uint16_t* const in = from + row * columns;
+      uint16_t* const out = to + row * columns;
+      for (int64_t channel = 0; channel < channels; ++channel) {
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          out[tap * channels + channel] = in[channel * taps + tap];
+        }
+      }
+    }
+  });
+}
+
+bool NeedsChannelsLast(const ParameterSlot& slot, const StoredTensor& tensor) {
+  return slot.kind == LayerKind::kConv2d && slot.is_packable() && tensor.shape.size() == 4 &&
+         tensor.shape[2] * tensor.shape[3] > 1;
+}
+
+at::Tensor NewBytes(int64_t size_bytes) {
+  return at::empty({size_bytes}, at::TensorOptions().dtype(at::kByte));
+}
+
+at::Tensor Pack(WeightFormat format, at::IntArrayRef shape, const uint16_t* fp16) {
+  const PackedLayout layout = LayoutOfWeight(format, shape);
+  at::Tensor packed = NewBytes(layout.total_bytes);
+  uint8_t* const out = packed.mutable_data_ptr<uint8_t>();
+  const int64_t rows_per_task =
+      std::max<int64_t>(1, kWeightsPerTask / std::max<int64_t>(1, layout.columns));
+  at::parallel_for(0, layout.rows, rows_per_task, [&](int64_t begin, int64_t end) {
+    EncodeRows(layout, begin, end - begin, fp16 + begin * layout.columns, out);
+  });
+  return packed;
+}
+
+Representability CountUnrepresentable(WeightFormat format, const uint16_t* fp16, int64_t count) {
+  std::atomic<int64_t> nan_count{0};
+  std::atomic<int64_t> infinity_count{0};
+  std::atomic<int64_t> out_of_range_count{0};
+  at::parallel_for(0, count, kWeightsPerTask, [&](int64_t begin, int64_t end) {
+    const Representability part =
+        CheckRepresentable(format, {fp16 + begin, static_cast<size_t>(end - begin)});
+    nan_count += part.nan_count;
+    infinity_count += part.infinity_count;
+    out_of_range_count += part.out_of_range_count;
+  });
+  return {nan_count, infinity_count, out_of_range_count};
+}
+
+std::string Counted(int64_t count, const std::string& one, const std::string& many) {
+  return std::to_string(count) + " " + (count == 1 ? one : many);
+}
+
+std::string Decimal(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g", value);
+  return text;
+}
+
+using SlotsByKey = std::unordered_map<std::string_view, ParameterSlot*>;
+
+class Conversion {
+ public:
+  Conversion(const SafetensorsFile& file, const ConversionOptions& options,
+             const std::function<void(int64_t)>& progress)
+      : options_(options), reader_(file, progress) {}
+
+  // `slots` by the names of their tensors.
+  Status Run(const SafetensorsFile& file, const std::string& sha256, const SlotsByKey& slots) {
+    int64_t largest = 0;
+    int64_t largest_channels_last = 0;
+    for (const StoredTensor& tensor : file.tensors()) {
+      largest = std::max(largest, tensor.size_bytes);
+      const auto slot = slots.find(tensor.name);
+      if (slot == slots.end() || !NeedsChannelsLast(*slot->second, tensor)) continue;
+      largest_channels_last = std::max(largest_channels_last, tensor.size_bytes);
+    }
+    {
+      const ScopedMemoryAccount account(options_.scratch);
+      staging_ = NewBytes(largest);
+      channels_last_ = NewBytes(largest_channels_last);
+    }
+    const ScopedMemoryAccount account(options_.weights);
+    for (const StoredTensor& tensor : file.tensors()) {
+      TF_RETURN_IF_ERROR(reader_.Read(tensor, staging_.mutable_data_ptr()));
+      const auto slot = slots.find(tensor.name);
+      if (slot != slots.end()) Fill(tensor, slot->second);
+    }
+    return reader_.CheckDigest(sha256);
+  }
+
+  ConversionReport& report() { return report_; }
+
+ private:
+  void Fill(const StoredTensor& tensor, ParameterSlot* slot) {
+    if (options_.format.has_value() && slot->is_packable()) {
+      const auto* fp16 = static_cast<const uint16_t*>(staging_.const_data_ptr());
+      slot->unpackable = WhyNotPackable(*options_.format, tensor, fp16);
+      if (slot->unpackable.empty()) {
+        FillPacked(tensor, fp16, slot);
+        return;
+      }
+    }
+    slot->Set(at::from_blob(staging_.mutable_data_ptr(), tensor.shape, ScalarTypeOf(tensor.dtype))
+                  .to(options_.dtype, /*non_blocking=*/false, /*copy=*/true));
+  }
+
+  void FillPacked(const StoredTensor& tensor, const uint16_t* fp16, ParameterSlot* slot) {
+    if (NeedsChannelsLast(*slot, tensor)) {
+      auto* const ordered = static_cast<uint16_t*>(channels_last_.mutable_data_ptr());
+      PutChannelsLast(tensor, fp16, ordered);
+      fp16 = ordered;
+    }
+    at::Tensor packed = Pack(*options_.format, tensor.shape, fp16);
+    report_.packed_bytes += packed.numel();
+    report_.packed_parameter_count += tensor.element_count;
+    report_.packed_module_count += 1;
+    report_.largest_decoded_bytes =
+        std::max(report_.largest_decoded_bytes,
+                 tensor.element_count * static_cast<int64_t>(c10::elementSize(options_.dtype)));
+    slot->Set(std::move(packed));
+  }
+
+  const ConversionOptions& options_;
+  HashingReader reader_;
+  at::Tensor staging_;
+  at::Tensor channels_last_;
+  ConversionReport report_;
+};
+
+Result<SlotsByKey> ByKey(const SafetensorsFile& file, std::vector<ParameterSlot>& slots) {
+  SlotsByKey by_key;
+  for (ParameterSlot& slot : slots) by_key[slot.key] = &slot;
+  size_t found = 0;
+  for (const StoredTensor& tensor : file.tensors()) found += by_key.count(tensor.name);
+  if (found == by_key.size()) return by_key;
+  for (const StoredTensor& tensor : file.tensors()) by_key.erase(tensor.name);
+  return BadModelDirectory(
+      file.name(),
+      "the graph's parameter \"" + std::string(by_key.begin()->first) + "\" has no tensor");
+}
+
+// Clears the slots unless told that all went well, also when LibTorch throws.
+class ClearOnFailure {
+ public:
+  explicit ClearOnFailure(std::vector<ParameterSlot>* slots) : slots_(slots) {}
+  ~ClearOnFailure() {
+    if (slots_ != nullptr) ClearWeights(*slots_);
+  }
+  ClearOnFailure(const ClearOnFailure&) = delete;
+  ClearOnFailure& operator=(const ClearOnFailure&) = delete;
+  void Keep() { slots_ = nullptr; }
+
+ private:
+  std::vector<ParameterSlot>* slots_;
+};
+
+}  // namespace
+
+std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, const uint16_t* fp16) {
+  if (tensor.dtype == StoredDtype::kF32) return "stored as fp32: out of fp16's range";
+  if (tensor.dtype == StoredDtype::kBF16) return "stored as bf16, not as fp16";
+  const Representability counts = CountUnrepresentable(format, fp16, tensor.element_count);
+  if (counts.ok()) return {};
+  std::string why;
+  const auto append = [&why](const std::string& part) { why += (why.empty() ? "" : ", ") + part; };
+  if (counts.nan_count > 0) append(std::to_string(counts.nan_count) + " NaN");
+  if (counts.infinity_count > 0) append(Counted(counts.infinity_count, "infinity", "infinities"));
+  if (counts.out_of_range_count > 0) {
+    const FormatInfo& info = InfoOf(format);
+    append(Counted(counts.out_of_range_count, "value", "values") + " above the largest value " +
+           Decimal(info.max_value) + " of " + std::string(info.name));
+  }
+  return why;
+}
+
+Result<ConversionReport> ConvertWeights(const SafetensorsFile& file, const std::string& sha256,
+                                        std::vector<ParameterSlot>& slots,
+                                        const ConversionOptions& options,
+                                        const std::function<void(int64_t)>& progress) {
+  TF_ASSIGN_OR_RETURN(const SlotsByKey by_key, ByKey(file, slots));
+  ClearOnFailure clear_on_failure(&slots);
+  Conversion conversion(file, options, progress);
+  TF_RETURN_IF_ERROR(conversion.Run(file, sha256, by_key));
+  clear_on_failure.Keep();
+  for (const ParameterSlot& slot : slots) {
+    if (!options.format.has_value() || !slot.in_scope || slot.unpackable.empty()) continue;
+    conversion.report().unpacked_modules.push_back({slot.module, slot.unpackable});
+  }
+  return std::move(conversion.report());
+}
+
+void ClearWeights(std::vector<ParameterSlot>& slots) {
+  for (ParameterSlot& slot : slots) {
+    const at::Tensor held = slot.owner.attr(slot.attribute).toTensor();
+    // The dtype of a packed weight is no one's promise; the graph never reads an empty one.
+    slot.Set(at::empty({0}, held.options()));
+  }
+}
+
+}  // namespace tightfit
