@@ -1,0 +1,7 @@
+"""`python -m tightfit_export`."""
+
+import sys
+
+from tightfit_export.cli import main
+
+sys.exit(main())

@@ -1,0 +1,134 @@
+"""The four networks, built without weights, with the inputs and outputs that the graphs have.
+
+A subclass may change `forward` only: module and parameter names stay those of diffusers and
+transformers, so that a graph's parameter paths are the keys of the weight file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from tightfit_export import MAX_TOKENS
+from tightfit_export.errors import SourceError
+
+TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# Latent height and width and batch that graphs are traced at. Not multiples of 4: at those, diffusers
+# takes a branch that does not hold for other sizes.
+TRACED_LATENT_SIZE = (18, 14)
+TRACED_BATCH = 2
+
+
+class DenoisingUNet(UNet2DConditionModel):
+    """(sample, timestep, encoder_hidden_states, text_embeds, time_ids) -> noise prediction."""
+
+    def forward(self, sample, timestep, encoder_hidden_states, text_embeds, time_ids):
+        return super().forward(
+            sample,
+            timestep,
+            encoder_hidden_states,
+            added_cond_kwargs={"text_embeds": text_embeds, "time_ids": time_ids},
+            return_dict=False,
+        )[0]
+
+
+class TextEncoder(CLIPTextModel):
+    """input_ids -> (penultimate hidden states, pooled)."""
+
+    def forward(self, input_ids):
+        output = super().forward(input_ids=input_ids, output_hidden_states=True, return_dict=True)
+        return output.hidden_states[-2], output.pooler_output
+
+
+class ProjectingTextEncoder(CLIPTextModelWithProjection):
+    """input_ids -> (penultimate hidden states, projected pooled embedding)."""
+
+    def forward(self, input_ids):
+        output = super().forward(input_ids=input_ids, output_hidden_states=True, return_dict=True)
+        return output.hidden_states[-2], output.text_embeds
+
+
+class VaeDecoder(nn.Module):
+    """latents, divided by the scaling factor -> picture in [-1, 1]. The encoder is left out."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.decoder = vae.decoder
+        self.post_quant_conv = vae.post_quant_conv
+
+    def forward(self, latents):
+        if self.post_quant_conv is not None:
+            latents = self.post_quant_conv(latents)
+        return self.decoder(latents)
+
+
+def build(component: str, config: dict[str, Any]) -> nn.Module:
+    """The network with its parameters on the meta device and its buffers filled."""
+    with torch.device("meta"):
+        if component == "unet":
+            module = DenoisingUNet.from_config(config)
+        elif component == "vae":
+            module = VaeDecoder(AutoencoderKL.from_config(config))
+        elif component == "text_encoder":
+            module = TextEncoder(CLIPTextConfig.from_dict(config))
+        else:
+            module = ProjectingTextEncoder(CLIPTextConfig.from_dict(config))
+    for path, buffer in list(module.named_buffers()):
+        parent, _, name = path.rpartition(".")
+        if name != "position_ids":
+            raise SourceError(f"{component}: buffer {path} is none that SDXL has")
+        positions = torch.arange(buffer.shape[-1]).expand(buffer.shape).contiguous()
+        module.get_submodule(parent).register_buffer(name, positions, persistent=False)
+    return module.eval().requires_grad_(False)
+
+
+def set_weights(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Puts the tensors in as they are, without a copy. Names and shapes must match exactly."""
+    module.load_state_dict(weights, strict=True, assign=True)
+    module.requires_grad_(False)
+
+
+def example_inputs(
+    component: str,
+    config: dict[str, Any],
+    *,
+    dtype: torch.dtype,
+    batch: int,
+    latent_size: tuple[int, int],
+    pooled_size: int,
+    seed: int,
+) -> tuple[torch.Tensor, ...]:
+    """Inputs of the signature that MODEL_DIRECTORY.md gives, with values of the real ranges."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    height, width = latent_size
+    if component == "unet":
+        timestep = torch.linspace(37.0, 963.0, batch) if batch > 1 else torch.tensor([501.0])
+        time_ids = torch.tensor([[8.0 * height, 8.0 * width, 0.0, 3.0, 1037.0, 1024.0]])
+        return (
+            normal(batch, config["in_channels"], height, width),
+            timestep,
+            normal(batch, MAX_TOKENS, config["cross_attention_dim"]),
+            normal(batch, pooled_size),
+            time_ids.repeat(batch, 1),
+        )
+    if component == "vae":
+        return (normal(batch, config["latent_channels"], height, width),)
+    return (_token_ids(config, batch, generator),)
+
+
+def _token_ids(config: dict[str, Any], batch: int, generator: torch.Generator) -> torch.Tensor:
+    last = config["vocab_size"] - 1
+    ids = torch.randint(0, last - 1, (batch, MAX_TOKENS), generator=generator)
+    ids[:, 0] = last - 1
+    for row in range(batch):
+        ids[row, 5 + 7 * (row % 10) :] = last
+    return ids

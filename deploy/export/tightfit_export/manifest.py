@@ -1,0 +1,115 @@
+"""model.json, as MODEL_DIRECTORY.md specifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tightfit_export import COMPONENTS, MAX_TOKENS, __version__
+from tightfit_export.source_pipeline import SourcePipeline
+
+SCHEMA_VERSION = 1
+DEFAULT_STEP_COUNT = 25
+DEFAULT_GUIDANCE_SCALE = 5.0
+
+FileEntry = dict[str, Any]
+
+
+@dataclass
+class ComponentFiles:
+    """What the manifest says of one component."""
+
+    parameter_count: int
+    weights: FileEntry
+    graphs: dict[str, FileEntry] = field(default_factory=dict)  # by dtype
+
+
+def file_entry(root: Path, name: str) -> FileEntry:
+    """Name, size and SHA-256 of a written file."""
+    digest = hashlib.sha256()
+    with (root / name).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return {"file": name, "bytes": file.tell(), "sha256": digest.hexdigest()}
+
+
+def weights_hash(components: dict[str, ComponentFiles]) -> str:
+    """The model's hash: over the weight files alone."""
+    lines = "".join(f"{name} {components[name].weights['sha256']}\n" for name in COMPONENTS)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def manifest(
+    pipeline: SourcePipeline,
+    source: dict[str, Any],
+    components: dict[str, ComponentFiles],
+    tokenizers: dict[str, dict[str, FileEntry]],
+    license_text: str,
+    attribution: str,
+) -> dict[str, Any]:
+    """The content of model.json."""
+    vae = pipeline.configs["vae"]
+    width_px, height_px = pipeline.default_size_px
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": pipeline.name,
+        "family": "sdxl",
+        "hash": weights_hash(components),
+        "exporter": _versions(),
+        "source": source,
+        "license": license_text,
+        "attribution": attribution,
+        "prediction_type": "epsilon",
+        "scheduler": pipeline.scheduler,
+        "vae": {
+            "scaling_factor": vae["scaling_factor"],
+            "shift_factor": vae.get("shift_factor"),
+            "force_upcast": bool(vae.get("force_upcast", True)),
+            "latent_channels": vae["latent_channels"],
+        },
+        "pixels_per_latent": pipeline.pixels_per_latent,
+        "force_zeros_for_empty_prompt": bool(
+            pipeline.model_index.get("force_zeros_for_empty_prompt", True)
+        ),
+        "defaults": {
+            "width_px": width_px,
+            "height_px": height_px,
+            "step_count": DEFAULT_STEP_COUNT,
+            "guidance_scale": DEFAULT_GUIDANCE_SCALE,
+            "sampler": pipeline.default_sampler,
+        },
+        "text": {
+            "max_length": MAX_TOKENS,
+            "embedding_size": pipeline.embedding_size,
+            "pooled_size": pipeline.pooled_size,
+        },
+        "components": {
+            name: {
+                "parameter_count": files.parameter_count,
+                "graphs": files.graphs,
+                "weights": files.weights,
+            }
+            for name, files in components.items()
+        },
+        "tokenizers": tokenizers,
+    }
+
+
+def manifest_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _versions() -> dict[str, str]:
+    import diffusers
+    import torch
+    import transformers
+
+    return {
+        "tightfit": __version__,
+        "torch": torch.__version__.split("+")[0],
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+    }

@@ -1,0 +1,166 @@
+"""A small SDXL pipeline of random weights, for trying and testing without a download.
+
+Random weights draw no things, but the pictures have structure and contrast, and they change with the
+prompt, the seed, the guidance scale and the number of steps. Weights of Linear and Conv2d layers are
+small, as trained ones are, so that every packed format holds them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKL,
+    EulerDiscreteScheduler,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from tightfit_export import MAX_TOKENS, TOKENIZERS
+from tightfit_export.clip_vocabulary import packaged_vocabulary
+from tightfit_export.tokenizer_files import CLIP_VOCABULARY_SIZE, Vocabulary, read_vocabulary
+
+# Standard deviation of Linear and Conv2d weights, where 1/sqrt(inputs) is not less, and the limit of
+# their magnitude.
+_WEIGHT_STD = 0.09
+_WEIGHT_LIMIT = 0.5
+
+_TEXT_WIDTH, _TEXT_WIDTH_2 = 32, 48
+_TIME_EMBEDDING = 16
+
+_UNET: dict[str, Any] = {
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": (32, 64, 96),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "layers_per_block": 1,
+    "transformer_layers_per_block": (1, 1, 2),
+    "attention_head_dim": (2, 4, 6),  # diffusers' name for the number of heads
+    "norm_num_groups": 8,
+    "cross_attention_dim": _TEXT_WIDTH + _TEXT_WIDTH_2,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": _TIME_EMBEDDING,
+    "projection_class_embeddings_input_dim": 6 * _TIME_EMBEDDING + _TEXT_WIDTH_2,
+}
+_VAE: dict[str, Any] = {
+    "sample_size": 64,
+    "latent_channels": 4,
+    "block_out_channels": (16, 16, 32, 32),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+    "scaling_factor": 0.13025,
+    "force_upcast": False,
+}
+_SCHEDULER: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
+
+# Scale of the normalisation before cross attention: it makes the prompt count in the result although
+# the weights are small.
+_CROSS_ATTENTION_SCALE = 4.0
+
+
+def save_tiny_pipeline(folder: Path, seed: int, vocabulary: Path | None) -> None:
+    """Writes a diffusers directory. Equal seeds give equal bytes.
+
+    `vocabulary` is a tokenizer's folder or a pipeline's; None takes the packaged one. Errors:
+    SourceError.
+    """
+    tokenizers = [_tokenizer(name, vocabulary) for name in TOKENIZERS]
+    pipeline = StableDiffusionXLPipeline(
+        vae=AutoencoderKL(**_VAE),
+        text_encoder=CLIPTextModel(_text_config(_TEXT_WIDTH, 2, "quick_gelu")),
+        text_encoder_2=CLIPTextModelWithProjection(_text_config(_TEXT_WIDTH_2, 3, "gelu")),
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+        unet=UNet2DConditionModel(**_UNET),
+        scheduler=EulerDiscreteScheduler(**_SCHEDULER),
+        force_zeros_for_empty_prompt=True,
+        add_watermarker=False,
+    )
+    for name in ("vae", "text_encoder", "text_encoder_2", "unet"):
+        module = getattr(pipeline, name)
+        _fill(name, module, seed)
+        module.to(torch.float16)
+    pipeline.save_pretrained(str(folder), safe_serialization=True)
+
+
+def _text_config(width: int, heads: int, activation: str) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=CLIP_VOCABULARY_SIZE,
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=3,
+        num_attention_heads=heads,
+        max_position_embeddings=MAX_TOKENS,
+        projection_dim=width,
+        hidden_act=activation,
+        bos_token_id=CLIP_VOCABULARY_SIZE - 2,
+        eos_token_id=CLIP_VOCABULARY_SIZE - 1,
+        pad_token_id=1,
+    )
+
+
+def _tokenizer(name: str, folder: Path | None) -> CLIPTokenizer:
+    pad_token = "<|endoftext|>" if name == "tokenizer" else "!"
+    if folder is None:
+        vocabulary = packaged_vocabulary(pad_token)
+    else:
+        inner = folder / name
+        vocabulary = read_vocabulary(inner if inner.is_dir() else folder, CLIP_VOCABULARY_SIZE)
+    return _from_vocabulary(vocabulary, pad_token)
+
+
+def _from_vocabulary(vocabulary: Vocabulary, pad_token: str) -> CLIPTokenizer:
+    # transformers 5 takes `vocab` and `merges`, and ignores the older names without a word.
+    tokenizer = CLIPTokenizer(
+        vocab=vocabulary.ids,
+        merges=vocabulary.merges,
+        pad_token=pad_token,
+        model_max_length=MAX_TOKENS,
+    )
+    assert len(tokenizer) == CLIP_VOCABULARY_SIZE
+    return tokenizer
+
+
+def _fill(component: str, module: nn.Module, seed: int) -> None:
+    for path, layer in module.named_modules():
+        for name, parameter in layer.named_parameters(recurse=False):
+            key = f"{component}.{path}.{name}"
+            # A generator for each tensor: its values do not depend on the order of the layers.
+            generator = np.random.default_rng((seed, zlib.crc32(key.encode())))
+            values = torch.from_numpy(generator.standard_normal(tuple(parameter.shape)))
+            with torch.no_grad():
+                parameter.copy_(_shaped(key, layer, name, values))
+
+
+def _shaped(key: str, layer: nn.Module, name: str, values: torch.Tensor) -> torch.Tensor:
+    if isinstance(layer, (nn.Linear, nn.Conv2d)):
+        if name == "bias":
+            return 0.05 * values
+        std = min(_WEIGHT_STD, 1.0 / math.sqrt(values[0].numel()))
+        return (std * values).clamp(-_WEIGHT_LIMIT, _WEIGHT_LIMIT)
+    if isinstance(layer, nn.Embedding):
+        return values if "token" in key else 0.3 * values
+    if name == "bias":
+        return 0.1 * values
+    is_before_cross_attention = ".transformer_blocks." in key and key.endswith(".norm2.weight")
+    return (_CROSS_ATTENTION_SCALE if is_before_cross_attention else 1.0) * (1.0 + 0.1 * values)

@@ -1,0 +1,137 @@
+"""Streams a component's weights into one safetensors file, one tensor in memory at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from tightfit_export.errors import SourceError
+from tightfit_export.source_weights import SourceWeights
+
+_UNUSED_KEYS = ("position_ids", "logit_scale")
+_OLD_VAE_ATTENTION = {
+    ".query.": ".to_q.",
+    ".key.": ".to_k.",
+    ".value.": ".to_v.",
+    ".proj_attn.": ".to_out.0.",
+}
+
+
+@dataclass
+class WeightReport:
+    """What a weight file holds and what was remarkable in its source."""
+
+    parameter_count: int = 0
+    bytes: int = 0
+    sha256: str = ""
+    kept_fp32: list[str] = field(default_factory=list)
+    non_finite: dict[str, int] = field(default_factory=dict)  # values that are NaN or infinite
+
+
+def match_keys(component: str, source: SourceWeights, expected: dict[str, torch.Size]) -> dict[str, str]:
+    """The source's key for each parameter of the network.
+
+    Knows the names that older diffusers and transformers wrote. Errors: SourceError naming the first
+    tensor that is missing, unknown, or of another shape.
+    """
+    by_name: dict[str, str] = {}
+    for key in source.tensors:
+        name = _current_name(component, key, expected)
+        if name is not None:
+            by_name[name] = key
+    for name, shape in expected.items():
+        if name not in by_name:
+            raise SourceError(f"{component}: the weights lack {name}")
+        stored = source.tensors[by_name[name]].shape
+        if stored != tuple(shape) and stored != (*shape, 1, 1):
+            raise SourceError(
+                f"{component}: {name} has shape {list(stored)}, the configuration says {list(shape)}"
+            )
+    unknown = sorted(set(by_name) - set(expected))
+    if unknown:
+        raise SourceError(f"{component}: the configuration knows no tensor {by_name[unknown[0]]}")
+    return {name: by_name[name] for name in expected}
+
+
+def _current_name(component: str, key: str, expected: dict[str, torch.Size]) -> str | None:
+    """What the installed libraries call a stored tensor; None for one that is not exported."""
+    if key.rpartition(".")[2] in _UNUSED_KEYS:
+        return None
+    if component == "vae":
+        if key.startswith(("encoder.", "quant_conv.")):
+            return None
+        if key not in expected and ".attentions." in key:
+            for old, new in _OLD_VAE_ATTENTION.items():
+                key = key.replace(old, new)
+    if component.startswith("text_encoder") and key not in expected:
+        inner = key.removeprefix("text_model.")
+        return inner if inner in expected else f"text_model.{key}"
+    return key
+
+
+def write_weights(
+    path: Path,
+    component: str,
+    source: SourceWeights,
+    keys: dict[str, str],
+    shapes: dict[str, torch.Size],
+    on_bytes: Callable[[int], None],
+) -> WeightReport:
+    """Writes fp16, or fp32 where a finite value would become infinite. Equal input, equal bytes."""
+    report = WeightReport()
+    report.kept_fp32 = [name for name, key in sorted(keys.items()) if _overflows_fp16(source, key)]
+    wide = set(report.kept_fp32)
+    # fp32 first, so that every tensor starts at a multiple of its element's size.
+    order = sorted(keys, key=lambda name: (name not in wide, name))
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in order:
+        count = math.prod(shapes[name])
+        begin, end = end, end + count * (4 if name in wide else 2)
+        header[name] = {
+            "dtype": "F32" if name in wide else "F16",
+            "shape": list(shapes[name]),
+            "data_offsets": [begin, end],
+        }
+        report.parameter_count += count
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for part in (len(text).to_bytes(8, "little"), text):
+            digest.update(part)
+            file.write(part)
+        for name in order:
+            stored = source.read(keys[name])
+            bad = stored.numel() - int(torch.isfinite(stored).sum())
+            if bad:
+                report.non_finite[name] = bad
+            tensor = stored.to(torch.float32 if name in wide else torch.float16)
+            data = memoryview(tensor.contiguous().reshape(-1).numpy()).cast("B")
+            digest.update(data)
+            file.write(data)
+            on_bytes(len(data))
+    report.bytes = 8 + len(text) + end
+    report.sha256 = digest.hexdigest()
+    return report
+
+
+def _overflows_fp16(source: SourceWeights, key: str) -> bool:
+    if source.tensors[key].dtype == "F16":
+        return False
+    stored = source.read(key)
+    return bool((torch.isinf(stored.to(torch.float16)) & torch.isfinite(stored)).any())
+
+
+def read_weights(path: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """All tensors of a written weight file, in `dtype`."""
+    from safetensors import safe_open
+
+    with safe_open(str(path), "pt") as file:
+        return {key: file.get_tensor(key).to(dtype) for key in file.keys()}
