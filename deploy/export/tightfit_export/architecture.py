@@ -69,6 +69,8 @@ class VaeDecoder(nn.Module):
 
 def build(component: str, config: dict[str, Any]) -> nn.Module:
     """The network with its parameters on the meta device and its buffers filled."""
+    # The type that the source was saved in says nothing about the graph's.
+    config = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
     with torch.device("meta"):
         if component == "unet":
             module = DenoisingUNet.from_config(config)

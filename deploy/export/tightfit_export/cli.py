@@ -108,8 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _INTERRUPTED_EXIT_CODE
     finally:
         signal.signal(signal.SIGTERM, previous)
-    if summary is not None and options.json:
-        print(json.dumps(summary_json(summary, progress), ensure_ascii=False))
+    if options.json:
+        print(json.dumps(summary_json(summary, options.save_source, progress), ensure_ascii=False))
     elif summary is not None and not options.quiet:
         print(summary_table(summary))
     return 0
@@ -180,8 +180,13 @@ def _source(
             yield folder, {"kind": "random", "name": options.random, "seed": seed}
 
 
-def summary_json(summary: ExportSummary, progress: Progress) -> dict[str, Any]:
-    return {
+def summary_json(
+    summary: ExportSummary | None, saved_source: Path | None, progress: Progress
+) -> dict[str, Any]:
+    saved = {} if saved_source is None else {"saved_source": str(saved_source)}
+    if summary is None:
+        return saved
+    return saved | {
         "out": str(summary.out),
         "name": summary.content["name"],
         "hash": summary.content["hash"],

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from diffusers import (
     AutoencoderKL,
     EulerDiscreteScheduler,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from diffusers.utils import logging as diffusers_logging
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -28,8 +30,8 @@ from tightfit_export import MAX_TOKENS, TOKENIZERS
 from tightfit_export.clip_vocabulary import packaged_vocabulary
 from tightfit_export.tokenizer_files import CLIP_VOCABULARY_SIZE, Vocabulary, read_vocabulary
 
-# Standard deviation of Linear and Conv2d weights, where 1/sqrt(inputs) is not less, and the limit of
-# their magnitude.
+# Linear and Conv2d weights have a standard deviation of 1/sqrt(inputs), at most this, and a limited
+# magnitude.
 _WEIGHT_STD = 0.09
 _WEIGHT_LIMIT = 0.5
 
@@ -84,6 +86,8 @@ def save_tiny_pipeline(folder: Path, seed: int, vocabulary: Path | None) -> None
     `vocabulary` is a tokenizer's folder or a pipeline's; None takes the packaged one. Errors:
     SourceError.
     """
+    diffusers_logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     tokenizers = [_tokenizer(name, vocabulary) for name in TOKENIZERS]
     pipeline = StableDiffusionXLPipeline(
         vae=AutoencoderKL(**_VAE),
