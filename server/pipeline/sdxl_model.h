@@ -2,12 +2,12 @@
 #ifndef TIGHTFIT_SERVER_PIPELINE_SDXL_MODEL_H_
 #define TIGHTFIT_SERVER_PIPELINE_SDXL_MODEL_H_
 
+#include "server/base/status.h"
+#include "server/engine/diffusion_model.h"
+
 #include <functional>
 #include <memory>
 #include <string>
-
-#include "server/base/status.h"
-#include "server/engine/diffusion_model.h"
 
 namespace tightfit {
 

@@ -1,0 +1,87 @@
+#include "server/pipeline/compute_dtype.h"
+
+#include <ATen/cpu/Utils.h>
+
+#include <array>
+#include <optional>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+struct NamedDtype {
+  std::string_view name;
+  at::ScalarType dtype;
+};
+constexpr std::array<NamedDtype, 3> kDtypes = {
+    {{"fp32", at::kFloat}, {"bf16", at::kBFloat16}, {"fp16", at::kHalf}}};
+
+bool HasGraph(const ModelDirectory& directory, const std::string& component, at::ScalarType dtype) {
+  const auto found = directory.components.find(component);
+  return found != directory.components.end() &&
+         found->second.graphs.contains(std::string(DtypeName(dtype)));
+}
+
+// The dtype of the VAE when the rest computes in `model`, if the directory has the graphs for both.
+std::optional<at::ScalarType> VaeDtypeBeside(const ModelDirectory& directory,
+                                             at::ScalarType model) {
+  for (const char* component : {"unet", "text_encoder", "text_encoder_2"}) {
+    if (!HasGraph(directory, component, model)) return std::nullopt;
+  }
+  if (!directory.vae_force_upcast && HasGraph(directory, "vae", model)) return model;
+  if (HasGraph(directory, "vae", at::kFloat)) return at::kFloat;
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view DtypeName(at::ScalarType dtype) {
+  for (const NamedDtype& named : kDtypes) {
+    if (named.dtype == dtype) return named.name;
+  }
+  return "unknown";
+}
+
+bool CpuHasBf16() {
+  const auto capabilities = at::cpu::get_cpu_capabilities();
+  for (const char* name : {"avx512_bf16", "amx_bf16", "arm_bf16", "bf16"}) {
+    const auto found = capabilities.find(name);
+    if (found != capabilities.end() && found->second.isBool() && found->second.toBool()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Result<ComputeDtypes> ResolveComputeDtype(const ModelDirectory& directory,
+                                          std::string_view requested, bool has_bf16) {
+  std::vector<ComputeDtypes> available;
+  std::string names;
+  for (const NamedDtype& named : kDtypes) {
+    const std::optional<at::ScalarType> vae = VaeDtypeBeside(directory, named.dtype);
+    if (!vae.has_value()) continue;
+    available.push_back({.model = named.dtype, .vae = *vae});
+    names += (names.empty() ? "" : ", ") + std::string(named.name);
+  }
+  const auto take = [&](at::ScalarType dtype) -> std::optional<ComputeDtypes> {
+    for (const ComputeDtypes& choice : available) {
+      if (choice.model == dtype) return choice;
+    }
+    return std::nullopt;
+  };
+  if (requested == "auto") {
+    if (const auto choice = take(at::kBFloat16); has_bf16 && choice) return *choice;
+    if (!available.empty()) return available.front();
+  }
+  for (const NamedDtype& named : kDtypes) {
+    if (named.name != requested) continue;
+    if (const auto choice = take(named.dtype)) return *choice;
+  }
+  return Status(StatusCode::kInvalidArgument, "COMPUTE_DTYPE_UNAVAILABLE",
+                "compute_dtype \"" + std::string(requested) +
+                    "\" is not available for this model; "
+                    "its directory has " +
+                    (names.empty() ? "no complete set of graphs" : names));
+}
+
+}  // namespace tightfit

@@ -1,0 +1,33 @@
+#include "server/pipeline/samplers.h"
+
+#include <array>
+
+namespace tightfit {
+namespace {
+
+constexpr std::array<SamplerInfo, 2> kSamplers = {{
+    {"euler", &MakeEuler},
+    {"euler-a", &MakeEulerAncestral},
+}};
+
+}  // namespace
+
+std::span<const SamplerInfo> Samplers() { return kSamplers; }
+
+std::vector<std::string> SamplerNames() {
+  std::vector<std::string> names;
+  for (const SamplerInfo& info : kSamplers) names.emplace_back(info.name);
+  return names;
+}
+
+Result<std::unique_ptr<Sampler>> MakeSampler(std::string_view name, const SchedulerConfig& config,
+                                             int32_t step_count) {
+  std::string known;
+  for (const SamplerInfo& info : kSamplers) {
+    if (info.name == name) return info.make(config, step_count);
+    known += (known.empty() ? "" : ", ") + std::string(info.name);
+  }
+  return InvalidArgument("sampler must be one of " + known);
+}
+
+}  // namespace tightfit

@@ -1,0 +1,61 @@
+// Samplers: how latents move from one noise level to the next. A new sampler is one file in
+// samplers/ and one row of the table in samplers.cc.
+#ifndef TIGHTFIT_SERVER_PIPELINE_SAMPLERS_H_
+#define TIGHTFIT_SERVER_PIPELINE_SAMPLERS_H_
+
+#include "server/base/status.h"
+#include "server/model/model_directory.h"
+#include "server/pipeline/latent_noise.h"
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tightfit {
+
+// Belongs to one request. Latents and noise predictions are fp32 [images, channels, height, width];
+// `call` counts the UNet calls from 0.
+class Sampler {
+ public:
+  virtual ~Sampler() = default;
+
+  // UNet calls from first to last.
+  virtual int32_t call_count() const = 0;
+  // What the UNet is told at `call`.
+  virtual float timestep(int32_t call) const = 0;
+  // The first latents are the first noise times this.
+  virtual float init_noise_sigma() const = 0;
+  // What the UNet sees of `latents`.
+  virtual at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const = 0;
+  // The latents after `call`. Stochastic samplers take their noise from `noise`, in every call
+  // alike.
+  virtual at::Tensor Step(const at::Tensor& noise_prediction, const at::Tensor& latents,
+                          int32_t call, LatentNoise& noise) = 0;
+};
+
+struct SamplerInfo {
+  std::string_view name;
+  // Errors: those of the noise schedule.
+  Result<std::unique_ptr<Sampler>> (*make)(const SchedulerConfig& config, int32_t step_count);
+};
+
+std::span<const SamplerInfo> Samplers();
+std::vector<std::string> SamplerNames();
+
+// Errors: INVALID_ARGUMENT naming the samplers there are; those of the noise schedule.
+Result<std::unique_ptr<Sampler>> MakeSampler(std::string_view name, const SchedulerConfig& config,
+                                             int32_t step_count);
+
+// The rows' factories.
+Result<std::unique_ptr<Sampler>> MakeEuler(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeEulerAncestral(const SchedulerConfig& config,
+                                                    int32_t step_count);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_PIPELINE_SAMPLERS_H_

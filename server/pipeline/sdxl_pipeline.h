@@ -1,0 +1,49 @@
+// SdxlPipeline: diffusers' StableDiffusionXLPipeline, text to image, as a state machine over four
+// networks.
+//
+// Latents and the sampler's arithmetic are fp32 whatever the networks compute in: the UNet's input
+// is cast to its dtype, its prediction cast back before guidance. With fp32 networks this is what
+// diffusers does; with bf16 it keeps what diffusers rounds away after every step.
+#ifndef TIGHTFIT_SERVER_PIPELINE_SDXL_PIPELINE_H_
+#define TIGHTFIT_SERVER_PIPELINE_SDXL_PIPELINE_H_
+
+#include "server/engine/diffusion_model.h"
+#include "server/model/model_directory.h"
+#include "server/pipeline/network.h"
+#include "server/pipeline/sdxl_sampling.h"
+#include "server/pipeline/text_encoder.h"
+#include "server/pipeline/vae.h"
+
+#include <memory>
+#include <optional>
+#include <span>
+
+namespace tightfit {
+
+class SdxlPipeline : public DiffusionModel {
+ public:
+  struct Parts {
+    ModelDescription description;
+    SchedulerConfig scheduler;
+    int32_t latent_channels = 4;
+    TextEncoder text_encoder;
+    Network unet;
+    VaeDecoder vae;
+  };
+  explicit SdxlPipeline(Parts parts) : parts_(std::move(parts)) {}
+
+  const ModelDescription& description() const override { return parts_.description; }
+  Result<std::unique_ptr<Sampling>> Begin(const GenerationParameters& parameters) override;
+  Status Step(std::span<Sampling* const> batch) override;
+  Result<std::optional<Image>> DecodeNext(Sampling& sampling) override;
+
+ private:
+  Status CheckParameters(const GenerationParameters& parameters) const;
+  Result<at::Tensor> PredictNoise(const SdxlSampling& sampling) const;
+
+  const Parts parts_;
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_PIPELINE_SDXL_PIPELINE_H_

@@ -1,0 +1,141 @@
+#include "server/pipeline/conditioning.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tightfit {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr int64_t kTokens = 3;
+
+// Encoders whose hidden states tell which prompt they saw: its length, 100 more in the second one.
+class ConditioningTest : public ::testing::Test {
+ protected:
+  TextEncoder MakeEncoder() { return TextEncoder(MakeHalf(0, 2), MakeHalf(100, 1)); }
+
+  TextEncoder::Half MakeHalf(int64_t offset, int64_t size) {
+    return {
+        .tokenize =
+            [offset](std::string_view prompt) {
+              return std::vector<int64_t>(kTokens, static_cast<int64_t>(prompt.size()) + offset);
+            },
+        .network = {.run = [this, size](
+                               std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
+          ++encoder_calls_;
+          const at::Tensor seen = inputs[0].toTensor().to(at::kFloat).unsqueeze(-1);
+          return std::vector<at::Tensor>{seen.expand({1, kTokens, size}),
+                                         seen.slice(1, 0, 1).reshape({1, 1})};
+        }}};
+  }
+
+  static std::vector<float> Values(const at::Tensor& tensor) {
+    const at::Tensor flat = tensor.to(at::kFloat).contiguous().flatten();
+    return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
+  }
+  // What hidden state 0 of each row says.
+  static std::vector<float> Rows(const at::Tensor& hidden_states) {
+    return Values(hidden_states.select(1, 0).select(1, 0));
+  }
+  static std::vector<float> SecondRows(const at::Tensor& hidden_states) {
+    return Values(hidden_states.select(1, 0).select(1, 2));
+  }
+
+  Conditioning Make(const GenerationParameters& parameters, bool force_zeros = true) {
+    auto result = MakeConditioning(MakeEncoder(), parameters, force_zeros, at::kFloat);
+    EXPECT_TRUE(result.ok()) << result.status().ForLog();
+    return std::move(*result);
+  }
+
+  GenerationParameters parameters_{
+      .prompt = "12345", .width_px = 64, .height_px = 48, .guidance_scale = 5.0f, .image_count = 1};
+  int encoder_calls_ = 0;
+};
+
+TEST_F(ConditioningTest, ConcatenatesBothEncodersAndPoolsTheSecond) {
+  parameters_.guidance_scale = 1.0f;
+  parameters_.prompt_2 = "12";
+  const Conditioning conditioning = Make(parameters_);
+  EXPECT_THAT(conditioning.hidden_states.sizes(), ElementsAre(1, kTokens, 3));
+  EXPECT_THAT(Rows(conditioning.hidden_states), ElementsAre(5));
+  EXPECT_THAT(SecondRows(conditioning.hidden_states), ElementsAre(102));
+  EXPECT_THAT(Values(conditioning.pooled), ElementsAre(102));
+}
+
+TEST_F(ConditioningTest, PutsTheNegativeHalfFirst) {
+  parameters_.negative_prompt = "123";
+  parameters_.image_count = 2;
+  const Conditioning conditioning = Make(parameters_);
+  EXPECT_THAT(Rows(conditioning.hidden_states), ElementsAre(3, 3, 5, 5));
+  EXPECT_THAT(SecondRows(conditioning.hidden_states), ElementsAre(103, 103, 105, 105));
+  EXPECT_THAT(Values(conditioning.pooled), ElementsAre(103, 103, 105, 105));
+  EXPECT_THAT(conditioning.time_ids.sizes(), ElementsAre(4, 6));
+}
+
+TEST_F(ConditioningTest, AnAbsentNegativePromptIsZerosWhereThePipelineSaysSo) {
+  EXPECT_THAT(Rows(Make(parameters_).hidden_states), ElementsAre(0, 5));
+  EXPECT_THAT(Values(Make(parameters_).pooled), ElementsAre(0, 105));
+}
+
+TEST_F(ConditioningTest, AnAbsentNegativePromptIsAnEmptyOneElsewhere) {
+  EXPECT_THAT(SecondRows(Make(parameters_, false).hidden_states), ElementsAre(100, 105));
+}
+
+TEST_F(ConditioningTest, AnEmptyNegativePromptIsEncoded) {
+  parameters_.negative_prompt = "";
+  EXPECT_THAT(SecondRows(Make(parameters_).hidden_states), ElementsAre(100, 105));
+}
+
+TEST_F(ConditioningTest, TheSecondNegativePromptGoesToTheSecondEncoder) {
+  parameters_.negative_prompt = "1";
+  parameters_.negative_prompt_2 = "1234";
+  const Conditioning conditioning = Make(parameters_);
+  EXPECT_THAT(Rows(conditioning.hidden_states), ElementsAre(1, 5));
+  EXPECT_THAT(SecondRows(conditioning.hidden_states), ElementsAre(104, 105));
+}
+
+TEST_F(ConditioningTest, ASecondNegativePromptAloneDoesNotUndoTheZeros) {
+  parameters_.negative_prompt_2 = "1234";
+  EXPECT_THAT(SecondRows(Make(parameters_).hidden_states), ElementsAre(0, 105));
+}
+
+TEST_F(ConditioningTest, EncodesNoNegativePromptWithoutGuidance) {
+  parameters_.guidance_scale = 1.0f;
+  parameters_.negative_prompt = "123";
+  EXPECT_THAT(Rows(Make(parameters_).hidden_states), ElementsAre(5));
+  EXPECT_EQ(encoder_calls_, 2);
+}
+
+TEST_F(ConditioningTest, CastsEmbeddingsButKeepsTimeIdsInFp32) {
+  parameters_.width_px = 1027;
+  auto conditioning = MakeConditioning(MakeEncoder(), parameters_, true, at::kBFloat16);
+  ASSERT_TRUE(conditioning.ok());
+  EXPECT_EQ(conditioning->hidden_states.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(conditioning->pooled.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(conditioning->time_ids.scalar_type(), at::kFloat);
+  EXPECT_EQ(conditioning->time_ids[0][1].item<float>(), 1027.0f);
+}
+
+TEST_F(ConditioningTest, ReturnsAnEncodersError) {
+  TextEncoder::Half failing = MakeHalf(0, 2);
+  failing.network.run = [](std::vector<c10::IValue>) -> Result<std::vector<at::Tensor>> {
+    return Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY", "full");
+  };
+  const TextEncoder encoder(MakeHalf(0, 2), std::move(failing));
+  const auto conditioning = MakeConditioning(encoder, parameters_, true, at::kFloat);
+  ASSERT_FALSE(conditioning.ok());
+  EXPECT_EQ(conditioning.status().reason(), "OUT_OF_MEMORY");
+}
+
+TEST(TimeIdsTest, AreThePicturesSizeUnlessToldOtherwise) {
+  GenerationParameters parameters{.width_px = 64, .height_px = 48};
+  EXPECT_THAT(TimeIds(parameters), ElementsAre(48, 64, 0, 0, 48, 64));
+  parameters.original_size = {.height_px = 1, .width_px = 2};
+  parameters.crop_top_left = {.height_px = 3, .width_px = 4};
+  parameters.target_size = {.height_px = 5, .width_px = 6};
+  EXPECT_THAT(TimeIds(parameters), ElementsAre(1, 2, 3, 4, 5, 6));
+}
+
+}  // namespace
+}  // namespace tightfit

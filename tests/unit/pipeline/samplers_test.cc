@@ -1,0 +1,110 @@
+#include "server/pipeline/samplers.h"
+
+#include "tests/unit/pipeline/sampler_golden.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tightfit {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+at::Tensor FromJson(const nlohmann::json& values, at::IntArrayRef shape) {
+  const auto floats = values.get<std::vector<float>>();
+  return at::tensor(at::ArrayRef<float>(floats)).reshape(shape);
+}
+
+double RelativeError(const at::Tensor& actual, const at::Tensor& expected) {
+  return ((actual - expected).abs().max() / expected.abs().max()).item<double>();
+}
+
+// The function in the UNet's place, as in make_sampler_golden.py.
+at::Tensor PredictNoise(const at::Tensor& sample, float timestep) {
+  return at::tanh(sample * 0.7 + 1e-3 * timestep);
+}
+
+at::Tensor Sample(Sampler& sampler, LatentNoise& noise) {
+  at::Tensor latents = noise.Draw() * sampler.init_noise_sigma();
+  for (int32_t call = 0; call < sampler.call_count(); ++call) {
+    const at::Tensor input = sampler.ScaleModelInput(latents, call);
+    latents = sampler.Step(PredictNoise(input, sampler.timestep(call)), latents, call, noise);
+  }
+  return latents;
+}
+
+TEST(SamplersTest, LatentsEqualDiffusersForEverySampler) {
+  std::map<std::string, int> checked;
+  for (const auto& golden : SamplerGolden().at("sampled")) {
+    const std::string sampler_name = golden.at("sampler");
+    const std::string config = golden.at("config");
+    SCOPED_TRACE(sampler_name + " " + config);
+    const auto shape = golden.at("shape").get<std::vector<int64_t>>();
+    auto sampler = MakeSampler(sampler_name, GoldenConfig(config), golden.at("step_count"));
+    ASSERT_TRUE(sampler.ok()) << sampler.status().ForLog();
+    LatentNoise noise(golden.at("seed"), static_cast<int32_t>(shape[0]),
+                      {.channels = shape[1], .height = shape[2], .width = shape[3]});
+    EXPECT_LT(RelativeError(Sample(**sampler, noise), FromJson(golden.at("latents"), shape)), 1e-5);
+    ++checked[sampler_name];
+  }
+  // A new row of the table needs rows in the golden file too.
+  EXPECT_EQ(checked.size(), Samplers().size());
+}
+
+TEST(SamplersTest, OneStepMoreGivesOtherLatents) {
+  for (const auto& golden : SamplerGolden().at("sampled")) {
+    const auto shape = golden.at("shape").get<std::vector<int64_t>>();
+    const int32_t step_count = golden.at("step_count");
+    auto sampler = MakeSampler(golden.at("sampler").get<std::string>(),
+                               GoldenConfig(golden.at("config")), step_count + 1);
+    ASSERT_TRUE(sampler.ok());
+    LatentNoise noise(golden.at("seed"), static_cast<int32_t>(shape[0]),
+                      {.channels = shape[1], .height = shape[2], .width = shape[3]});
+    EXPECT_GT(RelativeError(Sample(**sampler, noise), FromJson(golden.at("latents"), shape)), 1e-3);
+  }
+}
+
+TEST(SamplersTest, TableHasEulerAndItsAncestralForm) {
+  EXPECT_THAT(SamplerNames(), ElementsAre("euler", "euler-a"));
+}
+
+TEST(SamplersTest, RefusesAnUnknownNameWithTheListOfKnownOnes) {
+  const auto sampler = MakeSampler("dpm++", SchedulerConfig{}, 4);
+  ASSERT_FALSE(sampler.ok());
+  EXPECT_EQ(sampler.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(sampler.status().message(), HasSubstr("euler, euler-a"));
+}
+
+TEST(LatentNoiseTest, EqualsTorchRandnOfEachImagesOwnSeed) {
+  const auto& golden = SamplerGolden().at("sampled").at(0);
+  const auto shape = golden.at("shape").get<std::vector<int64_t>>();
+  LatentNoise noise(golden.at("seed"), static_cast<int32_t>(shape[0]),
+                    {.channels = shape[1], .height = shape[2], .width = shape[3]});
+  // CPUs without AVX2 differ from those with it by up to 2.2e-6.
+  EXPECT_LT(RelativeError(noise.Draw(), FromJson(golden.at("noise"), shape)), 1e-5);
+}
+
+TEST(LatentNoiseTest, AnImageDoesNotDependOnTheOthers) {
+  const LatentShape shape{.channels = 4, .height = 3, .width = 5};
+  LatentNoise three(40, 3, shape);
+  LatentNoise last(42, 1, shape);
+  for (int draw = 0; draw < 2; ++draw) {
+    EXPECT_TRUE(at::equal(three.Draw().narrow(0, 2, 1), last.Draw())) << "draw " << draw;
+  }
+}
+
+TEST(LatentNoiseTest, DrawsDifferFromEachOther) {
+  LatentNoise noise(1, 1, {.channels = 4, .height = 8, .width = 8});
+  EXPECT_FALSE(at::equal(noise.Draw(), noise.Draw()));
+}
+
+TEST(LatentNoiseTest, TheLargestSeedWraps) {
+  const LatentShape shape{.channels = 4, .height = 8, .width = 8};
+  LatentNoise top(std::numeric_limits<int64_t>::max(), 2, shape);
+  LatentNoise wrapped(std::numeric_limits<int64_t>::min(), 1, shape);
+  EXPECT_TRUE(at::equal(top.Draw().narrow(0, 1, 1), wrapped.Draw()));
+}
+
+}  // namespace
+}  // namespace tightfit

@@ -1,0 +1,216 @@
+#include "server/pipeline/sdxl_pipeline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+
+namespace tightfit {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A pipeline over networks whose answers are known: the UNet's prediction is a function of its own
+// row alone, the VAE shows the first three latent channels, two pixels for each latent.
+class SdxlPipelineTest : public ::testing::Test {
+ protected:
+  SdxlPipeline MakePipeline(at::ScalarType dtype = at::kFloat) {
+    ModelDescription description;
+    description.name = "synthetic";
+    description.pixels_per_latent = 2;
+    description.samplers = SamplerNames();
+    const auto half = [] {
+      return TextEncoder::Half{
+          .tokenize =
+              [](std::string_view prompt) {
+                return std::vector<int64_t>{static_cast<int64_t>(prompt.size())};
+              },
+          .network = {
+              .run = [](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
+                const at::Tensor seen = inputs[0].toTensor().to(at::kFloat);
+                return std::vector<at::Tensor>{seen.unsqueeze(-1), seen};
+              }}};
+    };
+    return SdxlPipeline(
+        {.description = description,
+         .scheduler = {},
+         .text_encoder = TextEncoder(half(), half()),
+         .unet = {.run = [this](std::vector<c10::IValue> inputs) { return Unet(inputs); },
+                  .dtype = dtype},
+         .vae = VaeDecoder(
+             {.run = [](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
+                return std::vector<at::Tensor>{at::upsample_nearest2d(
+                    inputs[0].toTensor().slice(1, 0, 3), c10::nullopt, std::array{2.0, 2.0})};
+              },
+              .dtype = at::kFloat},
+             1.0)});
+  }
+
+  Result<std::vector<at::Tensor>> Unet(const std::vector<c10::IValue>& inputs) {
+    if (!unet_status_.ok()) return unet_status_;
+    const at::Tensor sample = inputs[0].toTensor();
+    batch_sizes_.push_back(sample.size(0));
+    timesteps_.push_back(inputs[1].toTensor()[0].item<float>());
+    sample_dtype_ = sample.scalar_type();
+    const at::Tensor prompt = inputs[2].toTensor().select(1, 0).select(1, 0);
+    return std::vector<at::Tensor>{at::tanh(sample) + prompt.reshape({-1, 1, 1, 1}) * 0.125};
+  }
+
+  std::unique_ptr<Sampling> Begin(SdxlPipeline& pipeline, const GenerationParameters& parameters) {
+    auto sampling = pipeline.Begin(parameters);
+    EXPECT_TRUE(sampling.ok()) << sampling.status().ForLog();
+    return std::move(*sampling);
+  }
+
+  static Status StepOne(SdxlPipeline& pipeline, Sampling& sampling) {
+    Sampling* const member = &sampling;
+    return pipeline.Step(std::span(&member, 1));
+  }
+
+  static at::Tensor Finish(SdxlPipeline& pipeline, Sampling& sampling) {
+    while (sampling.steps_done() < sampling.step_count()) {
+      const Status status = StepOne(pipeline, sampling);
+      EXPECT_TRUE(status.ok()) << status.ForLog();
+    }
+    return static_cast<SdxlSampling&>(sampling).latents();
+  }
+
+  GenerationParameters parameters_{.prompt = "12",
+                                   .width_px = 12,
+                                   .height_px = 8,
+                                   .step_count = 3,
+                                   .guidance_scale = 5.0f,
+                                   .sampler = "euler-a",
+                                   .seed = 9,
+                                   .image_count = 1};
+  Status unet_status_;
+  std::vector<int64_t> batch_sizes_;
+  std::vector<float> timesteps_;
+  at::ScalarType sample_dtype_ = at::kFloat;
+};
+
+TEST_F(SdxlPipelineTest, CountsStepsAndImages) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.image_count = 2;
+  const auto sampling = Begin(pipeline, parameters_);
+  EXPECT_EQ(sampling->step_count(), 3);
+  EXPECT_EQ(sampling->image_count(), 2);
+  for (int32_t step = 0; step < 3; ++step) {
+    EXPECT_EQ(sampling->steps_done(), step);
+    ASSERT_TRUE(StepOne(pipeline, *sampling).ok());
+  }
+  for (int32_t index = 0; index < 2; ++index) {
+    EXPECT_EQ(sampling->images_done(), index);
+    const auto image = pipeline.DecodeNext(*sampling);
+    ASSERT_TRUE(image.ok() && image->has_value());
+    EXPECT_EQ((*image)->index, index);
+    EXPECT_EQ((*image)->seed, 9 + index);
+    EXPECT_EQ((*image)->width_px, 12);
+    EXPECT_EQ((*image)->height_px, 8);
+    EXPECT_EQ((*image)->rgb.size(), 12u * 8u * 3u);
+  }
+  EXPECT_EQ(sampling->images_done(), 2);
+}
+
+TEST_F(SdxlPipelineTest, RefusesCallsOutOfOrder) {
+  SdxlPipeline pipeline = MakePipeline();
+  const auto sampling = Begin(pipeline, parameters_);
+  EXPECT_EQ(pipeline.DecodeNext(*sampling).status().code(), StatusCode::kInternal);
+  Finish(pipeline, *sampling);
+  EXPECT_EQ(StepOne(pipeline, *sampling).code(), StatusCode::kInternal);
+  EXPECT_EQ(sampling->steps_done(), 3);
+  EXPECT_TRUE(pipeline.DecodeNext(*sampling).ok());
+  EXPECT_EQ(pipeline.DecodeNext(*sampling).status().code(), StatusCode::kInternal);
+  EXPECT_EQ(sampling->images_done(), 1);
+}
+
+TEST_F(SdxlPipelineTest, OneUnetCallForAllImagesTwiceTheRowsWithGuidance) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.image_count = 3;
+  Finish(pipeline, *Begin(pipeline, parameters_));
+  EXPECT_THAT(batch_sizes_, ElementsAre(6, 6, 6));
+  EXPECT_THAT(timesteps_, ElementsAre(667, 334, 1));
+  batch_sizes_.clear();
+  parameters_.guidance_scale = 1.0f;
+  Finish(pipeline, *Begin(pipeline, parameters_));
+  EXPECT_THAT(batch_sizes_, ElementsAre(3, 3, 3));
+}
+
+TEST_F(SdxlPipelineTest, GuidanceGoesFromTheNegativeThroughThePositivePrediction) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.sampler = "euler";
+  parameters_.step_count = 1;
+  parameters_.negative_prompt = "1";
+  const auto sampling = Begin(pipeline, parameters_);
+  const at::Tensor start = static_cast<SdxlSampling&>(*sampling).latents().clone();
+  const at::Tensor end = Finish(pipeline, *sampling);
+  auto sampler = MakeSampler("euler", {}, 1);
+  LatentNoise unused(0, 1, {});
+  const at::Tensor free = at::tanh((*sampler)->ScaleModelInput(start, 0));
+  // 1 / 8 for the negative prompt's length, then 5 times the difference between both.
+  const at::Tensor expected = (*sampler)->Step(free + 0.125 + 5.0 * 0.125, start, 0, unused);
+  EXPECT_TRUE(at::allclose(end, expected, 1e-5, 1e-6));
+}
+
+TEST_F(SdxlPipelineTest, AnImageDoesNotDependOnItsNeighboursInTheBatch) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.image_count = 3;
+  const at::Tensor three = Finish(pipeline, *Begin(pipeline, parameters_));
+  parameters_.image_count = 1;
+  parameters_.seed = 11;
+  const at::Tensor last = Finish(pipeline, *Begin(pipeline, parameters_));
+  EXPECT_TRUE(at::allclose(three.narrow(0, 2, 1), last, 1e-6, 1e-6));
+}
+
+TEST_F(SdxlPipelineTest, RequestsInOneBatchDoNotDisturbEachOther) {
+  SdxlPipeline pipeline = MakePipeline();
+  const at::Tensor alone = Finish(pipeline, *Begin(pipeline, parameters_)).clone();
+  GenerationParameters other = parameters_;
+  other.seed = 77;
+  other.width_px = 4;
+  const auto first = Begin(pipeline, parameters_);
+  const auto second = Begin(pipeline, other);
+  std::array<Sampling*, 2> batch = {second.get(), first.get()};
+  for (int step = 0; step < 3; ++step) ASSERT_TRUE(pipeline.Step(batch).ok());
+  EXPECT_TRUE(at::equal(static_cast<SdxlSampling&>(*first).latents(), alone));
+}
+
+TEST_F(SdxlPipelineTest, LatentsStayFp32WhenTheUnetComputesInBf16) {
+  SdxlPipeline pipeline = MakePipeline(at::kBFloat16);
+  const at::Tensor latents = Finish(pipeline, *Begin(pipeline, parameters_));
+  EXPECT_EQ(sample_dtype_, at::kBFloat16);
+  EXPECT_EQ(latents.scalar_type(), at::kFloat);
+  EXPECT_FALSE(at::equal(latents, latents.to(at::kBFloat16).to(at::kFloat)));
+}
+
+TEST_F(SdxlPipelineTest, AFailedStepDoesNotCount) {
+  SdxlPipeline pipeline = MakePipeline();
+  const auto sampling = Begin(pipeline, parameters_);
+  unet_status_ = Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY", "full");
+  EXPECT_EQ(StepOne(pipeline, *sampling).reason(), "OUT_OF_MEMORY");
+  EXPECT_EQ(sampling->steps_done(), 0);
+  unet_status_ = OkStatus();
+  EXPECT_TRUE(StepOne(pipeline, *sampling).ok());
+}
+
+TEST_F(SdxlPipelineTest, RefusesWhatTheModelCannotDraw) {
+  SdxlPipeline pipeline = MakePipeline();
+  const auto expect_refused = [&](auto change, const std::string& word) {
+    GenerationParameters parameters = parameters_;
+    change(parameters);
+    const auto sampling = pipeline.Begin(parameters);
+    ASSERT_FALSE(sampling.ok()) << word;
+    EXPECT_EQ(sampling.status().code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(sampling.status().message(), HasSubstr(word));
+  };
+  expect_refused([](auto& p) { p.width_px = 13; }, "width_px must be a multiple of 2");
+  expect_refused([](auto& p) { p.height_px = 0; }, "height_px must be a multiple of 2");
+  expect_refused([](auto& p) { p.sampler = "none"; }, "sampler must be one of");
+  expect_refused([](auto& p) { p.step_count = 0; }, "step_count must be 1 to 1000");
+  expect_refused([](auto& p) { p.image_count = 0; }, "image_count");
+}
+
+}  // namespace
+}  // namespace tightfit
