@@ -1,13 +1,7 @@
-// GrpcServer: the listening port with all services, health and reflection. Free of gRPC's headers, so
-// that the composition root does not need them.
+// GrpcServer: the listening port with all services, health and reflection. Free of gRPC's headers,
+// so that the composition root does not need them.
 #ifndef TIGHTFIT_SERVER_RPC_GRPC_SERVER_H_
 #define TIGHTFIT_SERVER_RPC_GRPC_SERVER_H_
-
-#include <chrono>
-#include <cstdint>
-#include <memory>
-#include <string>
-#include <string_view>
 
 #include "server/base/clock.h"
 #include "server/base/limits.h"
@@ -16,6 +10,12 @@
 #include "server/engine/model_registry.h"
 #include "server/rpc/rpc_observer.h"
 #include "server/rpc/server_info.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
 
 namespace tightfit {
 
@@ -33,14 +33,14 @@ struct GrpcServerDependencies {
   RpcObserver* observer = nullptr;
 };
 
-// Thread-safe. Health names: "" and the full names of the three services, and `model/<name>` for each
-// configured model. `model/<name>` follows the registry by itself: SERVING while resident. ModelService
-// and ServerService are SERVING from the start, "" and ImageGenerationService once SetReady(true) was
-// called.
+// Thread-safe. Health names: "" and the full names of the three services, and `model/<name>` for
+// each configured model. `model/<name>` follows the registry by itself: SERVING while resident.
+// ModelService and ServerService are SERVING from the start, "" and ImageGenerationService once
+// SetReady(true) was called.
 class GrpcServer {
  public:
-  // Listens and serves. Errors: INVALID_ARGUMENT `BAD_ADDRESS`; FAILED_PRECONDITION `ADDRESS_IN_USE`
-  // when the address cannot be bound.
+  // Listens and serves. Errors: INVALID_ARGUMENT `BAD_ADDRESS`; FAILED_PRECONDITION
+  // `ADDRESS_IN_USE` when the address cannot be bound.
   static Result<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
                                                    const GrpcServerDependencies& dependencies,
                                                    ServerInfo info);
@@ -54,12 +54,12 @@ class GrpcServer {
   void SetReady(bool ready);
   // Sets one health name.
   void SetServing(std::string_view service, bool serving);
-  // Every health name becomes NOT_SERVING and stays so. Calls are still answered: the first thing to
-  // do at SIGTERM, before DeviceExecutor::Drain.
+  // Every health name becomes NOT_SERVING and stays so. Calls are still answered: the first thing
+  // to do at SIGTERM, before DeviceExecutor::Drain.
   void StopServing();
 
-  // Takes no new calls, waits for those that run, cancels what is left after `limit` and waits until
-  // the executor has let go of it. Blocks. Call after DeviceExecutor::Drain.
+  // Takes no new calls, waits for those that run, cancels what is left after `limit` and waits
+  // until the executor has let go of it. Blocks. Call after DeviceExecutor::Drain.
   void Shutdown(std::chrono::milliseconds limit);
 
  private:

@@ -2,12 +2,12 @@
 #ifndef TIGHTFIT_SERVER_RPC_RPC_OBSERVER_H_
 #define TIGHTFIT_SERVER_RPC_RPC_OBSERVER_H_
 
+#include "server/base/status.h"
+#include "server/engine/generation.h"
+
 #include <chrono>
 #include <cstdint>
 #include <string>
-
-#include "server/base/status.h"
-#include "server/engine/generation.h"
 
 namespace tightfit {
 
