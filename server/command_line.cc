@@ -1,16 +1,16 @@
 #include "server/command_line.h"
 
+#include "server/closest_name.h"
+#include "server/config_file.h"
+#include "server/config_models.h"
+#include "server/config_settings.h"
+
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <map>
 #include <set>
 #include <vector>
-
-#include "server/closest_name.h"
-#include "server/config_file.h"
-#include "server/config_models.h"
-#include "server/config_settings.h"
 
 namespace tightfit {
 namespace {
@@ -49,7 +49,8 @@ void Declare(CLI::App* app, Flags* flags) {
   app->set_help_flag();
   app->get_formatter()->column_width(44);
   app->footer(kFooter);
-  app->add_option("--config", flags->config_path, "The file with settings; see tightfit.example.toml")
+  app->add_option("--config", flags->config_path,
+                  "The file with settings; see tightfit.example.toml")
       ->option_text("FILE")
       ->group("Configuration");
   app->add_option("--model", flags->models,
@@ -77,8 +78,7 @@ std::string HelpText(const CLI::App& app) {
   for (const std::string_view format : ModelFormats()) {
     keys += (keys.empty() ? "" : "|") + std::string(format);
   }
-  return app.help() +
-         "\nKeys of --model: format=" + keys +
+  return app.help() + "\nKeys of --model: format=" + keys +
          " [hf8],\n  scope=attention|linear|linear+conv [linear+conv], "
          "compute_dtype=auto|fp16|bf16|fp32 [auto],\n  exclude=MODULE;MODULE (prefixes of modules "
          "that stay unpacked)\n";

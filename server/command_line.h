@@ -2,17 +2,17 @@
 #ifndef TIGHTFIT_SERVER_COMMAND_LINE_H_
 #define TIGHTFIT_SERVER_COMMAND_LINE_H_
 
-#include <string>
-
 #include "server/config.h"
+
+#include <string>
 
 namespace tightfit {
 
 struct CommandLine {
   enum class Action {
     kServe,
-    kCheck,    // --check: the configuration is valid
-    kHelp,     // `help` holds the text
+    kCheck,  // --check: the configuration is valid
+    kHelp,   // `help` holds the text
     kVersion,
   };
   Action action = Action::kServe;

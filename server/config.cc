@@ -1,11 +1,11 @@
 #include "server/config.h"
 
-#include <algorithm>
-#include <set>
-
 #include "kernels/format.h"
 #include "server/config_models.h"
 #include "server/listen_address.h"
+
+#include <algorithm>
+#include <set>
 
 namespace tightfit {
 namespace {

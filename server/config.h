@@ -5,6 +5,10 @@
 #ifndef TIGHTFIT_SERVER_CONFIG_H_
 #define TIGHTFIT_SERVER_CONFIG_H_
 
+#include "server/base/limits.h"
+#include "server/base/status.h"
+#include "server/engine/diffusion_model.h"
+
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -12,10 +16,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "server/base/limits.h"
-#include "server/base/status.h"
-#include "server/engine/diffusion_model.h"
 
 namespace tightfit {
 

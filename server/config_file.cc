@@ -1,5 +1,9 @@
 #include "server/config_file.h"
 
+#include "server/closest_name.h"
+#include "server/config_models.h"
+#include "server/config_settings.h"
+
 #include <toml++/toml.h>
 
 #include <cerrno>
@@ -7,10 +11,6 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
-
-#include "server/closest_name.h"
-#include "server/config_models.h"
-#include "server/config_settings.h"
 
 namespace tightfit {
 namespace {
@@ -63,8 +63,8 @@ class FileReader {
 
   Status UnknownKey(const toml::key& key, const std::string& where,
                     const std::vector<std::string_view>& known) const {
-    return BadConfiguration(At(key.source()) + "unknown key \"" + std::string(key.str()) +
-                            "\" " + where + DidYouMean(key.str(), known));
+    return BadConfiguration(At(key.source()) + "unknown key \"" + std::string(key.str()) + "\" " +
+                            where + DidYouMean(key.str(), known));
   }
 
   Status WrongType(const toml::node& node, const std::string& what, std::string_view expected) {

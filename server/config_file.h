@@ -1,11 +1,12 @@
-// tightfit.toml, read strictly: an unknown key, a wrong type or a bad value is an error with its line.
+// tightfit.toml, read strictly: an unknown key, a wrong type or a bad value is an error with its
+// line.
 #ifndef TIGHTFIT_SERVER_CONFIG_FILE_H_
 #define TIGHTFIT_SERVER_CONFIG_FILE_H_
 
+#include "server/config.h"
+
 #include <string>
 #include <string_view>
-
-#include "server/config.h"
 
 namespace tightfit {
 

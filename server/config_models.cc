@@ -1,11 +1,11 @@
 #include "server/config_models.h"
 
+#include "server/closest_name.h"
+
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <system_error>
-
-#include "server/closest_name.h"
 
 namespace tightfit {
 namespace {
@@ -93,7 +93,7 @@ Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) 
   spec.path = parts[0].substr(equals + 1);
   const std::string flag = "--model " + spec.name;
   (*origins)["model." + spec.name] = flag;
-  for (const std::string& key : {"path", "format", "scope", "compute_dtype", "exclude"}) {
+  for (const char* key : {"path", "format", "scope", "compute_dtype", "exclude"}) {
     (*origins)["model." + spec.name + "." + key] = flag + ": " + key;
   }
   std::vector<std::string_view> seen;

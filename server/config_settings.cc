@@ -1,13 +1,13 @@
 #include "server/config_settings.h"
 
+#include "server/closest_name.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <limits>
 #include <type_traits>
-
-#include "server/closest_name.h"
 
 namespace tightfit {
 namespace {
@@ -74,9 +74,7 @@ Status SetNumber(const Setting& setting, double value, T* field) {
 
 }  // namespace
 
-bool Setting::is_text() const {
-  return std::holds_alternative<std::string ServerConfig::*>(field);
-}
+bool Setting::is_text() const { return std::holds_alternative<std::string ServerConfig::*>(field); }
 
 bool Setting::is_fraction() const {
   return std::holds_alternative<std::chrono::milliseconds ServerConfig::*>(field) ||
@@ -109,9 +107,19 @@ const std::vector<Setting>& Settings() {
        &ServerConfig::max_running_requests, 1, 64},
       {"drain_timeout_seconds", "SECONDS", "After SIGTERM: how long running requests may go on",
        &ServerConfig::drain_timeout, 0, 86400},
-      {"log_level", "LEVEL", "debug, info, warning or error", &ServerConfig::log_level, 0, 0,
+      {"log_level",
+       "LEVEL",
+       "debug, info, warning or error",
+       &ServerConfig::log_level,
+       0,
+       0,
        {"debug", "info", "warning", "error"}},
-      {"log_format", "FORMAT", "text or json (one object a line)", &ServerConfig::log_format, 0, 0,
+      {"log_format",
+       "FORMAT",
+       "text or json (one object a line)",
+       &ServerConfig::log_format,
+       0,
+       0,
        {"text", "json"}},
       {"limits.max_queued_requests", "COUNT", "Requests that may wait; more are refused",
        &Limits::max_queued_requests, 1, 100000},

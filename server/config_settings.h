@@ -1,7 +1,10 @@
 // The table of settings: one row gives a setting its key in tightfit.toml, its flag, its range, its
-// words in --help and the field of ServerConfig that it sets. Models are not in it (config_models.h).
+// words in --help and the field of ServerConfig that it sets. Models are not in it
+// (config_models.h).
 #ifndef TIGHTFIT_SERVER_CONFIG_SETTINGS_H_
 #define TIGHTFIT_SERVER_CONFIG_SETTINGS_H_
+
+#include "server/config.h"
 
 #include <chrono>
 #include <cstdint>
@@ -10,14 +13,11 @@
 #include <variant>
 #include <vector>
 
-#include "server/config.h"
-
 namespace tightfit {
 
-using SettingField =
-    std::variant<std::string ServerConfig::*, int32_t ServerConfig::*,
-                 std::chrono::milliseconds ServerConfig::*,  // given in seconds
-                 int32_t Limits::*, int64_t Limits::*, float Limits::*>;
+using SettingField = std::variant<std::string ServerConfig::*, int32_t ServerConfig::*,
+                                  std::chrono::milliseconds ServerConfig::*,  // given in seconds
+                                  int32_t Limits::*, int64_t Limits::*, float Limits::*>;
 
 struct Setting {
   std::string_view key;         // "listen", "limits.max_side_px"
@@ -40,8 +40,8 @@ const std::vector<Setting>& Settings();
 
 using SettingValue = std::variant<std::string, int64_t, double>;
 
-// Sets the field. The message of a failure is what is wrong with the value alone: `must be from 0 to
-// 1024, not 2000`.
+// Sets the field. The message of a failure is what is wrong with the value alone: `must be from 0
+// to 1024, not 2000`.
 Status SetSetting(const Setting& setting, const SettingValue& value, ServerConfig* config);
 // The same from a flag's text.
 Status SetSettingFromText(const Setting& setting, const std::string& text, ServerConfig* config);

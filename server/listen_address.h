@@ -2,11 +2,11 @@
 #ifndef TIGHTFIT_SERVER_LISTEN_ADDRESS_H_
 #define TIGHTFIT_SERVER_LISTEN_ADDRESS_H_
 
+#include "server/base/status.h"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "server/base/status.h"
 
 namespace tightfit {
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <sstream>
@@ -57,7 +58,7 @@ std::string ParseCpuName(std::string_view cpuinfo) {
   return name.empty() ? "CPU" : std::string(name);
 }
 
-DeviceMemory ReadCpuMemory() {
+CpuMemory ReadCpuMemory() {
   return {ParseMemTotalBytes(ReadWhole("/proc/meminfo")),
           ParseResidentBytes(ReadWhole("/proc/self/statm"), sysconf(_SC_PAGESIZE))};
 }

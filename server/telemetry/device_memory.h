@@ -1,4 +1,4 @@
-// DeviceMemory: what the system says of the device, apart from what our accounts know.
+// What the system says of the device, apart from what our accounts know.
 #ifndef TIGHTFIT_SERVER_TELEMETRY_DEVICE_MEMORY_H_
 #define TIGHTFIT_SERVER_TELEMETRY_DEVICE_MEMORY_H_
 
@@ -8,15 +8,15 @@
 
 namespace tightfit {
 
-// On a CPU: the machine's memory (MemTotal) and the process's resident set. 0 where the system does not
-// tell.
-struct DeviceMemory {
+// On a CPU: the machine's memory (MemTotal) and the process's resident set. 0 where the system does
+// not tell.
+struct CpuMemory {
   int64_t total_bytes = 0;
   int64_t used_bytes = 0;
 };
 
 // Reads /proc. Takes microseconds.
-DeviceMemory ReadCpuMemory();
+CpuMemory ReadCpuMemory();
 
 // "Intel(R) Xeon(R) ...", as /proc/cpuinfo names it; "CPU" where it does not.
 std::string ReadCpuName();

@@ -1,9 +1,8 @@
 #include "server/telemetry/logging.h"
 
+#include <nlohmann/json.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>

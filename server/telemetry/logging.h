@@ -3,14 +3,14 @@
 #ifndef TIGHTFIT_SERVER_TELEMETRY_LOGGING_H_
 #define TIGHTFIT_SERVER_TELEMETRY_LOGGING_H_
 
+#include "server/base/status.h"
+
 #include <cstdint>
 #include <cstdio>
 #include <initializer_list>
 #include <string>
 #include <string_view>
 #include <variant>
-
-#include "server/base/status.h"
 
 namespace tightfit {
 

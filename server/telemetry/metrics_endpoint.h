@@ -1,16 +1,16 @@
 // MetricsEndpoint: GET /metrics over HTTP, for Prometheus.
 //
-// cpp-httplib with prometheus-cpp's serialiser; prometheus-cpp's own Exposer cannot start threads in a
-// process that links libtorch_cuda.
+// cpp-httplib with prometheus-cpp's serialiser; prometheus-cpp's own Exposer cannot start threads
+// in a process that links libtorch_cuda.
 #ifndef TIGHTFIT_SERVER_TELEMETRY_METRICS_ENDPOINT_H_
 #define TIGHTFIT_SERVER_TELEMETRY_METRICS_ENDPOINT_H_
+
+#include "server/base/status.h"
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
-
-#include "server/base/status.h"
 
 namespace tightfit {
 
