@@ -25,6 +25,8 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
+constexpr int64_t kGroupWeights = 16;
+
 // Which eight weights of a vector a 64-bit lane takes so that interleaving two byte vectors within
 // 128-bit blocks gives words in order: the lower half's vectors even lanes, the upper half's odd
 // ones.
