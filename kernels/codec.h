@@ -43,13 +43,14 @@ Representability CheckRepresentable(WeightFormat format, std::span<const uint16_
 
 // Encodes rows [first_row, first_row + row_count) of the tensor into `packed` (layout.total_bytes,
 // 16-byte aligned); `fp16` holds row_count * columns patterns. Nearest, ties to even. Requires
-// every input to be representable. Different rows may be encoded by different threads.
+// every input to be representable. Different rows may be encoded by different threads. Rows outside
+// the tensor end the process.
 void EncodeRows(const PackedLayout& layout, int64_t first_row, int64_t row_count,
                 const uint16_t* fp16, uint8_t* packed);
 
 // Decodes weights [first_column, first_column + column_count) of `row_count` rows, out row-major
 // without padding. fp16 and fp32 are exact for every format; bf16 where FormatInfo::exact_in_bf16,
-// else rounded to nearest even.
+// else rounded to nearest even. A range outside the tensor ends the process.
 struct DecodeRange {
   int64_t first_row = 0;
   int64_t row_count = 0;

@@ -25,9 +25,11 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Which eight weights of a vector a 64-bit lane takes so that interleaving two byte vectors within
-// 128-bit blocks gives words in order: the lower half's vectors even lanes, the upper half's odd
-// ones.
+constexpr int64_t kGroupWeights = 16;
+
+// Interleaving two byte vectors happens within 128-bit blocks. For the results to come out in
+// order, even 64-bit lanes must hold the vector's first half, odd ones its second: lane `lane` of
+// `lanes` holds the eight weights of this number.
 constexpr size_t EightWeightsOfLane(size_t lane, size_t lanes) {
   return lane / 2 + (lane % 2) * (lanes / 2);
 }

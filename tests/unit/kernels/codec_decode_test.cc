@@ -3,6 +3,9 @@
 #include "tests/unit/kernels/packed_tensor_probe.h"
 
 #include <gtest/gtest.h>
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
 
 #include <bit>
 #include <vector>
@@ -87,6 +90,25 @@ TEST_P(CodecDecodeTest, RoundsToBf16AsTheReference) {
     }
   }
 }
+
+#if defined(__SSE2__)
+// Inference may run with denormals flushed to zero; weights must not depend on it.
+TEST_P(CodecDecodeTest, KeepsSubnormalsWhereTheThreadFlushesThem) {
+  const CodedTensor codes = EveryCode(format(), 37);
+  std::vector<float> fp32(codes.values.size());
+  std::vector<uint16_t> bf16(codes.values.size());
+  constexpr unsigned kFlushToZeroAndDenormalsAreZero = 0x8040;
+  const unsigned control = _mm_getcsr();
+  _mm_setcsr(control | kFlushToZeroAndDenormalsAreZero);
+  DecodeToFp32(codes.layout, codes.packed.data(), codes.Everything(), fp32.data());
+  DecodeToBf16(codes.layout, codes.packed.data(), codes.Everything(), bf16.data());
+  _mm_setcsr(control);
+  for (size_t i = 0; i < fp32.size(); ++i) {
+    ASSERT_EQ(fp32[i], reference::ValueOfFp16(codes.values[i])) << "weight " << i;
+    ASSERT_EQ(bf16[i], reference::Bf16OfFp16(codes.values[i])) << "weight " << i;
+  }
+}
+#endif
 
 // Decodes columns [first, first + count) of the middle rows in every type, to memory that begins in
 // the middle of a vector.

@@ -1,0 +1,178 @@
+// Weights per second of the codecs on one core, beside memcpy and a scalar table.
+//
+//   tile    a packed tensor of 64 MiB read from memory, decoded piece by piece into one 8 KiB
+//   buffer,
+//           as a kernel does that uses each piece at once: the output stays in the L1 cache
+//   l1      the same 8 KiB buffer, and the packed piece stays in the cache too: arithmetic alone
+//   stream  64 MiB of packed codes decoded to memory: bound by memory
+//
+// Encoding runs from a buffer of 8 KiB fp16 (l1) and from memory to memory (stream).
+
+#include "kernels/codec.h"
+#include "kernels/codec_reference.h"
+#include "kernels/format.h"
+
+#include <benchmark/benchmark.h>
+#include <hwy/aligned_allocator.h>
+#include <hwy/targets.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace tightfit {
+namespace {
+
+constexpr int64_t kTileBytes = 8192;
+constexpr int64_t kStreamWeights = int64_t{64} << 20;
+constexpr int64_t kColumns = 1280;
+
+enum class Where { kL1, kTile, kStream };
+
+template <typename Out>
+using DecodeFunction = void (*)(const PackedLayout&, const uint8_t*, DecodeRange, Out*);
+
+// Weights as the published histogram has them, roughly: mostly between 2^-9 and 2^-4.
+std::vector<uint16_t> Patterns(int64_t count) {
+  std::vector<uint16_t> patterns(count);
+  uint32_t state = 1;
+  for (uint16_t& pattern : patterns) {
+    state = state * 1664525 + 1013904223;
+    const uint32_t sum = (state >> 10 & 0xFFF) + (state >> 20 & 0xFFF);
+    pattern = static_cast<uint16_t>((state & 1) << 15 | (0x1400 + (sum & 0x1FFF)));
+  }
+  return patterns;
+}
+
+hwy::AlignedFreeUniquePtr<uint8_t[]> Pack(const PackedLayout& layout) {
+  auto packed = hwy::AllocateAligned<uint8_t>(layout.total_bytes);
+  const std::vector<uint16_t> row = Patterns(layout.columns);
+  for (int64_t i = 0; i < layout.rows; ++i) EncodeRows(layout, i, 1, row.data(), packed.get());
+  return packed;
+}
+
+template <typename Out>
+void Decode(benchmark::State& state, WeightFormat format, DecodeFunction<Out> decode, Where where) {
+  const int64_t tile_weights = kTileBytes / static_cast<int64_t>(sizeof(Out));
+  const int64_t columns = where == Where::kStream ? kColumns : tile_weights;
+  const int64_t rows = where == Where::kL1 ? 1 : kStreamWeights / columns;
+  const PackedLayout layout = LayoutOf(format, rows, columns);
+  const auto packed = Pack(layout);
+  const int64_t rows_at_once = where == Where::kStream ? rows : 1;
+  const auto out = hwy::AllocateAligned<Out>(rows_at_once * columns);
+  std::memset(out.get(), 0, rows_at_once * columns * sizeof(Out));
+  int64_t row = 0;
+  for (auto _ : state) {
+    decode(layout, packed.get(), {row, rows_at_once, 0, columns}, out.get());
+    benchmark::DoNotOptimize(out.get());
+    benchmark::ClobberMemory();
+    row += rows_at_once;
+    if (row >= rows) row = 0;
+  }
+  state.SetItemsProcessed(state.iterations() * rows_at_once * columns);
+  state.SetBytesProcessed(state.iterations() * rows_at_once *
+                          (columns * InfoOf(format).bits / 8 + columns * sizeof(Out)));
+  state.SetLabel(SimdTargetName());
+}
+
+void Encode(benchmark::State& state, WeightFormat format, Where where) {
+  const int64_t columns = where == Where::kStream ? kColumns : kTileBytes / 2;
+  const int64_t rows = where == Where::kStream ? kStreamWeights / columns : 1;
+  const PackedLayout layout = LayoutOf(format, rows, columns);
+  const auto packed = hwy::AllocateAligned<uint8_t>(layout.total_bytes);
+  std::memset(packed.get(), 0, layout.total_bytes);
+  const std::vector<uint16_t> fp16 = Patterns(rows * columns);
+  for (auto _ : state) {
+    EncodeRows(layout, 0, rows, fp16.data(), packed.get());
+    benchmark::DoNotOptimize(packed.get());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * rows * columns);
+  state.SetLabel(SimdTargetName());
+}
+
+void Check(benchmark::State& state, WeightFormat format) {
+  const std::vector<uint16_t> fp16 = Patterns(kStreamWeights / 2);
+  for (auto _ : state) benchmark::DoNotOptimize(CheckRepresentable(format, fp16));
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(fp16.size()));
+  state.SetLabel(SimdTargetName());
+}
+
+// One load from a table of 256 fp16 patterns for each weight of one byte.
+void ScalarTable(benchmark::State& state, bool stream) {
+  uint16_t table[256];
+  for (uint32_t code = 0; code < 256; ++code) {
+    table[code] = reference::DecodeCode(WeightFormat::kHf8, code);
+  }
+  const int64_t weights = stream ? kStreamWeights : kTileBytes / 2;
+  const PackedLayout layout = LayoutOf(WeightFormat::kHf8, 1, weights);
+  const auto packed = Pack(layout);
+  const auto out = hwy::AllocateAligned<uint16_t>(weights);
+  std::memset(out.get(), 0, weights * sizeof(uint16_t));
+  for (auto _ : state) {
+    for (int64_t i = 0; i < weights; ++i) out[i] = table[packed[i]];
+    benchmark::DoNotOptimize(out.get());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * weights);
+}
+
+// What moving fp16 weights costs.
+void Memcpy(benchmark::State& state, bool stream) {
+  const int64_t weights = stream ? kStreamWeights : kTileBytes / 2;
+  const auto from = hwy::AllocateAligned<uint16_t>(weights);
+  const auto to = hwy::AllocateAligned<uint16_t>(weights);
+  std::memset(from.get(), 1, weights * sizeof(uint16_t));
+  std::memset(to.get(), 1, weights * sizeof(uint16_t));
+  for (auto _ : state) {
+    std::memcpy(to.get(), from.get(), weights * sizeof(uint16_t));
+    benchmark::DoNotOptimize(to.get());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * weights);
+  state.SetBytesProcessed(state.iterations() * weights * 4);
+}
+
+void Register() {
+  benchmark::RegisterBenchmark("memcpy_fp16/l1", Memcpy, false);
+  benchmark::RegisterBenchmark("memcpy_fp16/stream", Memcpy, true);
+  benchmark::RegisterBenchmark("scalar_table_fp16/l1", ScalarTable, false);
+  benchmark::RegisterBenchmark("scalar_table_fp16/stream", ScalarTable, true);
+  const struct {
+    Where where;
+    const char* name;
+  } places[] = {{Where::kL1, "l1"}, {Where::kTile, "tile"}, {Where::kStream, "stream"}};
+  for (const FormatInfo& info : kFormats) {
+    const std::string name(info.name);
+    for (const auto& place : places) {
+      const std::string end = std::string("/") + place.name;
+      benchmark::RegisterBenchmark((name + "_to_fp16" + end).c_str(), Decode<uint16_t>, info.format,
+                                   &DecodeToFp16, place.where);
+      benchmark::RegisterBenchmark((name + "_to_bf16" + end).c_str(), Decode<uint16_t>, info.format,
+                                   &DecodeToBf16, place.where);
+      benchmark::RegisterBenchmark((name + "_to_fp32" + end).c_str(), Decode<float>, info.format,
+                                   &DecodeToFp32, place.where);
+    }
+    benchmark::RegisterBenchmark((name + "_encode/l1").c_str(), Encode, info.format, Where::kL1);
+    benchmark::RegisterBenchmark((name + "_encode/stream").c_str(), Encode, info.format,
+                                 Where::kStream);
+    benchmark::RegisterBenchmark((name + "_check/stream").c_str(), Check, info.format);
+  }
+}
+
+}  // namespace
+}  // namespace tightfit
+
+// TIGHTFIT_BENCH_WITHOUT_AVX512 set: as on a machine that stops at AVX2.
+int main(int argc, char** argv) {
+  if (std::getenv("TIGHTFIT_BENCH_WITHOUT_AVX512") != nullptr) {
+    hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  tightfit::Register();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
