@@ -11,8 +11,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-# Before the first import of torch: on a busy machine, threads that wait for each other cost more than
-# they bring to networks this small.
+# Before the first import of torch: on a busy machine, threads that wait for each other cost more
+# than they bring to networks this small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -33,7 +33,8 @@ def in_older_layout(source: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "pad_token", "pad_id"), [("tokenizer", "<|endoftext|>", 49407), ("tokenizer_2", "!", 0)]
+    ("name", "pad_token", "pad_id"),
+    [("tokenizer", "<|endoftext|>", 49407), ("tokenizer_2", "!", 0)],
 )
 def test_written_tokenizers_give_clips_ids(
     tiny_model_dir: Path, name: str, pad_token: str, pad_id: int

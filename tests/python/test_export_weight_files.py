@@ -1,4 +1,4 @@
-"""Weight files: names and shapes are matched strictly, values are fp16 unless fp16 cannot hold them."""
+"""Names and shapes are matched strictly; values are fp16 unless fp16 cannot hold them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tightfit_export.weight_file import WeightReport, match_keys, write_weights
 def write(path: Path, source: Path, component: str = "unet") -> WeightReport:
     weights = SourceWeights(component, [source])
     shapes = {key: torch.Size(tensor.shape) for key, tensor in weights.tensors.items()}
-    return write_weights(path, component, weights, {k: k for k in shapes}, shapes, lambda count: None)
+    return write_weights(
+        path, component, weights, {k: k for k in shapes}, shapes, lambda count: None
+    )
 
 
 def test_bf16_and_fp32_sources_become_fp16(tmp_path: Path) -> None:
@@ -72,7 +74,9 @@ def test_nan_and_infinity_are_kept_and_counted(tmp_path: Path) -> None:
     assert written["full.weight"].tolist() == [-inf, 2.0]
 
 
-def test_headers_are_aligned_and_tensors_start_at_multiples_of_their_element(tmp_path: Path) -> None:
+def test_headers_are_aligned_and_tensors_start_at_multiples_of_their_element(
+    tmp_path: Path,
+) -> None:
     source = {"a": torch.ones(3), "b": torch.full((3,), 1e6), "c": torch.ones(1)}
     save_file(source, tmp_path / "in.safetensors")
     write(tmp_path / "out.safetensors", tmp_path / "in.safetensors")
@@ -123,7 +127,9 @@ def test_names_of_older_libraries_are_understood(tmp_path: Path) -> None:
     }
     bare, prefixed = "final_layer_norm.weight", "text_model.final_layer_norm.weight"
     for stored, wanted in ((bare, prefixed), (prefixed, bare)):
-        source = source_of(tmp_path, (stored, (4,)), ("text_model.embeddings.position_ids", (1, 77)))
+        source = source_of(
+            tmp_path, (stored, (4,)), ("text_model.embeddings.position_ids", (1, 77))
+        )
         found = match_keys("text_encoder", source, {wanted: torch.Size((4,))})
         assert found == {wanted: stored}
 

@@ -1,4 +1,4 @@
-"""An export is whole or leaves nothing; equal sources give equal bytes, however they are laid out."""
+"""An export is whole or leaves nothing; equal sources give equal bytes in any layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tightfit_export.cli import main
 def older_model_dir(
     tiny_pipeline_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict]:
-    """The tiny pipeline laid out as older libraries and the hub do, exported with fp32 graphs only."""
+    """The tiny pipeline as older libraries and the hub lay it out, exported for fp32 only."""
     root = tmp_path_factory.mktemp("older")
     source = root / "source"
     for path in sorted(tiny_pipeline_dir.rglob("*.json")):

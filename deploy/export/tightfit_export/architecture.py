@@ -18,8 +18,8 @@ from tightfit_export.errors import SourceError
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Latent height and width and batch that graphs are traced at. Not multiples of 4: at those, diffusers
-# takes a branch that does not hold for other sizes.
+# Latent height and width and batch that graphs are traced at. Not multiples of 4: at those,
+# diffusers takes a branch that does not hold for other sizes.
 TRACED_LATENT_SIZE = (18, 14)
 TRACED_BATCH = 2
 

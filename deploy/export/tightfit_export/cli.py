@@ -24,15 +24,16 @@ examples:
   Export a pipeline for a server on a GPU (fp16) and on a CPU (bf16, fp32):
     python -m tightfit_export --source ./sdxl-base --out ./models/sdxl-base --dtypes fp16,bf16,fp32
 
-  Make a small pipeline of random weights to try the server with, and keep it in diffusers' layout too:
-    python -m tightfit_export --random tiny --out ./models/tiny --save-source ./models/tiny-diffusers
+  Make a small pipeline of random weights to try the server with; keep its diffusers directory:
+    python -m tightfit_export --random tiny --out ./models/tiny --save-source ./tiny-diffusers
 
-The source is a directory as StableDiffusionXLPipeline.save_pretrained writes it. Weights are written once,
-in fp16; --dtypes says in which types the server may compute. The vae_decoder always gets an fp32 graph.
-Every graph is loaded again and compared with the network in Python before the directory appears at --out.
+The source is a directory as StableDiffusionXLPipeline.save_pretrained writes it. Weights are
+written once, in fp16; --dtypes says in which types the server may compute. The vae_decoder always
+gets an fp32 graph. Every graph is loaded again and compared with the network in Python before the
+directory appears at --out. On a busy machine, OMP_NUM_THREADS=1 makes small models much faster.
 
-exit codes: 0 done; 1 what was written failed its verification; 2 wrong usage, source or destination;
-130 interrupted. Unless 0, nothing is left at --out."""
+exit codes: 0 done; 1 what was written failed its verification; 2 wrong usage, source or
+destination; 130 interrupted. Unless 0, --out is as it was before."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,6 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return SourceError.exit_code
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return _INTERRUPTED_EXIT_CODE
@@ -132,6 +136,8 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
                 raise SourceError(f"--{flag.replace('_', '-')} goes with --random")
     if options.out is None and not (options.random and options.save_source):
         raise SourceError("--out is missing")
+    if options.save_source is not None:
+        check_destination(options.save_source, overwrite=False)
     if options.out is not None:
         check_destination(options.out, options.overwrite)
     with _source(options, progress) as (source, description):
@@ -161,23 +167,17 @@ def _source(
     if options.random is None:
         yield options.source, None
         return
-    if options.save_source is not None and options.save_source.exists():
-        if not options.save_source.is_dir() or any(options.save_source.iterdir()):
-            raise SourceError(f"{options.save_source} exists and is not empty")
-    with progress.stage(f"random {options.random}: making the pipeline"):
-        from tightfit_export.random_pipeline import save_tiny_pipeline
+    place = options.save_source.absolute().parent if options.save_source else None
+    seed = options.seed or 0
+    with tempfile.TemporaryDirectory(prefix=".tightfit-random-", dir=place) as holder:
+        folder = Path(holder) / options.random
+        with progress.stage(f"random {options.random}: making the pipeline"):
+            from tightfit_export.random_pipeline import save_tiny_pipeline
 
-        seed = options.seed or 0
-        place = options.save_source.absolute().parent if options.save_source else None
-        if place is not None and not place.is_dir():
-            raise SourceError(f"{place}: no such directory")
-        holder = tempfile.TemporaryDirectory(prefix=".tightfit-random-", dir=place)
-        folder = Path(holder.name) / options.random
-        with holder:
             save_tiny_pipeline(folder, seed, options.vocabulary)
-            if options.save_source is not None:
-                folder = folder.rename(options.save_source)
-            yield folder, {"kind": "random", "name": options.random, "seed": seed}
+        if options.save_source is not None:
+            folder = folder.rename(options.save_source)
+        yield folder, {"kind": "random", "name": options.random, "seed": seed}
 
 
 def summary_json(
@@ -205,7 +205,9 @@ def summary_table(summary: ExportSummary) -> str:
     lines = [f"{'file':{width}}  {'bytes':>14}  verified"]
     for entry in files:
         difference = summary.max_abs_difference.get(entry["file"])
-        verdict = "" if difference is None else "equal" if not difference else f"within {difference:.2g}"
+        verdict = (
+            "" if difference is None else "equal" if not difference else f"within {difference:.2g}"
+        )
         lines.append(f"{entry['file']:{width}}  {entry['bytes']:>14,}  {verdict}".rstrip())
     total = sum(entry["bytes"] for entry in files)
     lines.append(f"{'total':{width}}  {total:>14,}")

@@ -28,7 +28,9 @@ def packaged_vocabulary(pad_token: str) -> Vocabulary:
         )
     data = (Path(next(iter(spec.submodule_search_locations))) / _FILE).read_bytes()
     if hashlib.sha256(data).hexdigest() != _SHA256:
-        raise SourceError(f"{_FILE} of open-clip-torch is not the file that CLIP was published with")
+        raise SourceError(
+            f"{_FILE} of open-clip-torch is not the file that CLIP was published with"
+        )
     # The first line is a comment; the file goes on after the merges that CLIP uses.
     lines = gzip.decompress(data).decode("utf-8").split("\n")[1 : _MERGE_COUNT + 1]
     merges = [(left, right) for left, right in (line.split() for line in lines)]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tightfit_export import architecture, verification
 from tightfit_export.architecture import TORCH_DTYPES, TRACED_BATCH, TRACED_LATENT_SIZE
-from tightfit_export.graph import sha256_of, trace
-from tightfit_export.manifest import ComponentFiles
+from tightfit_export.graph import trace
+from tightfit_export.manifest import ComponentFiles, FileEntry, file_entry
 from tightfit_export.progress import Progress
 from tightfit_export.source_pipeline import SourcePipeline
 from tightfit_export.source_weights import SourceWeights
@@ -35,48 +35,59 @@ def write_component(
     progress: Progress,
 ) -> ComponentFiles:
     """Writes `COMPONENT.safetensors` and `STEM.DTYPE.ts` into `folder`. Errors: ExportError."""
-    config = pipeline.configs[component]
     weights_path = folder / f"{component}.safetensors"
     files = _write_weights(weights_path, component, pipeline, summary, progress)
     for dtype in dtypes:
-        graph_path = folder / f"{graph_stem}.{dtype}.ts"
-
-        def inputs_of(batch: int, size: tuple[int, int]) -> tuple[torch.Tensor, ...]:
-            return architecture.example_inputs(
-                component,
-                config,
-                dtype=TORCH_DTYPES[dtype],
-                batch=batch,
-                latent_size=size,
-                pooled_size=pipeline.pooled_size,
-                seed=batch,
-            )
-
-        with progress.stage(f"{component} {dtype}: tracing"):
-            module = architecture.build(component, config)
-            weights = read_weights(weights_path, TORCH_DTYPES[dtype])
-            architecture.set_weights(module, weights)
-            started = time.monotonic()
-            archive = trace(module, inputs_of(TRACED_BATCH, TRACED_LATENT_SIZE))
-            slow = time.monotonic() - started > _SLOW_TRACE_SECONDS
-            graph_path.write_bytes(archive)
-        with progress.stage(f"{component} {dtype}: verifying"):
-            if slow:
-                progress.note(f"{graph_path.name}: slow on this machine, verified at one size only")
-            summary.max_abs_difference[graph_path.name] = verification.compare(
-                graph_path.name,
-                verification.load_graph(graph_path.read_bytes(), weights),
-                module,
-                inputs_of,
-                TORCH_DTYPES[dtype],
-                _SLOW_CHECKS if slow else verification.CHECKS,
-            )
-        files.graphs[dtype] = {
-            "file": graph_path.name,
-            "bytes": len(archive),
-            "sha256": sha256_of(archive),
-        }
+        path = folder / f"{graph_stem}.{dtype}.ts"
+        files.graphs[dtype] = _write_graph(
+            path, weights_path, component, dtype, pipeline, summary, progress
+        )
     return files
+
+
+def _write_graph(
+    path: Path,
+    weights_path: Path,
+    component: str,
+    dtype: str,
+    pipeline: SourcePipeline,
+    summary: ExportSummary,
+    progress: Progress,
+) -> FileEntry:
+    """Traces with the written weights and compares what comes back from the disk."""
+    torch_dtype = TORCH_DTYPES[dtype]
+    config = pipeline.configs[component]
+
+    def inputs_of(batch: int, latent_size: tuple[int, int]) -> tuple[torch.Tensor, ...]:
+        return architecture.example_inputs(
+            component,
+            config,
+            dtype=torch_dtype,
+            batch=batch,
+            latent_size=latent_size,
+            pooled_size=pipeline.pooled_size,
+            seed=batch,
+        )
+
+    with progress.stage(f"{component} {dtype}: tracing"):
+        module = architecture.build(component, config)
+        weights = read_weights(weights_path, torch_dtype)
+        architecture.set_weights(module, weights)
+        started = time.monotonic()
+        path.write_bytes(trace(module, inputs_of(TRACED_BATCH, TRACED_LATENT_SIZE)))
+        slow = time.monotonic() - started > _SLOW_TRACE_SECONDS
+    with progress.stage(f"{component} {dtype}: verifying"):
+        if slow:
+            progress.note(f"{path.name}: slow on this machine, verified at one size only")
+        summary.max_abs_difference[path.name] = verification.compare(
+            path.name,
+            verification.load_graph(path.read_bytes(), weights),
+            module,
+            inputs_of,
+            torch_dtype,
+            _SLOW_CHECKS if slow else verification.CHECKS,
+        )
+    return file_entry(path.parent, path.name)
 
 
 def _write_weights(
@@ -103,7 +114,9 @@ def _write_weights(
     for name in report.kept_fp32:
         progress.note(f"{component}: {name} has values that fp16 cannot hold; it stays fp32")
     for name, count in report.non_finite.items():
-        progress.note(f"{component}: {name} holds {count} values that are NaN or infinite, as its source")
+        progress.note(
+            f"{component}: {name} holds {count} values that are NaN or infinite, as its source"
+        )
     if report.kept_fp32:
         summary.kept_fp32[component] = report.kept_fp32
     if report.non_finite:

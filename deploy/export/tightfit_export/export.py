@@ -1,4 +1,4 @@
-"""Writes a model directory: weights, graphs, tokenizers, manifest, in this order; whole or not at all."""
+"""Writes a model directory, whole or not at all."""
 
 from __future__ import annotations
 
@@ -61,20 +61,24 @@ def check_destination(out: Path, overwrite: bool) -> None:
         raise SourceError(f"{out} exists and is no directory")
     if any(out.iterdir()):
         if not overwrite:
-            raise SourceError(f"{out} exists and is not empty; --overwrite replaces a model directory")
+            raise SourceError(
+                f"{out} exists and is not empty; --overwrite replaces a model directory"
+            )
         if not (out / "model.json").is_file():
-            raise SourceError(f"{out} holds no model.json; --overwrite replaces model directories only")
+            raise SourceError(
+                f"{out} holds no model.json; --overwrite replaces model directories only"
+            )
 
 
 def export(options: ExportOptions, progress: Progress) -> ExportSummary:
-    """Exports and verifies. Errors: ExportError; then nothing is left at `out` that was not there."""
+    """Exports and verifies. Errors: ExportError; then `out` is as it was before."""
     check_destination(options.out, options.overwrite)
     name = options.name or options.source.resolve().name
     pipeline = open_pipeline(options.source, name, options.variant)
     check_space(pipeline, options.out)
     if not pipeline.sampler_is_native:
         progress.note(
-            f"{pipeline.scheduler['_class_name']} has no sampler of its own; the default will be euler"
+            f"{pipeline.scheduler['_class_name']} has no sampler of its own; the default is euler"
         )
     with _new_directory(options.out, options.overwrite) as folder:
         summary = _write(folder, options, pipeline, progress)
@@ -91,7 +95,8 @@ def check_space(pipeline: SourcePipeline, out: Path) -> None:
     free = shutil.disk_usage(out.absolute().parent).free
     if free < needed:
         raise SourceError(
-            f"{out.absolute().parent} has {free / 1e9:.1f} GB free; up to {needed / 1e9:.1f} GB are needed"
+            f"{out.absolute().parent} has {free / 1e9:.1f} GB free; "
+            f"up to {needed / 1e9:.1f} GB are needed"
         )
 
 
@@ -146,7 +151,7 @@ def _write_tokenizers(
 
 @contextmanager
 def _new_directory(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A directory beside `out` that becomes `out` when the block ends well, and is gone when not."""
+    """A directory beside `out` that becomes `out` when the block ends well, else is gone."""
     out = out.absolute()
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from io import BytesIO
 
@@ -15,7 +14,7 @@ from tightfit_export.graph_archive import canonical
 def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> bytes:
     """The archive of the module's graph, every parameter empty (shape [0]) in its dtype.
 
-    The module keeps its weights. Equal modules give equal bytes within one version of the libraries.
+    The module keeps its weights. Equal modules give equal bytes under equal library versions.
     """
     # Types of earlier traces would be told apart from this one's by numbered names.
     torch._C._jit_clear_class_registry()
@@ -32,7 +31,3 @@ def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> bytes:
             for name, parameter in traced.named_parameters():
                 parameter.data = held[name]
     return canonical(buffer.getvalue())
-
-
-def sha256_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""TorchScript archives with the same bytes for the same graph, and nothing of the exporting machine."""
+"""TorchScript archives: equal bytes for equal graphs, and nothing of the exporting machine."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MANGLED = re.compile(rb"___torch_mangle_(\d+)")
 def canonical(archive: bytes) -> bytes:
     """Rewrites what torch.jit.save wrote.
 
-    Leaves out debug records (they hold source paths), traced inputs and the serialization id; numbers
-    mangled type names from 0 (a process counts them over all its traces); stores uncompressed, each
-    record at a multiple of 64 bytes, with a fixed time.
+    Leaves out debug records (they hold source paths), traced inputs and the serialization id;
+    numbers mangled type names from 0 (a process counts them over all its traces); stores
+    uncompressed, each record at a multiple of 64 bytes, with a fixed time.
     """
     with zipfile.ZipFile(BytesIO(archive)) as source:
         records = [(name, source.read(name)) for name in source.namelist() if _is_needed(name)]
@@ -31,7 +31,10 @@ def canonical(archive: bytes) -> bytes:
 
     # Records of tensors are raw bytes: only code and pickles hold type names.
     renamed = [
-        (renumber(name.encode()).decode(), renumber(data) if name.endswith((".py", ".pkl")) else data)
+        (
+            renumber(name.encode()).decode(),
+            renumber(data) if name.endswith((".py", ".pkl")) else data,
+        )
         for name, data in records
     ]
     result = BytesIO()

@@ -1,13 +1,12 @@
 """A small SDXL pipeline of random weights, for trying and testing without a download.
 
-Random weights draw no things, but the pictures have structure and contrast, and they change with the
-prompt, the seed, the guidance scale and the number of steps. Weights of Linear and Conv2d layers are
-small, as trained ones are, so that every packed format holds them.
+Random weights draw no things, but the pictures have structure and contrast, and they change with
+the prompt, the seed, the guidance scale and the number of steps. Weights of Linear and Conv2d
+layers are small, as trained ones are, so that every packed format holds them.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from pathlib import Path
@@ -75,8 +74,8 @@ _SCHEDULER: dict[str, Any] = {
     "timestep_spacing": "leading",
 }
 
-# Scale of the normalisation before cross attention: it makes the prompt count in the result although
-# the weights are small.
+# Scale of the normalisation before cross attention: it makes the prompt count in the result
+# although the weights are small.
 _CROSS_ATTENTION_SCALE = 4.0
 
 

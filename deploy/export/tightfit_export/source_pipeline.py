@@ -63,6 +63,10 @@ class SourcePipeline:
 
 def open_pipeline(directory: Path, name: str, variant: str | None) -> SourcePipeline:
     """Reads and checks the configurations. Errors: SourceError with the first thing wrong."""
+    if directory.is_file():
+        pickle = directory.suffix not in (".safetensors", ".json")
+        why = "; the exporter reads no pickle" if pickle else ""
+        raise SourceError(f"{directory} is a file, not a diffusers directory{why}")
     if not directory.is_dir():
         raise SourceError(f"{directory}: no such directory")
     if not (directory / "model_index.json").is_file():
@@ -103,7 +107,9 @@ def _check_model_index(index: Config) -> None:
         raise SourceError(f"not an SDXL pipeline: model_index.json says {class_name}")
     text_encoder = index.get("text_encoder") or [None, None]
     if index.get("requires_aesthetics_score") or text_encoder[1] is None:
-        raise SourceError("an SDXL refiner cannot be exported: it has one text encoder and no use alone")
+        raise SourceError(
+            "an SDXL refiner cannot be exported: it has one text encoder and no use alone"
+        )
     expected = {
         "unet": "UNet2DConditionModel",
         "vae": "AutoencoderKL",
@@ -119,7 +125,8 @@ def _check_model_index(index: Config) -> None:
 def _check_unet(unet: Config) -> None:
     if unet.get("addition_embed_type") != "text_time":
         raise SourceError(
-            f"not an SDXL UNet: addition_embed_type is {unet.get('addition_embed_type')}, not text_time"
+            f"not an SDXL UNet: addition_embed_type is {unet.get('addition_embed_type')}, "
+            "not text_time"
         )
     if unet.get("time_cond_proj_dim") is not None:
         raise SourceError(
@@ -152,21 +159,22 @@ def _check_text_encoders(configs: dict[str, Config]) -> None:
         config = configs[component]
         if config.get("max_position_embeddings", MAX_TOKENS) != MAX_TOKENS:
             raise SourceError(
-                f"{component} takes {config['max_position_embeddings']} tokens; CLIP takes {MAX_TOKENS}"
+                f"{component} takes {config['max_position_embeddings']} tokens; "
+                f"CLIP takes {MAX_TOKENS}"
             )
     hidden = sum(configs[name]["hidden_size"] for name in ("text_encoder", "text_encoder_2"))
     if unet.get("cross_attention_dim") != hidden:
         raise SourceError(
-            f"the UNet's cross_attention_dim is {unet.get('cross_attention_dim')}, the text encoders' "
-            f"hidden states have {hidden}"
+            f"the UNet's cross_attention_dim is {unet.get('cross_attention_dim')}, "
+            f"the text encoders' hidden states have {hidden}"
         )
     pooled = configs["text_encoder_2"]["projection_dim"]
     wanted = 6 * unet.get("addition_time_embed_dim", 0) + pooled
     if unet.get("projection_class_embeddings_input_dim") != wanted:
         raise SourceError(
             "the UNet's projection_class_embeddings_input_dim is "
-            f"{unet.get('projection_class_embeddings_input_dim')}, not {wanted} (six time ids and the "
-            "pooled embedding)"
+            f"{unet.get('projection_class_embeddings_input_dim')}, not {wanted} "
+            "(six time ids and the pooled embedding)"
         )
 
 

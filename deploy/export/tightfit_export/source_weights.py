@@ -36,7 +36,7 @@ class SourceWeights:
         self.tensors: dict[str, StoredTensor] = {}
         for file in files:
             handle = self._handle(file)
-            for key in handle.keys():
+            for key in handle.keys():  # noqa: SIM118, not a dict
                 part = handle.get_slice(key)
                 stored = StoredTensor(file, part.get_dtype(), tuple(part.get_shape()))
                 if key in self.tensors:
@@ -120,7 +120,9 @@ def _files_of(path: Path, component: str) -> list[Path]:
     files = []
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
-            raise SourceError(f"{component}: {path.name} names a file outside of its folder: {name}")
+            raise SourceError(
+                f"{component}: {path.name} names a file outside of its folder: {name}"
+            )
         if Path(name).suffix in _PICKLE_SUFFIXES:
             raise SourceError(f"{component}: {name} is a pickle file; the exporter reads no pickle")
         if not (path.parent / name).is_file():

@@ -11,8 +11,8 @@ from torch import nn
 
 from tightfit_export.errors import VerificationError
 
-# Largest difference allowed, relative to the largest magnitude of the output. Equal bits are expected;
-# the room is for kernels that choose another order of additions in another call.
+# Largest difference allowed, relative to the largest magnitude of the output. Equal bits are
+# expected; the room is for kernels that choose another order of additions in another call.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 1e-3}
 
 # (batch, latent height and width): none is the traced size.
@@ -27,7 +27,9 @@ def load_graph(archive: bytes, weights: dict[str, torch.Tensor]) -> torch.jit.Sc
     parameters = dict(graph.named_parameters())
     different = sorted(set(parameters) ^ set(weights))
     if different:
-        raise VerificationError(f"graph and weight file differ in the names they hold: {different[0]}")
+        raise VerificationError(
+            f"graph and weight file differ in the names they hold: {different[0]}"
+        )
     for name, parameter in parameters.items():
         if tuple(parameter.shape) != (0,):
             raise VerificationError(f"the saved graph holds a weight: {name}")
@@ -50,13 +52,16 @@ def compare(
         inputs = inputs_of(batch, size)
         with torch.no_grad(), torch.jit.optimized_execution(False):
             expected, found = module(*inputs), graph(*inputs)
-        pairs = [(expected, found)] if isinstance(expected, torch.Tensor) else zip(expected, found)
-        for index, (want, got) in enumerate(pairs):
+        if isinstance(expected, torch.Tensor):
+            expected, found = (expected,), (found,)
+        for index, (want, got) in enumerate(zip(expected, found, strict=True)):
             where = f"{what}: output {index} at batch {batch}, latents {size[0]}x{size[1]}"
             difference = _difference(where, want, got)
             peak = want.float().nan_to_num(posinf=0, neginf=0).abs().max().item()
             if difference > TOLERANCE[dtype] * peak:
-                raise VerificationError(f"{where} differs by {difference:.3g} (largest value {peak:.3g})")
+                raise VerificationError(
+                    f"{where} differs by {difference:.3g} (largest value {peak:.3g})"
+                )
             largest = max(largest, difference)
     return largest
 

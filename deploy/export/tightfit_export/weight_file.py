@@ -34,11 +34,13 @@ class WeightReport:
     non_finite: dict[str, int] = field(default_factory=dict)  # values that are NaN or infinite
 
 
-def match_keys(component: str, source: SourceWeights, expected: dict[str, torch.Size]) -> dict[str, str]:
+def match_keys(
+    component: str, source: SourceWeights, expected: dict[str, torch.Size]
+) -> dict[str, str]:
     """The source's key for each parameter of the network.
 
-    Knows the names that older diffusers and transformers wrote. Errors: SourceError naming the first
-    tensor that is missing, unknown, or of another shape.
+    Knows the names that older diffusers and transformers wrote. Errors: SourceError naming the
+    first tensor that is missing, unknown, or of another shape.
     """
     by_name: dict[str, str] = {}
     for key in source.tensors:
@@ -51,7 +53,8 @@ def match_keys(component: str, source: SourceWeights, expected: dict[str, torch.
         stored = source.tensors[by_name[name]].shape
         if stored != tuple(shape) and stored != (*shape, 1, 1):
             raise SourceError(
-                f"{component}: {name} has shape {list(stored)}, the configuration says {list(shape)}"
+                f"{component}: {name} has shape {list(stored)}, "
+                f"the configuration says {list(shape)}"
             )
     unknown = sorted(set(by_name) - set(expected))
     if unknown:
@@ -134,4 +137,5 @@ def read_weights(path: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     from safetensors import safe_open
 
     with safe_open(str(path), "pt") as file:
-        return {key: file.get_tensor(key).to(dtype) for key in file.keys()}
+        keys = file.keys()
+        return {key: file.get_tensor(key).to(dtype) for key in keys}
