@@ -1,5 +1,5 @@
 // What a graph of a model may do: pure functions of tensors, and the plumbing between them. Nothing
-// here reads or writes files, starts processes, allocates by a number alone or runs Python.
+// here reads or writes files, starts processes or threads, or runs Python.
 #ifndef TIGHTFIT_SERVER_MODEL_OPERATOR_ALLOWLIST_H_
 #define TIGHTFIT_SERVER_MODEL_OPERATOR_ALLOWLIST_H_
 

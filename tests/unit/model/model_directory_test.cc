@@ -1,0 +1,266 @@
+#include "server/model/model_directory.h"
+
+#include "server/model/sha256.h"
+#include "tests/unit/model/temporary_directory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace tightfit {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+constexpr char kDigest[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+Json File(const std::string& name) { return {{"file", name}, {"bytes", 10}, {"sha256", kDigest}}; }
+
+Json GoodManifest() {
+  Json json = Json::parse(R"({
+    "schema_version": 1, "name": "small", "family": "sdxl", "license": "CC0-1.0",
+    "attribution": "nobody", "prediction_type": "epsilon",
+    "scheduler": {"_class_name": "EulerDiscreteScheduler", "beta_start": 0.001, "beta_end": 0.02,
+                  "beta_schedule": "linear", "timestep_spacing": "trailing", "steps_offset": 0,
+                  "num_train_timesteps": 500, "sigma_max": null, "use_karras_sigmas": false},
+    "vae": {"scaling_factor": 0.25, "shift_factor": null, "force_upcast": true,
+            "latent_channels": 4},
+    "pixels_per_latent": 4, "force_zeros_for_empty_prompt": false,
+    "defaults": {"width_px": 64, "height_px": 96, "step_count": 25, "guidance_scale": 5.0,
+                 "sampler": "euler"},
+    "text": {"max_length": 77, "embedding_size": 160, "pooled_size": 96}})");
+  std::string lines;
+  for (const std::string name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
+    json["components"][name] = {{"parameter_count", 12},
+                                {"graphs", {{"fp32", File(name + ".fp32.ts")}}},
+                                {"weights", File(name + ".safetensors")}};
+    lines += name + " " + kDigest + "\n";
+  }
+  json["hash"] = Sha256::HexDigestOf(lines);
+  for (const std::string name : {"tokenizer", "tokenizer_2"}) {
+    json["tokenizers"][name] = {{"vocab.json", File(name + "/vocab.json")},
+                                {"merges.txt", File(name + "/merges.txt")}};
+  }
+  return json;
+}
+
+Result<ModelDirectory> ReadText(const std::string& manifest) {
+  const TemporaryDirectory directory;
+  directory.Write("model.json", manifest);
+  return ReadModelDirectory(directory.path());
+}
+
+TEST(ModelDirectoryTest, ReadsEveryFieldOfAGoodManifest) {
+  const auto model = ReadText(GoodManifest().dump());
+  ASSERT_TRUE(model.ok()) << model.status().ForLog();
+  EXPECT_EQ((*model).name, "small");
+  EXPECT_EQ((*model).license, "CC0-1.0");
+  EXPECT_EQ((*model).hash, GoodManifest()["hash"]);
+  EXPECT_EQ((*model).scheduler.class_name, "EulerDiscreteScheduler");
+  EXPECT_EQ((*model).scheduler.num_train_timesteps, 500);
+  EXPECT_DOUBLE_EQ((*model).scheduler.beta_start, 0.001);
+  EXPECT_DOUBLE_EQ((*model).scheduler.beta_end, 0.02);
+  EXPECT_EQ((*model).scheduler.beta_schedule, "linear");
+  EXPECT_EQ((*model).scheduler.timestep_spacing, "trailing");
+  EXPECT_EQ((*model).scheduler.steps_offset, 0);
+  EXPECT_DOUBLE_EQ((*model).vae_scaling_factor, 0.25);
+  EXPECT_TRUE((*model).vae_force_upcast);
+  EXPECT_EQ((*model).pixels_per_latent, 4);
+  EXPECT_FALSE((*model).force_zeros_for_empty_prompt);
+  EXPECT_EQ((*model).default_width_px, 64);
+  EXPECT_EQ((*model).default_height_px, 96);
+  EXPECT_EQ((*model).default_step_count, 25);
+  EXPECT_FLOAT_EQ((*model).default_guidance_scale, 5.0f);
+  EXPECT_EQ((*model).embedding_size, 160);
+  EXPECT_EQ((*model).pooled_size, 96);
+  EXPECT_EQ((*model).components.at("unet").graphs.at("fp32").file, "unet.fp32.ts");
+  EXPECT_EQ((*model).components.at("vae").weights.bytes, 10);
+  EXPECT_EQ((*model).tokenizers.at("tokenizer_2").at("vocab.json").file, "tokenizer_2/vocab.json");
+}
+
+struct BadManifest {
+  const char* what;
+  std::function<void(Json&)> spoil;
+  const char* expected;  // within the message
+};
+
+std::vector<BadManifest> BadManifests() {
+  return {
+      {"no schema version", [](Json& j) { j.erase("schema_version"); }, "schema_version"},
+      {"a fractional version", [](Json& j) { j["schema_version"] = 1.5; }, "schema_version"},
+      {"no name", [](Json& j) { j.erase("name"); }, "name"},
+      {"a long name", [](Json& j) { j["name"] = std::string(256, 'x'); }, "name"},
+      {"a hash in capitals", [](Json& j) { j["hash"] = std::string(64, 'A'); }, "hash"},
+      {"a hash of other weights", [](Json& j) { j["hash"] = kDigest; }, "hash"},
+      {"no components", [](Json& j) { j.erase("components"); }, "components"},
+      {"a list of components", [](Json& j) { j["components"] = Json::array(); }, "components"},
+      {"no vae", [](Json& j) { j["components"].erase("vae"); }, "components.vae"},
+      {"no graphs", [](Json& j) { j["components"]["vae"]["graphs"] = Json::object(); },
+       "components.vae.graphs"},
+      {"an unknown dtype", [](Json& j) { j["components"]["vae"]["graphs"]["int8"] = File("x.ts"); },
+       "components.vae.graphs.int8"},
+      {"a parent directory",
+       [](Json& j) { j["components"]["unet"]["weights"]["file"] = "../unet.safetensors"; },
+       "components.unet.weights.file"},
+      {"a parent directory within",
+       [](Json& j) { j["components"]["unet"]["weights"]["file"] = "a/../../unet.safetensors"; },
+       "components.unet.weights.file"},
+      {"an absolute name",
+       [](Json& j) { j["components"]["unet"]["weights"]["file"] = "/etc/passwd"; },
+       "components.unet.weights.file"},
+      {"an empty name", [](Json& j) { j["components"]["unet"]["weights"]["file"] = ""; },
+       "components.unet.weights.file"},
+      {"a name with a null byte",
+       [](Json& j) { j["components"]["unet"]["weights"]["file"] = std::string("a\0b", 3); },
+       "components.unet.weights.file"},
+      {"a negative size", [](Json& j) { j["components"]["unet"]["weights"]["bytes"] = -1; },
+       "components.unet.weights.bytes"},
+      {"a size beyond 2^63",
+       [](Json& j) { j["components"]["unet"]["weights"]["bytes"] = 18446744073709551615u; },
+       "components.unet.weights.bytes"},
+      {"a size that is a text", [](Json& j) { j["components"]["unet"]["weights"]["bytes"] = "10"; },
+       "components.unet.weights.bytes"},
+      {"a short digest", [](Json& j) { j["components"]["unet"]["weights"]["sha256"] = "00"; },
+       "components.unet.weights.sha256"},
+      {"no parameters", [](Json& j) { j["components"]["unet"]["parameter_count"] = 0; },
+       "components.unet.parameter_count"},
+      {"no pixels per latent", [](Json& j) { j["pixels_per_latent"] = 0; }, "pixels_per_latent"},
+      {"65 pixels per latent", [](Json& j) { j["pixels_per_latent"] = 65; }, "pixels_per_latent"},
+      {"a width between latents", [](Json& j) { j["defaults"]["width_px"] = 63; },
+       "defaults.width_px"},
+      {"no steps", [](Json& j) { j["defaults"]["step_count"] = 0; }, "defaults.step_count"},
+      {"a guidance scale of -1", [](Json& j) { j["defaults"]["guidance_scale"] = -1; },
+       "defaults.guidance_scale"},
+      {"a scaling factor of 0", [](Json& j) { j["vae"]["scaling_factor"] = 0; },
+       "vae.scaling_factor"},
+      {"a flag that is a number", [](Json& j) { j["force_zeros_for_empty_prompt"] = 1; },
+       "force_zeros_for_empty_prompt"},
+      {"another text length", [](Json& j) { j["text"]["max_length"] = 248; }, "text.max_length"},
+      {"a huge embedding", [](Json& j) { j["text"]["embedding_size"] = 65537; },
+       "text.embedding_size"},
+      {"no vocabulary", [](Json& j) { j["tokenizers"]["tokenizer"].erase("vocab.json"); },
+       "tokenizers.tokenizer.vocab.json"},
+      {"no second tokenizer", [](Json& j) { j["tokenizers"].erase("tokenizer_2"); },
+       "tokenizers.tokenizer_2"},
+      {"no timesteps", [](Json& j) { j["scheduler"]["num_train_timesteps"] = 0; },
+       "scheduler.num_train_timesteps"},
+      {"a beta above 1", [](Json& j) { j["scheduler"]["beta_end"] = 1.5; }, "scheduler.beta_end"},
+  };
+}
+
+TEST(ModelDirectoryTest, RefusesABadManifestNamingTheKey) {
+  for (const BadManifest& bad : BadManifests()) {
+    Json json = GoodManifest();
+    bad.spoil(json);
+    const auto model = ReadText(json.dump());
+    ASSERT_FALSE(model.ok()) << bad.what;
+    EXPECT_EQ(model.status().code(), StatusCode::kFailedPrecondition) << bad.what;
+    EXPECT_EQ(model.status().reason(), "BAD_MODEL_DIRECTORY") << bad.what;
+    EXPECT_THAT(model.status().message(), HasSubstr(bad.expected)) << bad.what;
+  }
+}
+
+TEST(ModelDirectoryTest, RefusesTextThatIsNoJsonObject) {
+  for (const std::string text : {"", "[]", "{", "null", "{} {}", "\xff"}) {
+    const auto model = ReadText(text);
+    ASSERT_FALSE(model.ok()) << text;
+    EXPECT_EQ(model.status().reason(), "BAD_MODEL_DIRECTORY") << text;
+  }
+}
+
+TEST(ModelDirectoryTest, SurvivesDeepNesting) {
+  const auto model = ReadText(std::string(1000000, '[') + std::string(1000000, ']'));
+  EXPECT_EQ(model.status().reason(), "BAD_MODEL_DIRECTORY");
+  EXPECT_FALSE(ReadText("{\"a\":" + std::string(1000000, '[')).ok());
+}
+
+TEST(ModelDirectoryTest, RefusesAManifestAbove4MiB) {
+  const std::string padding((4 << 20) + 1, ' ');
+  const auto model = ReadText(GoodManifest().dump() + padding);
+  EXPECT_EQ(model.status().reason(), "BAD_MODEL_DIRECTORY");
+  EXPECT_THAT(model.status().message(), HasSubstr("4 MiB"));
+}
+
+TEST(ModelDirectoryTest, SaysWhichModelsThisBuildCannotServe) {
+  const std::vector<BadManifest> unsupported = {
+      {"version 2", [](Json& j) { j["schema_version"] = 2; }, "schema_version"},
+      {"another family", [](Json& j) { j["family"] = "flux"; }, "family"},
+      {"v-prediction", [](Json& j) { j["prediction_type"] = "v_prediction"; }, "prediction_type"},
+      {"a shifted VAE", [](Json& j) { j["vae"]["shift_factor"] = 0.1; }, "shift_factor"},
+      {"cosine betas", [](Json& j) { j["scheduler"]["beta_schedule"] = "squaredcos_cap_v2"; },
+       "beta_schedule"},
+      {"an unknown spacing", [](Json& j) { j["scheduler"]["timestep_spacing"] = "random"; },
+       "timestep_spacing"},
+  };
+  for (const BadManifest& bad : unsupported) {
+    Json json = GoodManifest();
+    bad.spoil(json);
+    const auto model = ReadText(json.dump());
+    ASSERT_FALSE(model.ok()) << bad.what;
+    EXPECT_EQ(model.status().code(), StatusCode::kUnimplemented) << bad.what;
+    EXPECT_THAT(model.status().message(), HasSubstr(bad.expected)) << bad.what;
+  }
+}
+
+TEST(ModelDirectoryTest, NamesAMissingManifestWithoutItsPath) {
+  const auto model = ReadModelDirectory("/no/such/directory");
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.status().reason(), "FILE_MISSING");
+  EXPECT_EQ(model.status().message().find("/no/such"), std::string::npos);
+}
+
+// A directory with one file, listed as it is.
+class ReadListedFileTest : public ::testing::Test {
+ protected:
+  ReadListedFileTest() {
+    temporary_.Write("f.bin", "some bytes");
+    model_.path = temporary_.path();
+    listed_ = {.file = "f.bin", .bytes = 10, .sha256 = Sha256::HexDigestOf("some bytes")};
+  }
+  Result<std::string> Read(int64_t max_bytes = 100) {
+    return ReadListedFile(model_, listed_, max_bytes);
+  }
+
+  TemporaryDirectory temporary_;
+  ModelDirectory model_;
+  ListedFile listed_;
+};
+
+TEST_F(ReadListedFileTest, ReturnsTheBytesOfAnIntactFile) {
+  const auto bytes = Read();
+  ASSERT_TRUE(bytes.ok()) << bytes.status().ForLog();
+  EXPECT_EQ(*bytes, "some bytes");
+}
+
+TEST_F(ReadListedFileTest, RefusesAnotherSize) {
+  for (const char* content : {"some byte", "some bytes!", ""}) {
+    temporary_.Write("f.bin", content);
+    EXPECT_EQ(Read().status().reason(), "FILE_TRUNCATED") << content;
+    EXPECT_EQ(Read().status().code(), StatusCode::kDataLoss);
+  }
+}
+
+TEST_F(ReadListedFileTest, RefusesOneChangedBit) {
+  temporary_.Write("f.bin", "some bytfs");
+  EXPECT_EQ(Read().status().reason(), "CHECKSUM_MISMATCH");
+  EXPECT_THAT(Read().status().message(), HasSubstr("f.bin"));
+}
+
+TEST_F(ReadListedFileTest, RefusesAMissingFile) {
+  listed_.file = "g.bin";
+  EXPECT_EQ(Read().status().reason(), "FILE_MISSING");
+  EXPECT_THAT(Read().status().message(), HasSubstr("g.bin"));
+}
+
+TEST_F(ReadListedFileTest, RefusesAFileAboveTheLimit) {
+  EXPECT_TRUE(Read(10).ok());
+  EXPECT_EQ(Read(9).status().reason(), "BAD_MODEL_DIRECTORY");
+}
+
+}  // namespace
+}  // namespace tightfit
