@@ -11,9 +11,11 @@ import itertools
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import UNet2DConditionModel
 from parity.check import assert_different, assert_same
 from parity.jobs import FORMATS, SCOPES, Job, Weights
-from parity.packing import layout_bytes, selected_layers
+from parity.packing import PLANE_BITS, layout_bytes, selected_layers
 from parity.probe import ProbeResult, probe_binary, run_probe
 from parity.reference import Reference
 
@@ -43,10 +45,23 @@ PICTURES = {
     "other scripts": BASE.but(prompt="ein Äpfel, 红苹果, 🍎 İ ﬁ", seed=2**31),
     "prompt of more than 77 tokens": BASE.but(prompt="a red apple and " * 40, seed=8),
 }
+# What the published SDXL base model's UNet differs in from the defaults of its class.
+SDXL_UNET = {
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "attention_head_dim": [5, 10, 20],
+    "block_out_channels": [320, 640, 1280],
+    "cross_attention_dim": 2048,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "projection_class_embeddings_input_dim": 2816,
+    "transformer_layers_per_block": [1, 2, 10],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "use_linear_projection": True,
+}
 PACKED_JOB = Job(prompt="a house by the sea", negative_prompt="fog", sampler="euler-a", seed=21)
 PACKED = [Weights(f, s) for f, s in itertools.product(FORMATS, SCOPES)]
 NEIGHBOUR = {"hf8": "hf8x", "hf8x": "hf8", "hf10": "hf12", "hf12": "hf10"}
-GRAPH_CONSTANT_BYTES = 16 << 10
+GRAPH_CONSTANT_BYTES = 1 << 10
 CONTROLS = {
     "another prompt": lambda job: job.but(prompt="a blue bird in the snow"),
     "one step more": lambda job: job.but(step_count=job.step_count + 1),
@@ -56,6 +71,11 @@ CONTROLS = {
 
 def name_of(weights: Weights) -> str:
     return f"{weights.format} {weights.scope}"
+
+
+def same_shape(one: Job, other: Job) -> bool:
+    shapes = [(job.image_count, job.height_px, job.width_px) for job in (one, other)]
+    return shapes[0] == shapes[1]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +97,15 @@ def diffusers(tiny_pipeline_dir: Path) -> Reference:
 @pytest.mark.parametrize("job", PICTURES.values(), ids=PICTURES)
 def test_pictures_are_those_of_diffusers(ours: ProbeResult, diffusers: Reference, job: Job) -> None:
     assert_same(ours.pictures[UNPACKED, job], diffusers.draw(UNPACKED, job))
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if name != "euler"])
+def test_every_case_draws_something_of_its_own(ours: ProbeResult, name: str) -> None:
+    # A setting without effect would agree with diffusers whatever we made of it.
+    job = PICTURES[name]
+    for other in PICTURES.values():
+        if other != job and same_shape(other, job):
+            assert_different(ours.pictures[UNPACKED, job], ours.pictures[UNPACKED, other])
 
 
 @pytest.mark.parametrize("change", CONTROLS.values(), ids=CONTROLS)
@@ -142,7 +171,20 @@ def test_loading_takes_no_more_than_the_weights_and_two_staging_buffers(
     account = load.accounts["unet", "weights"]
     assert account["peak_bytes"] - account["current_bytes"] <= GRAPH_CONSTANT_BYTES
     assert load.accounts["unet", "scratch"]["peak_bytes"] <= staging
+    # Over all components together: what is loaded, and two buffers of the largest tensor of any.
+    largest = 2 * 2 * max(parameter.numel() for parameter in diffusers.all_parameters())
+    assert load.peak_bytes <= load.bytes_while_loaded + largest + GRAPH_CONSTANT_BYTES
     assert load.progress_bytes[0] == load.progress_bytes[1] > 0
+
+
+@pytest.mark.parametrize("weights", PACKED, ids=name_of)
+def test_padding_takes_less_than_half_a_percent_of_a_full_sdxl_unet(weights: Weights) -> None:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**SDXL_UNET)
+    shapes = [layer.weight.shape for layer in selected_layers(unet, weights.scope).values()]
+    exact = sum(PLANE_BITS[weights.format]) * sum(shape.numel() for shape in shapes) / 8
+    padded = sum(layout_bytes(shape, weights.format) for shape in shapes)
+    assert exact <= padded <= exact * 1.005
 
 
 def test_an_unloaded_model_leaves_nothing_but_the_decode_scratch(

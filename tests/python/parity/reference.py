@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Reference:
     def __init__(self, pipeline_dir: Path) -> None:
         # The files hold fp16; what they hold is upcast, so both sides compute from the same values.
         self._pipeline = StableDiffusionXLPipeline.from_pretrained(
-            pipeline_dir, torch_dtype=torch.float32, use_safetensors=True
+            pipeline_dir, dtype=torch.float32, use_safetensors=True
         )
         self._pipeline.set_progress_bar_config(disable=True)
         self.unet = self._pipeline.unet
@@ -34,6 +35,11 @@ class Reference:
         self.draw = cache(self._draw)
         self._current = Weights()
         self.packed_shapes: dict[Weights, dict[str, torch.Size]] = {}
+
+    def all_parameters(self) -> Iterator[torch.nn.Parameter]:
+        for component in self._pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                yield from component.parameters()
 
     def use(self, weights: Weights) -> dict[str, torch.Size]:
         """Sets the UNet's weights; the shapes of the packed ones by layer."""
