@@ -111,4 +111,6 @@ void DecodeToFp32(const PackedLayout& layout, const uint8_t* packed, DecodeRange
   DecodeSpan(&cpu::DecodeToFp32, layout, packed, range, out);
 }
 
+const char* SimdTargetName() { return cpu::SimdTargetName(); }
+
 }  // namespace tightfit

@@ -36,6 +36,8 @@ void DecodeToFp32(WeightFormat format, const PackedRows<const uint8_t>& rows, in
 // `largest` is the fp16 pattern of the format's largest value.
 Representability CountUnrepresentable(uint16_t largest, const uint16_t* fp16, int64_t count);
 
+const char* SimdTargetName();
+
 }  // namespace tightfit::cpu
 
 #endif  // TIGHTFIT_KERNELS_CODEC_CPU_H_

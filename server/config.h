@@ -1,15 +1,21 @@
 // ServerConfig: tightfit.toml and flags, read once at start and validated as a whole.
+//
+// Errors of configuration are for the operator who starts the server, never for clients: their
+// messages are one line and do name files and paths, `tightfit.toml:12: unknown key "formt" ...`.
 #ifndef TIGHTFIT_SERVER_CONFIG_H_
 #define TIGHTFIT_SERVER_CONFIG_H_
-
-#include <chrono>
-#include <cstdint>
-#include <string>
-#include <vector>
 
 #include "server/base/limits.h"
 #include "server/base/status.h"
 #include "server/engine/diffusion_model.h"
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace tightfit {
 
@@ -29,6 +35,24 @@ struct ServerConfig {
   Limits limits;
   std::vector<ModelSpec> models;
 };
+
+inline constexpr std::array<std::string_view, 3> kScopes = {"attention", "linear", "linear+conv"};
+inline constexpr std::array<std::string_view, 4> kComputeDtypes = {"auto", "fp16", "bf16", "fp32"};
+
+// "fp16" and the names of kernels/format.h.
+const std::vector<std::string_view>& ModelFormats();
+
+// Where each given setting comes from, as the start of an error line. Keys: "listen",
+// "limits.max_side_px", "model.NAME", "model.NAME.format". Values: `tightfit.toml:3: listen`,
+// `--listen`. A setting that is not in it has its default.
+using ConfigOrigins = std::map<std::string, std::string, std::less<>>;
+
+// INVALID_ARGUMENT `BAD_CONFIGURATION` with `line` as its message.
+Status BadConfiguration(std::string line);
+
+// Checks everything that no single value shows: addresses, device, models and their directories,
+// limits against each other.
+Status ValidateConfig(const ServerConfig& config, const ConfigOrigins& origins);
 
 }  // namespace tightfit
 

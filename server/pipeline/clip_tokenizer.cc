@@ -44,6 +44,8 @@ class ClipTokenizer::Impl {
  public:
   Impl(BytePairEncoding encoding, TokenizerConfig config)
       : encoding_(std::move(encoding)), config_(std::move(config)) {
+    // ICU makes its composition tables at their first use: some milliseconds of no request.
+    NormalizeForClip("\u00C5");
     for (AddedToken& token : config_.added_tokens) {
       if (token.is_normalized) {
         token.content = NormalizeForClip(token.content);

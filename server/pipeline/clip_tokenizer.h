@@ -2,13 +2,13 @@
 #ifndef TIGHTFIT_SERVER_PIPELINE_CLIP_TOKENIZER_H_
 #define TIGHTFIT_SERVER_PIPELINE_CLIP_TOKENIZER_H_
 
+#include "server/base/status.h"
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "server/base/status.h"
 
 namespace tightfit {
 
@@ -31,6 +31,9 @@ class ClipTokenizer {
   ~ClipTokenizer();
 
   // `prompt` is UTF-8; invalid sequences count as U+FFFD. Never fails, never more than 77 ids.
+  // Special tokens that the prompt spells become their ids, as in transformers: `<|endoftext|>`,
+  // and
+  // `!` where it is the padding token. Time: n log n in the bytes of a word; 4 KiB take under 1 ms.
   TokenizedPrompt Tokenize(std::string_view prompt) const;
 
  private:

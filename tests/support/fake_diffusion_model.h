@@ -1,26 +1,28 @@
-// FakeDiffusionModel: a DiffusionModel without LibTorch for tests of engine, rpc, telemetry, client.
-// Pictures are a function of seed and index only, so that tests can tell them apart.
+// FakeDiffusionModel: a DiffusionModel without LibTorch for tests of engine, rpc, telemetry,
+// client. Pictures are a function of seed, index and size only, so that tests can tell them apart.
 #ifndef TIGHTFIT_TESTS_SUPPORT_FAKE_DIFFUSION_MODEL_H_
 #define TIGHTFIT_TESTS_SUPPORT_FAKE_DIFFUSION_MODEL_H_
+
+#include "server/engine/diffusion_model.h"
 
 #include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
 
-#include "server/engine/diffusion_model.h"
-
 namespace tightfit {
 
 // What tests set and look at; shared with every model and sampling made from it.
 struct FakeModelControls {
-  // Called before each Begin / Step / DecodeNext with its name ("begin", "step", "decode"); a status
-  // that is not OK is returned from the call. May block: then the executor is in a call.
+  // Called before each Begin / Step / DecodeNext with its name ("begin", "step", "decode"); a
+  // status that is not OK is returned from the call. May block: then the executor is in a call.
   std::function<Status(const char* call)> on_call;
   std::atomic<int> begun{0};
   std::atomic<int> steps{0};
   std::atomic<int> decoded{0};
   std::atomic<int> live_samplings{0};  // made and not yet destroyed
+  // Pictures are FakeNoise instead of FakeImage: PNG cannot compress them.
+  std::atomic<bool> noisy{false};
 };
 
 // A resident description with sensible values: 64x64 px, 4 pixels per latent, 4 steps, guidance 5,
@@ -34,8 +36,10 @@ std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
 ModelLoader FakeLoader(std::shared_ptr<FakeModelControls> controls, std::string failing = {},
                        Status failure = {});
 
-// The colour that every pixel of a fake picture has: {seed & 255, index, 128}.
+// The colour that every pixel of a fake picture has: {(seed + index) & 255, index, 128}.
 Image FakeImage(const GenerationParameters& parameters, int32_t index);
+// Pseudo-random pixels, the same for the same seed + index.
+Image FakeNoise(const GenerationParameters& parameters, int32_t index);
 
 }  // namespace tightfit
 

@@ -1,0 +1,275 @@
+#include "client/cli/command_line.h"
+
+#include "client/cli/exit_code.h"
+
+#include <CLI/CLI.hpp>
+
+#include <iostream>
+#include <iterator>
+#include <utility>
+
+namespace tightfit::cli {
+namespace {
+
+constexpr const char* kMainFooter = R"(Examples:
+  tightfit generate "red apple" -o apple.png
+  tightfit models
+  tightfit models emoji-first
+  tightfit info --server 192.0.2.7:50051
+
+Every command takes --help and --json. Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
+3 cannot connect, 130 interrupted.)";
+
+constexpr const char* kGenerateFooter = R"(Examples:
+  tightfit generate "red apple"                      tightfit-SEED.png, with the model's defaults
+  tightfit generate "red apple" -o apple.png --seed 42 --steps 30 --sampler euler-a
+  tightfit generate "red apple" --count 4 -o apple.png     apple-1.png to apple-4.png, seeds s to s+3
+  tightfit generate "red apple" --count 4 -o pictures/     tightfit-SEED.png in a folder
+  echo "red apple" | tightfit generate - --quiet
+  tightfit generate "red apple" --json 2>/dev/null | jq -r '.images[].file'
+
+An option left out takes the model's default; `tightfit models NAME` shows them and `tightfit info` the
+limits. A file named by -o is overwritten; files that get a name of their own never replace another.
+The names of the files go to stdout, all else to stderr. Ctrl-C stops the work on the server too and
+keeps the pictures that are complete.)";
+
+constexpr const char* kModelsFooter = R"(Examples:
+  tightfit models                    all models with state, format and size
+  tightfit models emoji-first        what each component takes beside its fp16 size, and why
+  tightfit models --json | jq '.models[] | {name, state}')";
+
+constexpr const char* kInfoFooter = R"(Examples:
+  tightfit info
+  tightfit info --json | jq .capabilities.max_side_px)";
+
+// A range that is checked but not printed into the help.
+CLI::Validator Between(double low, double high) {
+  return CLI::Validator(CLI::Range(low, high)).description("");
+}
+
+// What the user did wrong, in one line.
+std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
+  if (app.get_subcommands().empty()) {
+    for (const std::string& word : app.remaining()) {
+      if (!word.starts_with('-')) return "there is no command \"" + word + "\"";
+    }
+    if (mistake.get_name() == "RequiredError") {
+      return "a command is needed: generate, models or info";
+    }
+  }
+  return mistake.what();
+}
+
+// The options that every command has.
+struct SharedFlags {
+  std::string server;
+  double connect_timeout_seconds = 5.0;
+  std::optional<double> timeout_seconds;
+  bool json = false;
+
+  void AddTo(CLI::App* command) {
+    server = SharedOptions().server;
+    command->add_option("--server", server, "Server to ask, HOST:PORT; not encrypted")
+        ->envname("TIGHTFIT_SERVER")
+        ->type_name("HOST:PORT")
+        ->capture_default_str()
+        ->group("Connection");
+    command
+        ->add_option("--connect-timeout", connect_timeout_seconds, "Give up connecting after this")
+        ->type_name("SECONDS")
+        ->check(Between(0.001, 86400.0))
+        ->capture_default_str()
+        ->group("Connection");
+    command->add_option("--timeout", timeout_seconds, "Give up the whole call after this")
+        ->type_name("SECONDS")
+        ->check(Between(0.001, 86400.0 * 365))
+        ->group("Connection");
+    command->add_flag("--json", json, "One JSON document on stdout; keys in client/cli/JSON.md");
+  }
+
+  SharedOptions Values() const {
+    const auto milliseconds = [](double seconds) {
+      return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3 + 0.5));
+    };
+    SharedOptions options{.server = server,
+                          .connect_timeout = milliseconds(connect_timeout_seconds)};
+    if (timeout_seconds.has_value()) options.timeout = milliseconds(*timeout_seconds);
+    options.json = json;
+    return options;
+  }
+};
+
+// "HOST" gets the default port; a URL is a common mistake worth a sentence.
+std::string CheckServer(std::string server) {
+  if (server.empty()) throw CLI::ValidationError("--server", "is empty; give HOST:PORT");
+  if (server.starts_with("http://") || server.starts_with("https://")) {
+    throw CLI::ValidationError("--server", "give HOST:PORT without http://");
+  }
+  const bool has_port_or_scheme = server.ends_with("]") ? false : server.find(':') != server.npos;
+  return has_port_or_scheme ? server : server + ":50051";
+}
+
+// Two whole numbers around `separator`, nothing else.
+std::pair<int32_t, int32_t> ParsePair(const std::string& flag, const std::string& text,
+                                      char separator, const std::string& shape) {
+  const size_t middle = text.find(separator);
+  int32_t first = 0;
+  int32_t second = 0;
+  if (middle == std::string::npos || !CLI::detail::lexical_cast(text.substr(0, middle), first) ||
+      !CLI::detail::lexical_cast(text.substr(middle + 1), second)) {
+    throw CLI::ValidationError(flag, "\"" + text + "\" is not of the form " + shape);
+  }
+  return {first, second};
+}
+
+struct GenerateFlags {
+  SharedFlags shared;
+  client::ImageRequest request;
+  std::optional<std::string> positional_prompt;
+  std::optional<std::string> prompt;
+  std::optional<std::string> original_size;
+  std::optional<std::string> target_size;
+  std::optional<std::string> crop_top_left;
+  std::optional<std::string> output;
+  bool no_metadata = false;
+  bool quiet = false;
+
+  void AddTo(CLI::App* command) {
+    command->add_option("text", positional_prompt, "What to draw; - reads it from stdin")
+        ->type_name("PROMPT");
+    command->add_option("-o,--output", output, "PNG file, or a folder (existing, or ending in /)")
+        ->type_name("PATH");
+    command->add_flag("-q,--quiet", quiet, "No progress, no summary: only file names and errors");
+    shared.AddTo(command);
+
+    command->add_option("--model", request.model, "Model; needed where the server has several")
+        ->type_name("NAME")
+        ->group("Picture");
+    command->add_option("--prompt", prompt, "The prompt, where it is not given as a word")
+        ->group("Picture");
+    command->add_option("--negative-prompt", request.negative_prompt, "What to keep away from")
+        ->group("Picture");
+    command->add_option("--width", request.width_px, "Width")->type_name("PX")->group("Picture");
+    command->add_option("--height", request.height_px, "Height")->type_name("PX")->group("Picture");
+    command->add_option("--steps", request.step_count, "Denoising steps")
+        ->type_name("N")
+        ->group("Picture");
+    command
+        ->add_option("--guidance", request.guidance_scale,
+                     "Classifier-free guidance; 1 turns it off and halves the time")
+        ->type_name("SCALE")
+        ->group("Picture");
+    command->add_option("--sampler", request.sampler, "Sampler, such as euler or euler-a")
+        ->type_name("NAME")
+        ->group("Picture");
+    command->add_option("--seed", request.seed, "Seed of the first picture; random if left out")
+        ->group("Picture");
+    command->add_option("--count", request.image_count, "Pictures; each has the next seed")
+        ->type_name("N")
+        ->group("Picture");
+
+    command->add_option("--prompt-2", request.prompt_2, "For text encoder 2; default: the prompt")
+        ->group("SDXL conditioning");
+    command
+        ->add_option("--negative-prompt-2", request.negative_prompt_2,
+                     "For text encoder 2; default: the negative prompt")
+        ->group("SDXL conditioning");
+    command->add_option("--original-size", original_size, "Size before cropping; default: the size")
+        ->type_name("WxH")
+        ->group("SDXL conditioning");
+    command->add_option("--target-size", target_size, "Size aimed at; default: the size")
+        ->type_name("WxH")
+        ->group("SDXL conditioning");
+    command->add_option("--crop-top-left", crop_top_left, "Crop offset; default: 0,0")
+        ->type_name("LEFT,TOP")
+        ->group("SDXL conditioning");
+
+    command
+        ->add_option("--request-id", request.request_id, "Name of the request in the server's log")
+        ->type_name("ID")
+        ->group("Other");
+    command->add_flag("--no-metadata", no_metadata, "Do not write the parameters into the PNG")
+        ->group("Other");
+    command->footer(kGenerateFooter);
+  }
+
+  GenerateOptions Values() const {
+    if (positional_prompt.has_value() == prompt.has_value()) {
+      throw CLI::ValidationError(
+          "prompt", prompt.has_value() ? "given twice: as a word and by --prompt"
+                                       : "missing; for example: tightfit generate \"red apple\"");
+    }
+    GenerateOptions options{
+        .shared = shared.Values(), .request = request, .output = output, .quiet = quiet};
+    options.request.prompt = prompt.has_value() ? *prompt : *positional_prompt;
+    if (options.request.prompt == "-") {
+      options.request.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+      if (options.request.prompt.ends_with('\n')) options.request.prompt.pop_back();
+    }
+    const auto size = [](const char* flag, const std::string& text) {
+      const auto [width_px, height_px] = ParsePair(flag, text, 'x', "1024x1024");
+      return client::Size{width_px, height_px};
+    };
+    if (original_size) options.request.original_size = size("--original-size", *original_size);
+    if (target_size) options.request.target_size = size("--target-size", *target_size);
+    if (crop_top_left) {
+      const auto [left_px, top_px] = ParsePair("--crop-top-left", *crop_top_left, ',', "0,0");
+      options.request.crop_top_left = client::Offset{left_px, top_px};
+    }
+    if (no_metadata) options.request.embed_metadata = false;
+    options.shared.server = CheckServer(options.shared.server);
+    return options;
+  }
+};
+
+}  // namespace
+
+Command ParseCommandLine(int argc, const char* const* argv) {
+  CLI::App app("Draw pictures with a tightfit server, and see what it holds.", "tightfit");
+  app.footer(kMainFooter);
+  app.set_version_flag("--version", "tightfit " TIGHTFIT_VERSION);
+  app.require_subcommand(1);
+  // "--seed -1" is a value for the server to refuse, not another option.
+  app.allow_windows_style_options(false);
+
+  GenerateFlags generate;
+  CLI::App* generate_command =
+      app.add_subcommand("generate", "Draw pictures from a prompt, with live progress");
+  generate.AddTo(generate_command);
+
+  SharedFlags models;
+  std::string model_name;
+  CLI::App* models_command =
+      app.add_subcommand("models", "List the models, or show one with every byte it holds");
+  models_command->add_option("name", model_name, "A model, to see its components");
+  models.AddTo(models_command);
+  models_command->footer(kModelsFooter);
+
+  SharedFlags info;
+  CLI::App* info_command =
+      app.add_subcommand("info", "Show the server, its device and what may be asked of it");
+  info.AddTo(info_command);
+  info_command->footer(kInfoFooter);
+
+  try {
+    app.parse(argc, argv);
+    if (generate_command->parsed()) return generate.Values();
+    if (models_command->parsed()) {
+      ModelsOptions options{.shared = models.Values(), .name = model_name};
+      options.shared.server = CheckServer(options.shared.server);
+      return options;
+    }
+    InfoOptions options{.shared = info.Values()};
+    options.shared.server = CheckServer(options.shared.server);
+    return options;
+  } catch (const CLI::Success& asked) {  // --help, --version
+    return ExitNow{app.exit(asked)};
+  } catch (const CLI::ParseError& mistake) {
+    std::string help = "tightfit ";
+    for (const CLI::App* command : app.get_subcommands()) help += command->get_name() + " ";
+    std::cerr << "error: " << MistakeText(app, mistake) << "\nRun " << help << "--help.\n";
+    return ExitNow{kExitUsage};
+  }
+}
+
+}  // namespace tightfit::cli

@@ -1,0 +1,51 @@
+// The command line of `tightfit` as values.
+#ifndef TIGHTFIT_CLIENT_CLI_COMMAND_LINE_H_
+#define TIGHTFIT_CLIENT_CLI_COMMAND_LINE_H_
+
+#include "client/cpp/generation_types.h"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <variant>
+
+namespace tightfit::cli {
+
+// What every command takes.
+struct SharedOptions {
+  std::string server = "127.0.0.1:50051";
+  std::chrono::milliseconds connect_timeout{5000};
+  std::optional<std::chrono::milliseconds> timeout;  // of the call
+  bool json = false;
+};
+
+struct GenerateOptions {
+  SharedOptions shared;
+  client::ImageRequest request;
+  std::optional<std::string> output;
+  bool quiet = false;
+};
+
+struct ModelsOptions {
+  SharedOptions shared;
+  std::string name;  // empty: all models
+};
+
+struct InfoOptions {
+  SharedOptions shared;
+};
+
+// The program has nothing more to do than to end: after --help, --version or a mistake, all
+// printed.
+struct ExitNow {
+  int exit_code = 0;
+};
+
+using Command = std::variant<GenerateOptions, ModelsOptions, InfoOptions, ExitNow>;
+
+// Reads the prompt from stdin where it is "-". `TIGHTFIT_SERVER` stands in for an absent --server.
+Command ParseCommandLine(int argc, const char* const* argv);
+
+}  // namespace tightfit::cli
+
+#endif  // TIGHTFIT_CLIENT_CLI_COMMAND_LINE_H_

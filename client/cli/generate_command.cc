@@ -1,0 +1,143 @@
+// `tightfit generate`: progress on stderr, file names or JSON on stdout.
+#include "client/cli/generate_command.h"
+
+#include "client/cli/error_report.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/image_files.h"
+#include "client/cli/measure_text.h"
+#include "client/cli/progress_display.h"
+#include "client/cli/server_session.h"
+#include "client/cli/terminal.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tightfit::cli {
+namespace {
+
+struct SavedImage {
+  client::Image image;  // without its content
+  int64_t size_bytes = 0;
+  std::string file;
+};
+
+// What came of one request, filled in as its events arrive.
+struct Outcome {
+  std::optional<client::Started> started;
+  std::vector<SavedImage> images;
+  std::optional<client::Timings> timings;
+  Status write_failure;
+};
+
+ProgressMode ModeFor(const GenerateOptions& options, const Terminal& terminal) {
+  if (options.quiet) return ProgressMode::kQuiet;
+  return terminal.is_interactive() ? ProgressMode::kBar : ProgressMode::kLines;
+}
+
+Json OutcomeJson(const Outcome& outcome) {
+  Json json = {{"request_id", nullptr}, {"parameters", nullptr}};
+  if (outcome.started.has_value()) {
+    json["request_id"] = outcome.started->request_id;
+    json["parameters"] = ToJson(outcome.started->parameters);
+  }
+  json["images"] = Json::array();
+  for (const SavedImage& saved : outcome.images) {
+    json["images"].push_back({{"index", saved.image.index},
+                              {"seed", saved.image.seed},
+                              {"file", saved.file},
+                              {"mime_type", saved.image.mime_type},
+                              {"width_px", outcome.started->parameters.width_px},
+                              {"height_px", outcome.started->parameters.height_px},
+                              {"size_bytes", saved.size_bytes}});
+  }
+  json["timings"] = outcome.timings.has_value() ? ToJson(*outcome.timings) : Json(nullptr);
+  return json;
+}
+
+std::string Summary(const Outcome& outcome) {
+  const client::ResolvedParameters& parameters = outcome.started->parameters;
+  const client::Timings& timings = *outcome.timings;
+  std::string line = fmt::format("{} in {}", CountedText(std::ssize(outcome.images), "picture"),
+                                 DurationText(timings.total));
+  if (parameters.step_count > 0) {
+    line +=
+        fmt::format(" ({} steps in {}, {})", parameters.step_count, DurationText(timings.denoise),
+                    StepTimeText(timings.denoise / parameters.step_count));
+  }
+  if (timings.queued > std::chrono::milliseconds(100)) {
+    line += fmt::format(", queued {}", DurationText(timings.queued));
+  }
+  return line;
+}
+
+}  // namespace
+
+int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
+  const Terminal terminal(STDERR_FILENO);
+  Result<ImageFiles> files = ImageFiles::Create(options.output);
+  if (!files.ok()) {
+    if (options.shared.json) {
+      fmt::print("{}", Document({{"error", ToJson(files.status())}}));
+    }
+    fmt::print(stderr, "{}", ErrorLines(files.status(), terminal.style()));
+    return kExitUsage;
+  }
+
+  ProgressDisplay display(
+      ModeFor(options, terminal), terminal.style(), [&] { return terminal.WidthColumns(); },
+      [](std::string_view text) { fmt::print(stderr, "{}", text); });
+  ServerSession session(options.shared, interrupts,
+                        [&display](std::string_view line) { display.Say(line); });
+  Outcome outcome;
+  if (Status status = session.Connect(); !status.ok()) {
+    display.Finish();
+    return session.Fail(status, OutcomeJson(outcome));
+  }
+
+  // Both an interrupt and a full disk stop the call.
+  std::stop_source stop;
+  const std::stop_callback on_interrupt(interrupts.token(), [&stop] { stop.request_stop(); });
+  client::CallOptions call = session.Call();
+  call.cancel = stop.get_token();
+  Status status = session.client().StreamImages(
+      options.request,
+      [&](client::Event event) {
+        display.OnEvent(event);
+        if (auto* started = std::get_if<client::Started>(&event)) {
+          outcome.started = std::move(*started);
+        } else if (auto* image = std::get_if<client::Image>(&event)) {
+          Result<std::string> file = files->Write(*image, outcome.started->parameters.image_count);
+          if (!file.ok()) {
+            outcome.write_failure = file.status();
+            stop.request_stop();
+            return;
+          }
+          const int64_t size_bytes = std::ssize(image->content);
+          image->content.clear();
+          outcome.images.push_back({std::move(*image), size_bytes, *std::move(file)});
+        } else if (auto* completed = std::get_if<client::Completed>(&event)) {
+          outcome.timings = completed->timings;
+        }
+      },
+      call);
+  display.Finish();
+
+  if (!options.shared.json) {
+    for (const SavedImage& saved : outcome.images) fmt::print("{}\n", saved.file);
+    std::fflush(stdout);
+  }
+  if (!outcome.write_failure.ok()) status = outcome.write_failure;
+  if (!status.ok()) return session.Fail(status, OutcomeJson(outcome));
+  if (options.shared.json) fmt::print("{}", Document(OutcomeJson(outcome)));
+  display.Say(Summary(outcome));
+  return kExitOk;
+}
+
+}  // namespace tightfit::cli

@@ -1,0 +1,28 @@
+// The `tightfit` command.
+#include "client/cli/command_line.h"
+#include "client/cli/generate_command.h"
+#include "client/cli/info_command.h"
+#include "client/cli/interrupt_watcher.h"
+#include "client/cli/models_command.h"
+
+#include <clocale>
+#include <type_traits>
+#include <variant>
+
+int main(int argc, char** argv) {
+  std::setlocale(LC_CTYPE, "");
+  const tightfit::cli::Command command = tightfit::cli::ParseCommandLine(argc, argv);
+  if (const auto* exit = std::get_if<tightfit::cli::ExitNow>(&command)) return exit->exit_code;
+
+  // Before gRPC starts its threads, which inherit the blocked signals.
+  const tightfit::cli::InterruptWatcher interrupts;
+  return std::visit(
+      [&interrupts](const auto& options) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(options)>, tightfit::cli::ExitNow>) {
+          return options.exit_code;
+        } else {
+          return tightfit::cli::Run(options, interrupts);
+        }
+      },
+      command);
+}

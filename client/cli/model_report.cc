@@ -1,0 +1,193 @@
+#include "client/cli/model_report.h"
+
+#include "client/cli/measure_text.h"
+#include "client/cli/table.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace tightfit::cli {
+namespace {
+
+// More modules than these are counted, not listed; --json has them all.
+constexpr size_t kMaxModulesListed = 20;
+
+Cell StateCell(const client::Model& model) {
+  std::string text(client::ModelStateName(model.state));
+  switch (model.state) {
+    case client::ModelState::kResident:
+      return {text, Colour::kGreen};
+    case client::ModelState::kFailed:
+      return {text, Colour::kRed};
+    case client::ModelState::kLoading:
+      if (model.total_bytes > 0) {
+        text += fmt::format(" {:.0f} %", 100.0 * static_cast<double>(model.loaded_bytes) /
+                                             static_cast<double>(model.total_bytes));
+      }
+      return {text, Colour::kYellow};
+    default:
+      return {text};
+  }
+}
+
+struct WeightTotals {
+  int64_t parameter_count = 0;
+  int64_t fp16_bytes = 0;
+  int64_t weight_bytes = 0;
+  int64_t packed_bytes = 0;
+  int64_t packed_module_count = 0;
+};
+
+WeightTotals TotalsOf(const client::Model& model) {
+  WeightTotals totals;
+  for (const client::Component& component : model.components) {
+    totals.parameter_count += component.parameter_count;
+    totals.fp16_bytes += component.fp16_bytes;
+    totals.weight_bytes += component.weight_bytes;
+    totals.packed_bytes += component.packed_bytes;
+    totals.packed_module_count += component.packed_module_count;
+  }
+  return totals;
+}
+
+std::string FailureLine(const client::Model& model, const TextStyle& style) {
+  if (model.state != client::ModelState::kFailed) return "";
+  return style.Paint("failed:", Colour::kRed) + " " +
+         Printable(
+             fmt::format("{}: {} [{}]", model.name, model.failure_message, model.failure_reason)) +
+         "\n";
+}
+
+std::string Facts(const client::Model& model) {
+  std::string text;
+  const auto add = [&text](const char* name, const std::string& value) {
+    if (!value.empty()) text += fmt::format("  {:<9} {}\n", name, Printable(value));
+  };
+  add("family", model.family);
+  add("hash", model.hash);
+  add("license", model.license);
+  add("weights", model.format.empty() ? "" : model.format + ", scope " + model.scope);
+  add("computes", model.compute_dtype.empty() ? "" : model.compute_dtype + " on " + model.device);
+  if (model.defaults.has_value()) {
+    add("defaults", fmt::format("{}x{} px, {} steps of {}, guidance {:g}", model.defaults->width_px,
+                                model.defaults->height_px, model.defaults->step_count,
+                                model.defaults->sampler, model.defaults->guidance_scale));
+  }
+  if (model.pixels_per_latent > 0) {
+    add("sides", fmt::format("multiples of {} px", model.pixels_per_latent));
+  }
+  add("samplers", fmt::format("{}", fmt::join(model.samplers, ", ")));
+  return text;
+}
+
+std::string ComponentTable(const client::Model& model, const TextStyle& style) {
+  Table table({{"COMPONENT"},
+               {"FORMAT"},
+               {"PARAMETERS", Align::kRight},
+               {"FP16", Align::kRight},
+               {"WEIGHTS", Align::kRight},
+               {"SAVED", Align::kRight},
+               {"PACKED", Align::kRight},
+               {"MODULES PACKED", Align::kRight},
+               {"LEFT", Align::kRight}});
+  size_t left_count = 0;
+  for (const client::Component& component : model.components) {
+    left_count += component.modules_left.size();
+    table.AddRow({{component.name},
+                  {component.format},
+                  {CountText(component.parameter_count)},
+                  {BytesText(component.fp16_bytes)},
+                  {BytesText(component.weight_bytes)},
+                  {SavedText(component.weight_bytes, component.fp16_bytes)},
+                  {BytesText(component.packed_bytes)},
+                  {CountText(component.packed_module_count)},
+                  {CountText(static_cast<int64_t>(component.modules_left.size()))}});
+  }
+  const WeightTotals totals = TotalsOf(model);
+  table.AddRow({{"total", Colour::kBold},
+                {""},
+                {CountText(totals.parameter_count)},
+                {BytesText(totals.fp16_bytes)},
+                {BytesText(totals.weight_bytes)},
+                {SavedText(totals.weight_bytes, totals.fp16_bytes)},
+                {BytesText(totals.packed_bytes)},
+                {CountText(totals.packed_module_count)},
+                {CountText(static_cast<int64_t>(left_count))}});
+  return table.Render(style);
+}
+
+std::string ModulesLeft(const client::Model& model, const TextStyle& style) {
+  Table table({{"LEFT UNPACKED"}, {"MODULE"}, {"REASON"}});
+  size_t listed = 0;
+  size_t count = 0;
+  for (const client::Component& component : model.components) {
+    for (const client::ModuleLeft& left : component.modules_left) {
+      if (++count > kMaxModulesListed) continue;
+      ++listed;
+      table.AddRow({{component.name}, {left.module}, {left.reason}});
+    }
+  }
+  if (count == 0) return "";
+  std::string text = "\n" + table.Render(style);
+  if (count > listed) text += fmt::format("... and {} more; --json lists all\n", count - listed);
+  return text;
+}
+
+std::string MemoryTable(const client::Model& model, const TextStyle& style) {
+  Table table({{"MEMORY"}, {"PURPOSE"}, {"NOW", Align::kRight}, {"PEAK", Align::kRight}});
+  bool is_empty = true;
+  for (const client::Component& component : model.components) {
+    for (const client::PurposeBytes& purpose : component.memory) {
+      is_empty = false;
+      table.AddRow({{component.name},
+                    {purpose.purpose},
+                    {BytesText(purpose.current_bytes)},
+                    {BytesText(purpose.peak_bytes)}});
+    }
+  }
+  return is_empty ? "" : "\n" + table.Render(style);
+}
+
+}  // namespace
+
+std::string ModelTable(const std::vector<client::Model>& models, const TextStyle& style) {
+  if (models.empty()) return "The server has no models configured.\n";
+  Table table({{"NAME"},
+               {"STATE"},
+               {"FORMAT"},
+               {"SCOPE"},
+               {"DTYPE"},
+               {"WEIGHTS", Align::kRight},
+               {"FP16", Align::kRight},
+               {"SAVED", Align::kRight}});
+  std::string failures;
+  for (const client::Model& model : models) {
+    std::vector<Cell> row = {
+        {model.name}, StateCell(model), {model.format}, {model.scope}, {model.compute_dtype}};
+    if (!model.components.empty()) {
+      const WeightTotals totals = TotalsOf(model);
+      row.push_back({BytesText(totals.weight_bytes)});
+      row.push_back({BytesText(totals.fp16_bytes)});
+      row.push_back({SavedText(totals.weight_bytes, totals.fp16_bytes)});
+    }
+    table.AddRow(std::move(row));
+    failures += FailureLine(model, style);
+  }
+  return table.Render(style) + failures;
+}
+
+std::string ModelReport(const client::Model& model, const TextStyle& style) {
+  const Cell state = StateCell(model);
+  std::string text = style.Paint(Printable(model.name), Colour::kBold) + "  " +
+                     style.Paint(state.text, state.colour);
+  if (model.state_time.has_value()) text += " since " + TimeText(*model.state_time);
+  if (model.load_duration.has_value()) {
+    text += ", loaded in " + DurationText(*model.load_duration);
+  }
+  text += "\n" + FailureLine(model, style) + Facts(model);
+  if (model.components.empty()) return text;
+  return text + "\n" + ComponentTable(model, style) + ModulesLeft(model, style) +
+         MemoryTable(model, style);
+}
+
+}  // namespace tightfit::cli

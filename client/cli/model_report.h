@@ -1,0 +1,22 @@
+// Models as text: what they are and where their bytes went.
+#ifndef TIGHTFIT_CLIENT_CLI_MODEL_REPORT_H_
+#define TIGHTFIT_CLIENT_CLI_MODEL_REPORT_H_
+
+#include "client/cli/terminal.h"
+#include "client/cpp/server_types.h"
+
+#include <string>
+#include <vector>
+
+namespace tightfit::cli {
+
+// One line for each model, and the reason below for each that failed.
+std::string ModelTable(const std::vector<client::Model>& models, const TextStyle& style);
+
+// Each component's bytes beside its fp16 size, the modules left unpacked and why, memory by
+// purpose.
+std::string ModelReport(const client::Model& model, const TextStyle& style);
+
+}  // namespace tightfit::cli
+
+#endif  // TIGHTFIT_CLIENT_CLI_MODEL_REPORT_H_

@@ -1,0 +1,51 @@
+// `tightfit models`: all models in a table, or one in detail.
+#include "client/cli/models_command.h"
+
+#include "client/cli/exit_code.h"
+#include "client/cli/json_documents.h"
+#include "client/cli/model_report.h"
+#include "client/cli/server_session.h"
+#include "client/cli/terminal.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <utility>
+#include <vector>
+
+namespace tightfit::cli {
+namespace {
+
+int RunList(const ModelsOptions& options, ServerSession& session) {
+  const Result<std::vector<client::Model>> models = session.client().ListModels(session.Call());
+  if (!models.ok()) return session.Fail(models.status());
+  if (options.shared.json) {
+    Json document = {{"models", Json::array()}};
+    for (const client::Model& model : *models) document["models"].push_back(ToJson(model));
+    fmt::print("{}", Document(document));
+  } else {
+    fmt::print("{}", ModelTable(*models, Terminal(STDOUT_FILENO).style()));
+  }
+  return kExitOk;
+}
+
+int RunOne(const ModelsOptions& options, ServerSession& session) {
+  const Result<client::Model> model = session.client().GetModel(options.name, session.Call());
+  if (!model.ok()) return session.Fail(model.status());
+  if (options.shared.json) {
+    fmt::print("{}", Document({{"model", ToJson(*model)}}));
+  } else {
+    fmt::print("{}", ModelReport(*model, Terminal(STDOUT_FILENO).style()));
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+int Run(const ModelsOptions& options, const InterruptWatcher& interrupts) {
+  ServerSession session(options.shared, interrupts, SayOnStderr);
+  if (Status status = session.Connect(); !status.ok()) return session.Fail(status);
+  return options.name.empty() ? RunList(options, session) : RunOne(options, session);
+}
+
+}  // namespace tightfit::cli

@@ -1,0 +1,119 @@
+#include "client/cpp/call_runner.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace tightfit::client {
+namespace {
+
+// How late a cancel may be seen while connecting: gRPC's wait cannot be interrupted.
+constexpr std::chrono::milliseconds kConnectPoll{50};
+
+Status Cancelled() { return {StatusCode::kCancelled, "CANCELLED", "cancelled by the caller"}; }
+
+std::string Seconds(std::chrono::milliseconds duration) {
+  const std::string tenths = std::to_string((duration.count() + 50) / 100);
+  const std::string padded = tenths.size() < 2 ? "0" + tenths : tenths;
+  return padded.substr(0, padded.size() - 1) + "." + padded.back() + " s";
+}
+
+// False when cancelled before the time was over.
+bool Wait(std::chrono::milliseconds duration, const std::stop_token& cancel) {
+  std::mutex mutex;
+  std::condition_variable_any never_notified;
+  std::unique_lock lock(mutex);
+  never_notified.wait_for(lock, cancel, duration, [] { return false; });
+  return !cancel.stop_requested();
+}
+
+}  // namespace
+
+CallRunner::CallRunner(ClientOptions options, std::shared_ptr<grpc::Channel> channel)
+    : options_(std::move(options)), channel_(std::move(channel)) {}
+
+Status CallRunner::Connect(std::chrono::milliseconds timeout, const std::stop_token& cancel) const {
+  Status status = ConnectUntil(Clock::now() + timeout, cancel);
+  if (status.ok() || status.code() == StatusCode::kCancelled) return status;
+  return {StatusCode::kUnavailable, std::string(kCannotConnect),
+          "cannot connect to " + options_.server + " within " + Seconds(timeout)};
+}
+
+Status CallRunner::ConnectUntil(Clock::time_point deadline, const std::stop_token& cancel) const {
+  while (true) {
+    if (cancel.stop_requested()) return Cancelled();
+    const Clock::time_point now = Clock::now();
+    const Clock::time_point slice = std::min(deadline, now + kConnectPoll);
+    if (channel_->WaitForConnected(slice)) return OkStatus();
+    if (now >= deadline) return {StatusCode::kUnavailable, std::string(kCannotConnect), ""};
+  }
+}
+
+Status CallRunner::Run(const CallOptions& call, const Attempt& attempt) const {
+  const auto deadline = call.timeout.has_value()
+                            ? std::optional<Clock::time_point>(Clock::now() + *call.timeout)
+                            : std::nullopt;
+  std::chrono::milliseconds delay = options_.first_retry_delay;
+  for (int32_t tries = 1;; ++tries) {
+    const bool deadline_is_first =
+        deadline.has_value() && *deadline < Clock::now() + options_.connect_timeout;
+    if (deadline_is_first) {
+      const Status connected = ConnectUntil(*deadline, call.cancel);
+      if (!connected.ok()) {
+        if (connected.code() == StatusCode::kCancelled) return connected;
+        return {StatusCode::kUnavailable, std::string(kCannotConnect),
+                "cannot connect to " + options_.server + " within " + Seconds(*call.timeout)};
+      }
+    } else {
+      TF_RETURN_IF_ERROR(Connect(options_.connect_timeout, call.cancel));
+    }
+
+    grpc::ClientContext context;
+    if (deadline.has_value()) context.set_deadline(*deadline);
+    Outcome outcome;
+    {
+      const std::stop_callback on_cancel(call.cancel, [&context] { context.TryCancel(); });
+      outcome = attempt(context);
+    }
+    if (outcome.status.ok()) return OkStatus();
+    if (call.cancel.stop_requested()) return Cancelled();
+
+    Status failure = Explain(std::move(outcome.status), call);
+    if (failure.code() != StatusCode::kUnavailable || outcome.retry_forbidden ||
+        tries >= options_.max_attempts) {
+      return failure;
+    }
+    const std::chrono::milliseconds wait =
+        std::min(std::max(delay, failure.retry_after().value_or(delay)), options_.max_retry_delay);
+    if (deadline.has_value() && Clock::now() + wait >= *deadline) return failure;
+    if (call.on_retry) call.on_retry(failure, wait);
+    if (!Wait(wait, call.cancel)) return Cancelled();
+    delay *= 2;
+  }
+}
+
+Status CallRunner::Explain(Status status, const CallOptions& call) const {
+  // A server of ours gives a reason; without one, the failure is gRPC's own.
+  if (!status.reason().empty()) return status;
+  const std::string detail = status.message();
+  switch (status.code()) {
+    case StatusCode::kDeadlineExceeded:
+      return Status(StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
+                    call.timeout.has_value() ? "not done within " + Seconds(*call.timeout) : detail)
+          .WithDetail(detail);
+    case StatusCode::kUnavailable:
+      return Status(StatusCode::kUnavailable, std::string(kConnectionLost),
+                    "the connection to " + options_.server + " was lost")
+          .WithDetail(detail);
+    case StatusCode::kUnimplemented:
+      return Status(StatusCode::kUnimplemented, std::string(kNotTightfit),
+                    options_.server + " answers, but does not serve this call of tightfit.v1")
+          .WithDetail(detail);
+    default:
+      return status;
+  }
+}
+
+}  // namespace tightfit::client

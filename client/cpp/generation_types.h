@@ -1,0 +1,122 @@
+// One text-to-image request as a client sees it: what it asks and what it is told. The fields,
+// their ranges and defaults are those of proto/tightfit/v1/image_generation.proto.
+#ifndef TIGHTFIT_CLIENT_CPP_GENERATION_TYPES_H_
+#define TIGHTFIT_CLIENT_CPP_GENERATION_TYPES_H_
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace tightfit::client {
+
+struct Size {
+  int32_t width_px = 0;
+  int32_t height_px = 0;
+};
+
+struct Offset {
+  int32_t left_px = 0;
+  int32_t top_px = 0;
+};
+
+// An absent field takes the model's default, told in Started. All texts are UTF-8.
+struct ImageRequest {
+  std::string request_id;  // empty: made by the server
+  std::optional<std::string> model;
+  std::string prompt;
+  std::optional<std::string> prompt_2;
+  std::optional<std::string> negative_prompt;
+  std::optional<std::string> negative_prompt_2;
+  std::optional<int32_t> width_px;
+  std::optional<int32_t> height_px;
+  std::optional<int32_t> step_count;
+  std::optional<float> guidance_scale;
+  std::optional<std::string> sampler;
+  std::optional<int64_t> seed;
+  std::optional<int32_t> image_count;
+  std::optional<Size> original_size;
+  std::optional<Size> target_size;
+  std::optional<Offset> crop_top_left;
+  std::optional<std::string> mime_type;
+  std::optional<bool> embed_metadata;
+};
+
+struct ResolvedParameters {
+  std::string model;
+  std::string model_hash;
+  int32_t width_px = 0;
+  int32_t height_px = 0;
+  int32_t step_count = 0;
+  float guidance_scale = 0.0f;
+  std::string sampler;
+  int64_t seed = 0;
+  int32_t image_count = 0;
+  Size original_size;
+  Size target_size;
+  Offset crop_top_left;
+  std::string format;
+  std::string scope;
+  std::string compute_dtype;
+};
+
+enum class Stage { kUnspecified, kTextEncode, kDenoise, kVaeDecode, kImageEncode };
+std::string_view StageName(Stage stage);  // "text_encode"; "" for kUnspecified
+
+struct Queued {
+  int32_t position = 0;  // requests ahead of this one
+};
+
+struct Started {
+  std::string request_id;
+  ResolvedParameters parameters;
+};
+
+struct Progress {
+  Stage stage = Stage::kUnspecified;
+  int32_t step = 0;  // finished steps of step_count
+  int32_t step_count = 0;
+  std::chrono::nanoseconds elapsed{0};                // since the request started
+  std::optional<std::chrono::nanoseconds> remaining;  // known after the first step
+};
+
+// One whole encoded picture, put together from its chunks.
+struct Image {
+  int32_t index = 0;
+  int64_t seed = 0;
+  std::string mime_type;
+  std::string content;
+};
+
+struct ImageMetadata {
+  int32_t index = 0;
+  int64_t seed = 0;
+  std::string mime_type;
+  int32_t width_px = 0;
+  int32_t height_px = 0;
+  int64_t size_bytes = 0;
+};
+
+struct Timings {
+  std::chrono::nanoseconds queued{0};
+  std::chrono::nanoseconds text_encode{0};
+  std::chrono::nanoseconds denoise{0};
+  std::chrono::nanoseconds vae_decode{0};
+  std::chrono::nanoseconds image_encode{0};
+  std::chrono::nanoseconds total{0};  // from start to the last byte
+};
+
+struct Completed {
+  std::vector<ImageMetadata> images;
+  Timings timings;
+};
+
+// In order: Queued*, Started, Progress and Image mixed, Completed.
+using Event = std::variant<Queued, Started, Progress, Image, Completed>;
+
+}  // namespace tightfit::client
+
+#endif  // TIGHTFIT_CLIENT_CPP_GENERATION_TYPES_H_

@@ -1,0 +1,317 @@
+#include "client/cpp/message_conversion.h"
+
+#include "client/cpp/utf8.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tightfit::client {
+namespace {
+
+// Nanoseconds in 64 bits end at 292 years; protobuf's durations and times do not.
+std::chrono::nanoseconds Nanoseconds(int64_t seconds, int32_t nanos) {
+  constexpr int64_t kMaxSeconds = 9'000'000'000;
+  return std::chrono::seconds(std::clamp(seconds, -kMaxSeconds, kMaxSeconds)) +
+         std::chrono::nanoseconds(nanos);
+}
+
+TimePoint FromMessage(const google::protobuf::Timestamp& message) {
+  return TimePoint(Nanoseconds(message.seconds(), message.nanos()));
+}
+
+Size FromMessage(const v1::Size& message) { return {message.width_px(), message.height_px()}; }
+
+void SetSize(const Size& size, v1::Size* message) {
+  message->set_width_px(size.width_px);
+  message->set_height_px(size.height_px);
+}
+
+template <typename Strings>
+std::vector<std::string> ToVector(const Strings& strings) {
+  return {strings.begin(), strings.end()};
+}
+
+Stage FromMessage(v1::Stage stage) {
+  switch (stage) {
+    case v1::STAGE_TEXT_ENCODE:
+      return Stage::kTextEncode;
+    case v1::STAGE_DENOISE:
+      return Stage::kDenoise;
+    case v1::STAGE_VAE_DECODE:
+      return Stage::kVaeDecode;
+    case v1::STAGE_IMAGE_ENCODE:
+      return Stage::kImageEncode;
+    default:
+      return Stage::kUnspecified;
+  }
+}
+
+ModelState FromMessage(v1::Model::State state) {
+  switch (state) {
+    case v1::Model::STATE_UNLOADED:
+      return ModelState::kUnloaded;
+    case v1::Model::STATE_LOADING:
+      return ModelState::kLoading;
+    case v1::Model::STATE_RESIDENT:
+      return ModelState::kResident;
+    case v1::Model::STATE_FAILED:
+      return ModelState::kFailed;
+    default:
+      return ModelState::kUnspecified;
+  }
+}
+
+Component FromMessage(const v1::Component& message) {
+  Component component{
+      .name = message.name(),
+      .format = message.format(),
+      .parameter_count = message.parameter_count(),
+      .fp16_bytes = message.fp16_bytes(),
+      .weight_bytes = message.weight_bytes(),
+      .packed_bytes = message.packed_bytes(),
+      .packed_parameter_count = message.packed_parameter_count(),
+      .packed_module_count = message.packed_module_count(),
+  };
+  for (const v1::ModuleLeft& left : message.modules_left()) {
+    component.modules_left.push_back({left.module(), left.reason()});
+  }
+  for (const v1::PurposeBytes& purpose : message.memory()) {
+    component.memory.push_back({purpose.purpose(), purpose.current_bytes(), purpose.peak_bytes()});
+  }
+  return component;
+}
+
+Status CheckTexts(const ImageRequest& request) {
+  std::vector<FieldViolation> violations;
+  const auto check = [&violations](const char* field, const std::string& text) {
+    if (!IsUtf8(text)) violations.push_back({field, "is not UTF-8"});
+  };
+  const auto check_optional = [&check](const char* field, const std::optional<std::string>& text) {
+    if (text.has_value()) check(field, *text);
+  };
+  check("request_id", request.request_id);
+  check_optional("model", request.model);
+  check("prompt", request.prompt);
+  check_optional("prompt_2", request.prompt_2);
+  check_optional("negative_prompt", request.negative_prompt);
+  check_optional("negative_prompt_2", request.negative_prompt_2);
+  check_optional("sampler", request.sampler);
+  check_optional("mime_type", request.mime_type);
+  if (violations.empty()) return OkStatus();
+  return InvalidArgument("the request has text that is not UTF-8")
+      .WithFieldViolations(std::move(violations));
+}
+
+}  // namespace
+
+std::chrono::nanoseconds DurationFromMessage(const google::protobuf::Duration& message) {
+  return Nanoseconds(message.seconds(), message.nanos());
+}
+
+std::string_view StageName(Stage stage) {
+  switch (stage) {
+    case Stage::kTextEncode:
+      return "text_encode";
+    case Stage::kDenoise:
+      return "denoise";
+    case Stage::kVaeDecode:
+      return "vae_decode";
+    case Stage::kImageEncode:
+      return "image_encode";
+    case Stage::kUnspecified:
+      break;
+  }
+  return "";
+}
+
+std::string_view ModelStateName(ModelState state) {
+  switch (state) {
+    case ModelState::kUnloaded:
+      return "unloaded";
+    case ModelState::kLoading:
+      return "loading";
+    case ModelState::kResident:
+      return "resident";
+    case ModelState::kFailed:
+      return "failed";
+    case ModelState::kUnspecified:
+      break;
+  }
+  return "unknown";
+}
+
+Result<v1::StreamImagesRequest> ToMessage(const ImageRequest& request) {
+  TF_RETURN_IF_ERROR(CheckTexts(request));
+  v1::StreamImagesRequest message;
+  message.set_request_id(request.request_id);
+  v1::ImageParameters& parameters = *message.mutable_parameters();
+  parameters.set_prompt(request.prompt);
+  if (request.model) parameters.set_model(*request.model);
+  if (request.prompt_2) parameters.set_prompt_2(*request.prompt_2);
+  if (request.negative_prompt) parameters.set_negative_prompt(*request.negative_prompt);
+  if (request.negative_prompt_2) parameters.set_negative_prompt_2(*request.negative_prompt_2);
+  if (request.width_px) parameters.set_width_px(*request.width_px);
+  if (request.height_px) parameters.set_height_px(*request.height_px);
+  if (request.step_count) parameters.set_step_count(*request.step_count);
+  if (request.guidance_scale) parameters.set_guidance_scale(*request.guidance_scale);
+  if (request.sampler) parameters.set_sampler(*request.sampler);
+  if (request.seed) parameters.set_seed(*request.seed);
+  if (request.image_count) parameters.set_image_count(*request.image_count);
+  if (request.original_size) SetSize(*request.original_size, parameters.mutable_original_size());
+  if (request.target_size) SetSize(*request.target_size, parameters.mutable_target_size());
+  if (request.crop_top_left) {
+    parameters.mutable_crop_top_left()->set_left_px(request.crop_top_left->left_px);
+    parameters.mutable_crop_top_left()->set_top_px(request.crop_top_left->top_px);
+  }
+  if (request.mime_type) parameters.set_mime_type(*request.mime_type);
+  if (request.embed_metadata) parameters.set_embed_metadata(*request.embed_metadata);
+  return message;
+}
+
+Started FromMessage(const v1::Started& message) {
+  const v1::ResolvedParameters& parameters = message.parameters();
+  return {
+      .request_id = message.request_id(),
+      .parameters =
+          {
+              .model = parameters.model(),
+              .model_hash = parameters.model_hash(),
+              .width_px = parameters.width_px(),
+              .height_px = parameters.height_px(),
+              .step_count = parameters.step_count(),
+              .guidance_scale = parameters.guidance_scale(),
+              .sampler = parameters.sampler(),
+              .seed = parameters.seed(),
+              .image_count = parameters.image_count(),
+              .original_size = FromMessage(parameters.original_size()),
+              .target_size = FromMessage(parameters.target_size()),
+              .crop_top_left = {parameters.crop_top_left().left_px(),
+                                parameters.crop_top_left().top_px()},
+              .format = parameters.format(),
+              .scope = parameters.scope(),
+              .compute_dtype = parameters.compute_dtype(),
+          },
+  };
+}
+
+Progress FromMessage(const v1::Progress& message) {
+  Progress progress{
+      .stage = FromMessage(message.stage()),
+      .step = message.step(),
+      .step_count = message.step_count(),
+      .elapsed = DurationFromMessage(message.elapsed_duration()),
+  };
+  if (message.has_remaining_duration()) {
+    progress.remaining = DurationFromMessage(message.remaining_duration());
+  }
+  return progress;
+}
+
+ImageChunk FromMessage(v1::ImageChunk&& message) {
+  return {
+      .image_index = message.image_index(),
+      .offset_bytes = message.offset_bytes(),
+      .content = std::move(*message.mutable_content()),
+      .last = message.last(),
+      .total_bytes = message.total_bytes(),
+      .mime_type = message.mime_type(),
+  };
+}
+
+Completed FromMessage(const v1::Completed& message) {
+  const v1::Timings& timings = message.timings();
+  Completed completed;
+  completed.timings = {
+      .queued = DurationFromMessage(timings.queued_duration()),
+      .text_encode = DurationFromMessage(timings.text_encode_duration()),
+      .denoise = DurationFromMessage(timings.denoise_duration()),
+      .vae_decode = DurationFromMessage(timings.vae_decode_duration()),
+      .image_encode = DurationFromMessage(timings.image_encode_duration()),
+      .total = DurationFromMessage(timings.total_duration()),
+  };
+  for (const v1::ImageMetadata& image : message.images()) {
+    completed.images.push_back({
+        .index = image.image_index(),
+        .seed = image.seed(),
+        .mime_type = image.mime_type(),
+        .width_px = image.width_px(),
+        .height_px = image.height_px(),
+        .size_bytes = image.size_bytes(),
+    });
+  }
+  return completed;
+}
+
+Model FromMessage(const v1::Model& message) {
+  Model model{
+      .name = message.name(),
+      .state = FromMessage(message.state()),
+      .failure_reason = message.failure_reason(),
+      .failure_message = message.failure_message(),
+      .loaded_bytes = message.loaded_bytes(),
+      .total_bytes = message.total_bytes(),
+      .format = message.format(),
+      .scope = message.scope(),
+      .compute_dtype = message.compute_dtype(),
+      .device = message.device(),
+      .family = message.family(),
+      .hash = message.hash(),
+      .license = message.license(),
+      .samplers = ToVector(message.samplers()),
+      .pixels_per_latent = message.pixels_per_latent(),
+  };
+  if (message.has_state_time()) model.state_time = FromMessage(message.state_time());
+  if (message.has_load_duration())
+    model.load_duration = DurationFromMessage(message.load_duration());
+  if (message.has_defaults()) {
+    const v1::Model::Defaults& defaults = message.defaults();
+    model.defaults = {defaults.width_px(), defaults.height_px(), defaults.step_count(),
+                      defaults.guidance_scale(), defaults.sampler()};
+  }
+  for (const v1::Component& component : message.components()) {
+    model.components.push_back(FromMessage(component));
+  }
+  return model;
+}
+
+ServerInfo FromMessage(const v1::GetServerInfoResponse& message) {
+  const v1::Device& device = message.device();
+  ServerInfo info{
+      .version = message.version(),
+      .build_commit = message.build_commit(),
+      .libtorch_version = message.libtorch_version(),
+      .device = {device.name(), device.description(), device.total_bytes(), device.used_bytes(),
+                 device.attributed_bytes(), device.unattributed_bytes()},
+      .queued_request_count = message.queued_request_count(),
+      .running_request_count = message.running_request_count(),
+  };
+  if (message.has_start_time()) info.start_time = FromMessage(message.start_time());
+  return info;
+}
+
+Capabilities FromMessage(const v1::GetCapabilitiesResponse& message) {
+  Capabilities capabilities{
+      .min_side_px = message.min_side_px(),
+      .max_side_px = message.max_side_px(),
+      .max_area_px = message.max_area_px(),
+      .max_image_count = message.max_image_count(),
+      .max_step_count = message.max_step_count(),
+      .max_guidance_scale = message.max_guidance_scale(),
+      .max_prompt_bytes = message.max_prompt_bytes(),
+      .max_pixel_steps = message.max_pixel_steps(),
+      .max_unary_reply_bytes = message.max_unary_reply_bytes(),
+      .max_queued_requests = message.max_queued_requests(),
+      .samplers = ToVector(message.samplers()),
+      .mime_types = ToVector(message.mime_types()),
+      .scopes = ToVector(message.scopes()),
+  };
+  for (const v1::WeightFormat& format : message.formats()) {
+    capabilities.formats.push_back({format.name(), format.bits_per_weight(), format.max_value()});
+  }
+  return capabilities;
+}
+
+}  // namespace tightfit::client

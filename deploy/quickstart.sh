@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# From a fresh Debian 12 to a picture: installs what is missing, builds, exports a small SDXL pipeline,
+# serves it packed as hf8, asks for a picture, shows the bytes of each component, stops the server.
+#
+#   ./deploy/quickstart.sh ["prompt"]        writes out/quickstart.png
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case "${1:-}" in
+  -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+esac
+readonly PROMPT=${1:-"a red apple"}
+readonly BUILD=build/release
+readonly MODEL=out/models/tiny
+
+say() { printf '\n== %s\n' "$*"; }
+die() { printf 'quickstart.sh: %s\n' "$*" >&2; exit 1; }
+
+started=$SECONDS
+./deploy/install.sh
+source deploy/build.sh
+say "building (the first time takes some minutes)"
+build_targets tightfit-server tightfit
+
+if [[ ! -f $MODEL/model.json ]]; then
+  say "exporting a small SDXL pipeline with random weights"
+  PYTHONPATH=deploy/export .venv/bin/python -m tightfit_export --random tiny --dtypes fp32,bf16 \
+    --out "$MODEL"
+fi
+
+state=$(mktemp -d)
+server=0
+stop_server() {
+  if ((server)) && kill -TERM "$server" 2>/dev/null; then
+    wait "$server" || die "the server did not stop cleanly; its log is out/quickstart.log"
+  fi
+  server=0
+  rm -rf "$state"
+}
+trap stop_server EXIT
+trap 'exit 130' INT TERM
+
+say "starting the server on free ports, the UNet packed as hf8"
+mkdir -p out
+$BUILD/bin/tightfit-server --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --device cpu \
+  --model "tiny=$MODEL,format=hf8,scope=linear+conv" --address-file "$state/addresses.json" \
+  > out/quickstart.log 2>&1 &
+server=$!
+for ((tenths = 0; tenths < 600; ++tenths)); do
+  [[ -s $state/addresses.json ]] && break
+  kill -0 "$server" 2>/dev/null || { server=0; cat out/quickstart.log >&2; die "the server did not start"; }
+  sleep 0.1
+done
+TIGHTFIT_SERVER=$(.venv/bin/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["listen"])' \
+  "$state/addresses.json")
+export TIGHTFIT_SERVER
+# The address is there before the model is: calls wait for it.
+for ((tenths = 0; tenths < 600; ++tenths)); do
+  $BUILD/bin/tightfit models --json | grep -q '"state": *"resident"' && break
+  kill -0 "$server" 2>/dev/null || { server=0; cat out/quickstart.log >&2; die "the model did not load"; }
+  sleep 0.1
+done
+
+say "drawing \"$PROMPT\""
+$BUILD/bin/tightfit generate --prompt "$PROMPT" --seed 1 --output out/quickstart.png
+
+say "what the model holds"
+$BUILD/bin/tightfit models tiny
+
+stop_server
+say "out/quickstart.png is there after $((SECONDS - started)) s. The weights are random: it shows that everything works, not a $PROMPT."

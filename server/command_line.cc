@@ -1,0 +1,160 @@
+#include "server/command_line.h"
+
+#include "server/closest_name.h"
+#include "server/config_file.h"
+#include "server/config_models.h"
+#include "server/config_settings.h"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <vector>
+
+namespace tightfit {
+namespace {
+
+constexpr char kDescription[] =
+    "Serves SDXL pipelines over gRPC, their weights packed into compact floats.\n"
+    "Settings come from the file of --config; flags go over it. --check tells whether both are "
+    "right.";
+
+constexpr char kFooter[] =
+    "Example: one model in hf8x, the picture's first convolution left in fp16:\n"
+    "  tightfit-server --model sdxl=/models/sdxl,format=hf8x,exclude=conv_in\n"
+    "Exit codes: 0 drained or asked only, 70 internal error, 72 requests were cut by the drain\n"
+    "timeout, 78 configuration (also: address in use, no model could be loaded).";
+
+std::string_view GroupOf(const Setting& setting) {
+  if (setting.key.starts_with("limits.")) return "Limits ([limits] in the file)";
+  if (setting.key.starts_with("log_")) return "Log";
+  if (setting.key.find("listen") != std::string_view::npos || setting.key == "address_file") {
+    return "Addresses";
+  }
+  return "Running";
+}
+
+// What the flags say, before anything is read or checked.
+struct Flags {
+  std::string config_path;
+  std::vector<std::string> models;
+  std::map<std::string, std::string, std::less<>> settings;  // by flag
+  bool check = false;
+  bool help = false;
+  bool version = false;
+};
+
+void Declare(CLI::App* app, Flags* flags) {
+  app->set_help_flag();
+  app->get_formatter()->column_width(44);
+  app->footer(kFooter);
+  app->add_option("--config", flags->config_path,
+                  "The file with settings; see tightfit.example.toml")
+      ->option_text("FILE")
+      ->group("Configuration");
+  app->add_option("--model", flags->models,
+                  "A model to serve, repeatable; replaces one of that name in the file")
+      ->option_text("NAME=PATH[,KEY=VALUE...]")
+      ->allow_extra_args(false)
+      ->group("Models");
+  const ServerConfig defaults;
+  for (const Setting& setting : Settings()) {
+    const std::string value = SettingText(setting, defaults);
+    app->add_option(setting.flag(), flags->settings[setting.flag()],
+                    std::string(setting.help) + (value.empty() ? "" : " [" + value + "]"))
+        ->option_text(std::string(setting.value_name))
+        ->group(std::string(GroupOf(setting)));
+  }
+  app->add_flag("--check", flags->check, "Read and check the configuration, then exit")
+      ->group("Configuration");
+  app->add_flag("--version", flags->version, "Print version and commit, then exit")
+      ->group("Configuration");
+  app->add_flag("-h,--help", flags->help, "Print this, then exit")->group("Configuration");
+}
+
+std::string HelpText(const CLI::App& app) {
+  std::string keys;
+  for (const std::string_view format : ModelFormats()) {
+    keys += (keys.empty() ? "" : "|") + std::string(format);
+  }
+  return app.help() + "\nKeys of --model: format=" + keys +
+         " [hf8],\n  scope=attention|linear|linear+conv [linear+conv], "
+         "compute_dtype=auto|fp16|bf16|fp32 [auto],\n  exclude=MODULE;MODULE (prefixes of modules "
+         "that stay unpacked)\n";
+}
+
+// An unknown flag gets the closest known one named.
+Status UnknownFlag(const std::string& argument) {
+  const std::string name = argument.substr(0, argument.find('='));
+  std::vector<std::string> flags = {"--config", "--model", "--check", "--version", "--help"};
+  for (const Setting& setting : Settings()) flags.push_back(setting.flag());
+  return BadConfiguration("unknown argument \"" + name + "\"" +
+                          DidYouMean(name, {flags.begin(), flags.end()}) + " See --help.");
+}
+
+Status ApplySettings(const CLI::App& app, const Flags& flags, ServerConfig* config,
+                     ConfigOrigins* origins) {
+  for (const Setting& setting : Settings()) {
+    const std::string flag = setting.flag();
+    if (app.count(flag) == 0) continue;
+    if (const Status status = SetSettingFromText(setting, flags.settings.at(flag), config);
+        !status.ok()) {
+      return BadConfiguration(flag + ": " + status.message());
+    }
+    (*origins)[std::string(setting.key)] = flag;
+  }
+  return OkStatus();
+}
+
+Status ApplyModels(const Flags& flags, ServerConfig* config, ConfigOrigins* origins) {
+  std::set<std::string> given;
+  for (const std::string& text : flags.models) {
+    TF_ASSIGN_OR_RETURN(ModelSpec spec, ParseModelFlag(text, origins));
+    if (!given.insert(spec.name).second) {
+      return BadConfiguration("--model " + spec.name + ": this name is given twice");
+    }
+    const auto same_name = [&](const ModelSpec& model) { return model.name == spec.name; };
+    const auto found = std::find_if(config->models.begin(), config->models.end(), same_name);
+    if (found == config->models.end()) {
+      config->models.push_back(std::move(spec));
+    } else {
+      *found = std::move(spec);
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<CommandLine> ReadCommandLine(int argc, const char* const* argv) {
+  CLI::App app(kDescription, "tightfit-server");
+  Flags flags;
+  Declare(&app, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ExtrasError&) {
+    const std::vector<std::string> extras = app.remaining();
+    return UnknownFlag(extras.empty() ? "" : extras.front());
+  } catch (const CLI::ParseError& error) {
+    return BadConfiguration(std::string(error.what()) + ". See --help.");
+  }
+
+  CommandLine line;
+  if (flags.help || flags.version) {
+    line.action = flags.help ? CommandLine::Action::kHelp : CommandLine::Action::kVersion;
+    if (flags.help) line.help = HelpText(app);
+    return line;
+  }
+  ConfigOrigins origins;
+  if (app.count("--config") > 0) {
+    TF_RETURN_IF_ERROR(ReadConfigFile(flags.config_path, &line.config, &origins));
+  }
+  TF_RETURN_IF_ERROR(ApplySettings(app, flags, &line.config, &origins));
+  TF_RETURN_IF_ERROR(ApplyModels(flags, &line.config, &origins));
+  TF_RETURN_IF_ERROR(ValidateConfig(line.config, origins));
+  if (flags.check) line.action = CommandLine::Action::kCheck;
+  return line;
+}
+
+}  // namespace tightfit

@@ -1,0 +1,28 @@
+// The command line of tightfit-server: flags over the file of --config.
+#ifndef TIGHTFIT_SERVER_COMMAND_LINE_H_
+#define TIGHTFIT_SERVER_COMMAND_LINE_H_
+
+#include "server/config.h"
+
+#include <string>
+
+namespace tightfit {
+
+struct CommandLine {
+  enum class Action {
+    kServe,
+    kCheck,  // --check: the configuration is valid
+    kHelp,   // `help` holds the text
+    kVersion,
+  };
+  Action action = Action::kServe;
+  ServerConfig config;  // validated; of kServe and kCheck
+  std::string help;
+};
+
+// Reads flags and file, and validates the whole. Errors: INVALID_ARGUMENT with one line.
+Result<CommandLine> ReadCommandLine(int argc, const char* const* argv);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_COMMAND_LINE_H_

@@ -1,0 +1,29 @@
+// Models in the configuration: the keys of a [[model]] table and of a --model flag.
+#ifndef TIGHTFIT_SERVER_CONFIG_MODELS_H_
+#define TIGHTFIT_SERVER_CONFIG_MODELS_H_
+
+#include "server/config.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tightfit {
+
+// name, path, format, scope, compute_dtype, exclude.
+const std::vector<std::string_view>& ModelKeys();
+
+// The field of a key whose value is a string; nullptr for "exclude" and for what is no key.
+std::string* ModelText(std::string_view key, ModelSpec* spec);
+
+// "sdxl=/models/sdxl,format=hf8x,exclude=conv_in;conv_out". Records its origins. Errors name what
+// is wrong with `text`.
+Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins);
+
+// Name, format, scope, compute dtype, names in `exclude`, and that `path` is a directory with a
+// model.json.
+Status ValidateModel(const ModelSpec& spec, const ConfigOrigins& origins);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_CONFIG_MODELS_H_

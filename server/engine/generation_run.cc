@@ -1,0 +1,145 @@
+#include "server/engine/generation_run.h"
+
+#include <exception>
+#include <new>
+#include <string>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+// Runs one call of a model. Models report by Status; an exception that slips through (a library's)
+// must end this request and not the process.
+template <typename Call>
+auto Guarded(const Call& call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
+                  "the server has not enough memory for this request");
+  } catch (const std::exception& error) {
+    return Internal("the model failed", error.what());
+  } catch (...) {
+    return Internal("the model failed", "unknown exception");
+  }
+}
+
+}  // namespace
+
+Status StatusOfCancellation(StatusCode cause, std::string_view stage, int32_t steps_done) {
+  Status status;
+  switch (cause) {
+    case StatusCode::kDeadlineExceeded:
+      status = Status(cause, "DEADLINE_EXCEEDED", "the deadline passed before the end of the work");
+      break;
+    case StatusCode::kUnavailable:
+      status = Status(cause, "DRAINING", "the server is shutting down")
+                   .WithRetryAfter(std::chrono::seconds(1));
+      break;
+    default:
+      status = Status(cause, "CANCELLED", "the client cancelled the request");
+      break;
+  }
+  return std::move(status)
+      .WithMetadata("stage", std::string(stage))
+      .WithMetadata("steps_done", std::to_string(steps_done));
+}
+
+GenerationRun::GenerationRun(QueuedRequest request, const ModelRegistry* registry,
+                             const Clock* clock, ExecutorObserver* metrics)
+    : request_(std::move(request)), registry_(registry), clock_(clock), metrics_(metrics) {}
+
+void GenerationRun::Start() {
+  started_at_ = clock_->Now();
+  timings_.queued = started_at_ - request_.submitted_at;
+  metrics_->OnQueueWait(request_.parameters.model, timings_.queued);
+  request_.observer->OnStarted(request_.parameters);
+  ReportProgress();
+}
+
+std::optional<Status> GenerationRun::Advance() {
+  DiffusionModel* const model = registry_->Resident(request_.parameters.model);
+  if (model == nullptr) {
+    return Status(StatusCode::kAborted, "MODEL_NOT_LOADED",
+                  "the model left device memory while the request ran");
+  }
+  if (sampling_ == nullptr) return Begin(*model);
+  if (sampling_->steps_done() < sampling_->step_count()) return Step(*model);
+  return Decode(*model);
+}
+
+std::optional<Status> GenerationRun::Begin(DiffusionModel& model) {
+  const Clock::time_point before = clock_->Now();
+  Result<std::unique_ptr<Sampling>> begun =
+      Guarded([&]() -> Result<std::unique_ptr<Sampling>> { return model.Begin(parameters()); });
+  AddStageTime(clock_->Now() - before);
+  if (!begun.ok()) return begun.status();
+  sampling_ = std::move(begun).value();
+  EndStage(Stage::kDenoise);
+  denoise_started_at_ = clock_->Now();
+  ReportProgress();
+  return std::nullopt;
+}
+
+std::optional<Status> GenerationRun::Step(DiffusionModel& model) {
+  const Clock::time_point before = clock_->Now();
+  Sampling* const batch[] = {sampling_.get()};
+  const Status status = Guarded([&] { return model.Step(batch); });
+  const std::chrono::nanoseconds duration = clock_->Now() - before;
+  AddStageTime(duration);
+  if (!status.ok()) return status;
+  steps_done_ = sampling_->steps_done();
+  metrics_->OnStep(parameters().model, duration);
+  ReportProgress();
+  if (steps_done_ == sampling_->step_count()) {
+    EndStage(Stage::kVaeDecode);
+    ReportProgress();
+  }
+  return std::nullopt;
+}
+
+std::optional<Status> GenerationRun::Decode(DiffusionModel& model) {
+  const Clock::time_point before = clock_->Now();
+  Result<std::optional<Image>> decoded =
+      Guarded([&]() -> Result<std::optional<Image>> { return model.DecodeNext(*sampling_); });
+  AddStageTime(clock_->Now() - before);
+  if (!decoded.ok()) return decoded.status();
+  if (decoded->has_value()) request_.observer->OnImage(std::move(**decoded));
+  if (sampling_->images_done() < sampling_->image_count()) return std::nullopt;
+  EndStage(Stage::kVaeDecode);
+  return OkStatus();
+}
+
+void GenerationRun::Finish(const Status& status) {
+  timings_.total = elapsed();
+  request_.observer->OnFinished(status, timings_);
+}
+
+void GenerationRun::ReportProgress() {
+  GenerationProgress progress;
+  progress.stage = stage_;
+  progress.step = steps_done_;
+  progress.step_count =
+      sampling_ != nullptr ? sampling_->step_count() : request_.parameters.step_count;
+  progress.elapsed = elapsed();
+  if (steps_done_ > 0) {
+    // Wall time per step, so that the turns of other requests count.
+    const std::chrono::nanoseconds denoising = clock_->Now() - denoise_started_at_;
+    progress.remaining = denoising / steps_done_ * (progress.step_count - steps_done_);
+  }
+  request_.observer->OnProgress(progress);
+}
+
+void GenerationRun::AddStageTime(std::chrono::nanoseconds duration) {
+  if (timings_.stages.empty() || timings_.stages.back().stage != stage_) {
+    timings_.stages.push_back({stage_, std::chrono::nanoseconds(0)});
+  }
+  timings_.stages.back().duration += duration;
+}
+
+void GenerationRun::EndStage(Stage next) {
+  metrics_->OnStage(parameters().model, stage_, timings_.stages.back().duration);
+  stage_ = next;
+}
+
+}  // namespace tightfit

@@ -1,0 +1,87 @@
+// GenerationRun: one admitted request, from its start to its end, as a state machine that advances
+// by one call of its model at a time.
+#ifndef TIGHTFIT_SERVER_ENGINE_GENERATION_RUN_H_
+#define TIGHTFIT_SERVER_ENGINE_GENERATION_RUN_H_
+
+#include "server/base/cancellation.h"
+#include "server/base/clock.h"
+#include "server/base/status.h"
+#include "server/engine/device_executor.h"
+#include "server/engine/diffusion_model.h"
+#include "server/engine/generation.h"
+#include "server/engine/model_registry.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+namespace tightfit {
+
+// A request as it waits in the queue.
+struct QueuedRequest {
+  GenerationParameters parameters;
+  std::shared_ptr<GenerationObserver> observer;
+  std::shared_ptr<Cancellation> cancellation;
+  Clock::time_point submitted_at;
+  int32_t announced_position = 0;
+};
+
+// The status that a request ends with when `cause` (kCancelled, kDeadlineExceeded, kUnavailable)
+// stopped it in `stage` ("queued" before its start) after `steps_done` steps.
+Status StatusOfCancellation(StatusCode cause, std::string_view stage, int32_t steps_done);
+
+// Not thread-safe: the executor's thread makes, advances and destroys it.
+class GenerationRun {
+ public:
+  // `registry`, `clock` and `metrics` must outlive the run.
+  GenerationRun(QueuedRequest request, const ModelRegistry* registry, const Clock* clock,
+                ExecutorObserver* metrics);
+
+  // Tells the observer that the request starts.
+  void Start();
+
+  // Makes one call of the model and tells the observer what came of it. nullopt while calls remain,
+  // else the status to end with.
+  std::optional<Status> Advance();
+
+  // Destroys the model's state of this request.
+  void ReleaseSampling() { sampling_.reset(); }
+  // Tells the observer the end. ReleaseSampling must come first, Finish is the last call.
+  void Finish(const Status& status);
+
+  const GenerationParameters& parameters() const { return request_.parameters; }
+  Cancellation& cancellation() const { return *request_.cancellation; }
+  // Where the request is: the name of its stage.
+  std::string_view stage_name() const { return StageName(stage_); }
+  int32_t steps_done() const { return steps_done_; }
+  // Since the start.
+  std::chrono::nanoseconds elapsed() const { return clock_->Now() - started_at_; }
+
+ private:
+  std::optional<Status> Begin(DiffusionModel& model);
+  std::optional<Status> Step(DiffusionModel& model);
+  std::optional<Status> Decode(DiffusionModel& model);
+  void ReportProgress();
+  // Adds to the time spent inside the model's calls of `stage_`.
+  void AddStageTime(std::chrono::nanoseconds duration);
+  // Tells metrics about `stage_` and goes on to `next`.
+  void EndStage(Stage next);
+
+  QueuedRequest request_;
+  const ModelRegistry* const registry_;
+  const Clock* const clock_;
+  ExecutorObserver* const metrics_;
+
+  std::unique_ptr<Sampling> sampling_;
+  Stage stage_ = Stage::kTextEncode;
+  int32_t steps_done_ = 0;
+  Clock::time_point started_at_;
+  Clock::time_point denoise_started_at_;
+  GenerationTimings timings_;
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_ENGINE_GENERATION_RUN_H_

@@ -1,0 +1,73 @@
+// GrpcServer: the listening port with all services, health and reflection. Free of gRPC's headers,
+// so that the composition root does not need them.
+#ifndef TIGHTFIT_SERVER_RPC_GRPC_SERVER_H_
+#define TIGHTFIT_SERVER_RPC_GRPC_SERVER_H_
+
+#include "server/base/clock.h"
+#include "server/base/limits.h"
+#include "server/base/status.h"
+#include "server/engine/device_executor.h"
+#include "server/engine/model_registry.h"
+#include "server/rpc/rpc_observer.h"
+#include "server/rpc/server_info.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace tightfit {
+
+struct GrpcServerOptions {
+  std::string listen;  // "host:port" or "unix:PATH"; port 0: the system picks one
+  Limits limits;
+  int32_t encode_threads = 1;  // threads that encode images
+};
+
+// Must outlive the server. `observer` may be null.
+struct GrpcServerDependencies {
+  DeviceExecutor* executor = nullptr;
+  ModelRegistry* registry = nullptr;
+  const Clock* clock = nullptr;
+  RpcObserver* observer = nullptr;
+};
+
+// Thread-safe. Health names: "" and the full names of the three services, and `model/<name>` for
+// each configured model. `model/<name>` follows the registry by itself: SERVING while resident.
+// ModelService and ServerService are SERVING from the start, "" and ImageGenerationService once
+// SetReady(true) was called.
+class GrpcServer {
+ public:
+  // Listens and serves. Errors: INVALID_ARGUMENT `BAD_ADDRESS`; FAILED_PRECONDITION
+  // `ADDRESS_IN_USE` when the address cannot be bound.
+  static Result<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
+                                                   const GrpcServerDependencies& dependencies,
+                                                   ServerInfo info);
+  // Shutdown(0) unless it was called.
+  ~GrpcServer();
+
+  // With the port that was bound: "127.0.0.1:41233", "unix:/run/tightfit.sock".
+  std::string address() const;
+
+  // Sets "" and ImageGenerationService.
+  void SetReady(bool ready);
+  // Sets one health name.
+  void SetServing(std::string_view service, bool serving);
+  // Every health name becomes NOT_SERVING and stays so. Calls are still answered: the first thing
+  // to do at SIGTERM, before DeviceExecutor::Drain.
+  void StopServing();
+
+  // Takes no new calls, waits for those that run, cancels what is left after `limit` and waits
+  // until the executor has let go of it. Blocks. Call after DeviceExecutor::Drain.
+  void Shutdown(std::chrono::milliseconds limit);
+
+ private:
+  class Impl;
+  explicit GrpcServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_RPC_GRPC_SERVER_H_

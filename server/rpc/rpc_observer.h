@@ -1,0 +1,60 @@
+// RpcObserver: what the gRPC services tell metrics and the access log. Free of gRPC.
+#ifndef TIGHTFIT_SERVER_RPC_RPC_OBSERVER_H_
+#define TIGHTFIT_SERVER_RPC_RPC_OBSERVER_H_
+
+#include "server/base/status.h"
+#include "server/engine/generation.h"
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace tightfit {
+
+// One finished call as a log line may show it: no prompt, no seed, no address.
+struct RequestRecord {
+  std::string method;      // as in OnRequestStarted
+  std::string model;       // as in OnRequestStarted
+  std::string request_id;  // empty where the method has none, or it was refused
+  Status status;           // its detail is for the operator
+  std::chrono::nanoseconds duration{0};
+  // Zero where the request was refused before its parameters were resolved.
+  int32_t width_px = 0;
+  int32_t height_px = 0;
+  int32_t step_count = 0;
+  int32_t image_count = 0;
+};
+
+// Called on gRPC's threads, the executor's thread and encoding threads, also at the same time:
+// thread-safe, must return at once. All methods default to nothing.
+class RpcObserver {
+ public:
+  virtual ~RpcObserver() = default;
+
+  // `method`: "StreamImages", "GenerateImages", "ListModels", "GetModel", "GetServerInfo" or
+  // "GetCapabilities". `model`: the configured model that the call asks for; "unknown" when it asks
+  // for one that is not configured; empty for methods without a model. Bounded, so fit for labels.
+  virtual void OnRequestStarted(const std::string& method, const std::string& model) {
+    (void)method, (void)model;
+  }
+  // Exactly once for every OnRequestStarted. `code` is what the client was told, or kCancelled when
+  // it was gone.
+  virtual void OnRequestFinished(const std::string& method, const std::string& model,
+                                 StatusCode code, std::chrono::nanoseconds duration) {
+    (void)method, (void)model, (void)code, (void)duration;
+  }
+  // For the access log; right after OnRequestFinished of the same call.
+  virtual void OnRequestRecord(const RequestRecord& record) { (void)record; }
+  // One image was encoded. `pixels` = width x height.
+  virtual void OnImage(const std::string& model, const std::string& mime_type, int64_t pixels) {
+    (void)model, (void)mime_type, (void)pixels;
+  }
+  // `stage` is always kImageEncode; once per image. The other stages come from ExecutorObserver.
+  virtual void OnStage(const std::string& model, Stage stage, std::chrono::nanoseconds duration) {
+    (void)model, (void)stage, (void)duration;
+  }
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_RPC_RPC_OBSERVER_H_

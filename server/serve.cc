@@ -1,0 +1,312 @@
+#include "server/serve.h"
+
+#include "kernels/format.h"
+#include "server/address_file.h"
+#include "server/base/clock.h"
+#include "server/build_version.h"
+#include "server/command_line.h"
+#include "server/engine/device_executor.h"
+#include "server/engine/model_registry.h"
+#include "server/listen_address.h"
+#include "server/memory/memory_accounts.h"
+#include "server/process_events.h"
+#include "server/rpc/grpc_server.h"
+#include "server/telemetry/device_memory.h"
+#include "server/telemetry/load_log.h"
+#include "server/telemetry/logging.h"
+#include "server/telemetry/metrics.h"
+#include "server/telemetry/metrics_endpoint.h"
+#include "server/telemetry/request_log.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace tightfit {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using Event = ProcessEvents::Event;
+
+// How long a cancelled request has to leave the call of its model that it is in.
+constexpr milliseconds kCancelGrace{2000};
+// How long the end of the last requests may take to reach their clients.
+constexpr milliseconds kHandOver{500};
+
+void PrintError(const std::string& line) {
+  std::fprintf(stderr, "tightfit-server: %s\n", line.c_str());
+}
+
+DeviceMemory ReadDeviceMemory() {
+  const CpuMemory cpu = ReadCpuMemory();
+  MemoryAccounts& accounts = MemoryAccounts::Instance();
+  return {cpu.total_bytes, cpu.used_bytes,
+          accounts.total_bytes() - accounts.unowned()->current_bytes()};
+}
+
+ServerInfo MakeServerInfo(const std::string& device, const ModelBackend& backend) {
+  ServerInfo info;
+  info.version = BuildVersion();
+  info.build_commit = BuildCommit();
+  info.libtorch_version = backend.libtorch_version;
+  info.device_name = device;
+  info.device_description = ReadCpuName();
+  info.device_memory = ReadDeviceMemory;
+  info.formats.push_back({"fp16", 16.0, 65504.0});
+  for (const FormatInfo& format : kFormats) {
+    info.formats.push_back(
+        {std::string(format.name), static_cast<double>(format.bits), format.max_value});
+  }
+  info.scopes.assign(kScopes.begin(), kScopes.end());
+  return info;
+}
+
+ModelLoader LoaderOn(const std::string& device, const ModelBackend& backend) {
+  return [device, load = backend.load](const ModelSpec& spec,
+                                       const std::function<void(const LoadProgress&)>& progress) {
+    return load(spec, device, progress);
+  };
+}
+
+// The objects of a running server, in order of construction. Members are destroyed last to first.
+class RunningServer {
+ public:
+  RunningServer(const ServerConfig& config, const ModelBackend& backend, ProcessEvents* events)
+      : config_(config),
+        device_("cpu"),  // what "auto" means until a build has other kernels
+        info_(MakeServerInfo(device_, backend)),
+        events_(events),
+        registry_(config.models),
+        load_log_(&Clock::Real()),
+        metrics_(&registry_, info_),
+        request_log_(&metrics_),
+        executor_(
+            &registry_, LoaderOn(device_, backend),
+            {config.limits.max_queued_requests, config.max_running_requests, backend.init_thread},
+            &Clock::Real(), &metrics_) {
+    registry_.OnChange([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
+  }
+
+  int Run() {
+    if (const Status status = Listen(); !status.ok()) {
+      PrintError(status.ForLog());
+      return kExitConfiguration;
+    }
+    LogListening();
+    executor_.Start([this] { events_->Post(Event::kModelsLoaded); });
+    const int code = WaitForSignal() ? Stop() : kExitConfiguration;
+    RemoveAddressFile();
+    Log(LogLevel::kInfo, "stopped", {{"exit_code", int64_t{code}}});
+    // Nobody waits for a load to end that nobody will use.
+    if (!models_loaded_) _exit(code);
+    return code;
+  }
+
+ private:
+  // Both addresses before any model: what is wrong with them shows at once.
+  Status Listen() {
+    const GrpcServerOptions options = {config_.listen, config_.limits};
+    Result<std::unique_ptr<GrpcServer>> server =
+        GrpcServer::Start(options, {&executor_, &registry_, &Clock::Real(), &request_log_}, info_);
+    if (!server.ok()) return CannotListen("listen", config_.listen, server.status());
+    grpc_ = std::move(server).value();
+    if (!config_.metrics_listen.empty()) TF_RETURN_IF_ERROR(ListenForMetrics());
+    if (config_.address_file.empty()) return OkStatus();
+    return WriteAddressFile(config_.address_file, grpc_->address(), metrics_address_);
+  }
+
+  Status ListenForMetrics() {
+    TF_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(config_.metrics_listen));
+    Result<std::unique_ptr<MetricsEndpoint>> endpoint =
+        MetricsEndpoint::Start(address.host, address.port, [this] { return metrics_.Text(); });
+    if (!endpoint.ok()) {
+      return CannotListen("metrics_listen", config_.metrics_listen, endpoint.status());
+    }
+    endpoint_ = std::move(endpoint).value();
+    address.port = endpoint_->port();
+    metrics_address_ = address.ToString();
+    return OkStatus();
+  }
+
+  static Status CannotListen(const char* setting, const std::string& address,
+                             const Status& status) {
+    return BadConfiguration(std::string(setting) + ": " + address + ": " + status.ForLog());
+  }
+
+  void LogListening() const {
+    Log(LogLevel::kInfo, "listening",
+        {{"listen", grpc_->address()},
+         {"metrics_listen", metrics_address_},
+         {"version", info_.version},
+         {"commit", info_.build_commit},
+         {"device", device_},
+         {"model_count", static_cast<int64_t>(config_.models.size())}});
+    for (const std::string& address : {config_.listen, config_.metrics_listen}) {
+      const Result<ListenAddress> parsed = ParseListenAddress(address);
+      if (!parsed.ok() || parsed->is_local()) continue;
+      Log(LogLevel::kWarning,
+          "this address can be reached from other machines; there is no TLS and no "
+          "authentication",
+          {{"address", address}});
+    }
+  }
+
+  // True at a signal, false when no model could be loaded.
+  bool WaitForSignal() {
+    for (;;) {
+      const Event event = events_->Wait();
+      if (event == Event::kTerminate) return true;
+      if (event != Event::kModelsLoaded) continue;
+      models_loaded_ = true;
+      if (!AnnounceReady()) return false;
+    }
+  }
+
+  bool AnnounceReady() {
+    const std::vector<ModelSnapshot> models = registry_.List();
+    const auto resident = std::count_if(models.begin(), models.end(), [](const auto& model) {
+      return model.state == ModelState::kResident;
+    });
+    if (resident == 0) {
+      Log(LogLevel::kError, "no model could be loaded");
+      return false;
+    }
+    grpc_->SetReady(true);
+    Log(LogLevel::kInfo, "ready",
+        {{"resident_model_count", static_cast<int64_t>(resident)},
+         {"model_count", static_cast<int64_t>(models.size())}});
+    return true;
+  }
+
+  int Stop() {
+    const steady_clock::time_point deadline = steady_clock::now() + config_.drain_timeout;
+    grpc_->StopServing();
+    Log(LogLevel::kInfo, "draining",
+        {{"queued", int64_t{executor_.queued_count()}},
+         {"running", int64_t{executor_.running_count()}},
+         {"timeout_seconds", std::chrono::duration<double>(config_.drain_timeout).count()}});
+    std::thread drainer([this, deadline] {
+      if (!executor_.Drain(config_.drain_timeout)) requests_were_cut_ = true;
+      // What remains is to hand finished pictures, or the reason why there are none, to clients.
+      grpc_->Shutdown(
+          std::max(kHandOver, std::chrono::ceil<milliseconds>(deadline - steady_clock::now())));
+      events_->Post(Event::kDrained);
+    });
+    WaitUntilDrained(deadline + kCancelGrace);
+    drainer.join();
+    if (canceller_.joinable()) canceller_.join();
+    return requests_were_cut_ ? kExitDrainTimeout : kExitDrained;
+  }
+
+  // Ends the process when a call of a model does not come back until `abandon_at`.
+  void WaitUntilDrained(steady_clock::time_point abandon_at) {
+    for (;;) {
+      switch (events_->Wait(abandon_at)) {
+        case Event::kDrained:
+          return;
+        case Event::kTerminate:
+          CancelAll();
+          abandon_at = std::min(abandon_at, steady_clock::now() + kCancelGrace);
+          break;
+        case Event::kModelsLoaded:
+          models_loaded_ = true;
+          break;
+        case Event::kTimeout:
+          Log(LogLevel::kError, "a model does not come back; abandoning it",
+              {{"running", int64_t{executor_.running_count()}},
+               {"exit_code", int64_t{kExitDrainTimeout}}});
+          RemoveAddressFile();
+          _exit(kExitDrainTimeout);
+      }
+    }
+  }
+
+  void CancelAll() {
+    if (canceller_.joinable()) return;  // a third signal
+    Log(LogLevel::kWarning, "second signal: cancelling",
+        {{"queued", int64_t{executor_.queued_count()}},
+         {"running", int64_t{executor_.running_count()}}});
+    canceller_ = std::thread([this] {
+      if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
+    });
+  }
+
+  void RemoveAddressFile() const {
+    if (!config_.address_file.empty()) std::remove(config_.address_file.c_str());
+  }
+
+  const ServerConfig config_;
+  const std::string device_;
+  const ServerInfo info_;
+  ProcessEvents* const events_;
+  ModelRegistry registry_;
+  LoadLog load_log_;
+  Metrics metrics_;
+  RequestLog request_log_;
+  DeviceExecutor executor_;
+  std::unique_ptr<GrpcServer> grpc_;
+  std::unique_ptr<MetricsEndpoint> endpoint_;
+  std::string metrics_address_;
+  bool models_loaded_ = false;
+  std::atomic<bool> requests_were_cut_{false};
+  std::thread canceller_;
+};
+
+int Act(const CommandLine& line, const ModelBackend& backend) {
+  switch (line.action) {
+    case CommandLine::Action::kHelp:
+      std::fputs(line.help.c_str(), stdout);
+      return 0;
+    case CommandLine::Action::kVersion:
+      std::printf("tightfit-server %s\nLibTorch %s\n", BuildVersionText().c_str(),
+                  backend.libtorch_version.c_str());
+      return 0;
+    case CommandLine::Action::kCheck:
+      std::printf("The configuration is valid: %zu model%s.\n", line.config.models.size(),
+                  line.config.models.size() == 1 ? "" : "s");
+      return 0;
+    case CommandLine::Action::kServe:
+      break;
+  }
+  return RunServer(line.config, backend);
+}
+
+}  // namespace
+
+int RunServer(const ServerConfig& config, const ModelBackend& backend) {
+  Result<std::unique_ptr<ProcessEvents>> events = ProcessEvents::Open();
+  if (!events.ok()) {
+    PrintError(events.status().ForLog());
+    return kExitInternal;
+  }
+  OpenLog(LogLevelByName(config.log_level), LogFormatByName(config.log_format), stderr);
+  if (backend.init_process) backend.init_process(config.threads);
+  return RunningServer(config, backend, events->get()).Run();
+}
+
+int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {
+  // No code of ours throws; what libraries throw past us ends here with a line and a code.
+  try {
+    const Result<CommandLine> line = ReadCommandLine(argc, argv);
+    if (!line.ok()) {
+      PrintError(line.status().message());
+      return kExitConfiguration;
+    }
+    return Act(*line, backend);
+  } catch (const std::exception& error) {
+    PrintError(std::string("internal error: ") + error.what());
+  } catch (...) {
+    PrintError("internal error");
+  }
+  return kExitInternal;
+}
+
+}  // namespace tightfit

@@ -1,0 +1,54 @@
+// The composition root as a function: configuration to exit code, with whatever makes the models.
+// tightfit-server gives it LibTorch; tests give it a fake.
+#ifndef TIGHTFIT_SERVER_SERVE_H_
+#define TIGHTFIT_SERVER_SERVE_H_
+
+#include "server/base/status.h"
+#include "server/config.h"
+#include "server/engine/diffusion_model.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace tightfit {
+
+// As sysexits.h has them, and two of our own.
+enum ExitCode : int {
+  kExitDrained = 0,
+  kExitInternal = 70,
+  kExitDrainTimeout = 72,   // requests were cut: by the timeout or by a second signal
+  kExitConfiguration = 78,  // also: an address in use, no model could be loaded
+};
+
+// What makes models.
+struct ModelBackend {
+  std::string libtorch_version;
+  // Settings of the process, before any model exists; 0 threads: all cores.
+  std::function<void(int thread_count)> init_process;
+  // First call on the executor's thread.
+  std::function<void()> init_thread;
+  // As ModelLoader, on `device` ("cpu").
+  std::function<Result<std::unique_ptr<DiffusionModel>>(
+      const ModelSpec& spec, const std::string& device,
+      const std::function<void(const LoadProgress&)>& progress)>
+      load;
+};
+
+// Reads the command line and does what it says. Call from main before any thread exists.
+int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
+
+// Serves until SIGTERM or SIGINT:
+// 1. binds both addresses and writes the address file; health is NOT_SERVING;
+// 2. tries every model; SERVING if one is resident. If none is: exit 78, each with its reason in
+// the
+//    log;
+// 3. at a signal: NOT_SERVING, no new requests, those that run may finish within drain_timeout,
+// then
+//    they are cancelled; a second signal cancels them at once. A model call that does not come
+//    back within two seconds more is abandoned with the process.
+int RunServer(const ServerConfig& config, const ModelBackend& backend);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_SERVE_H_

@@ -1,0 +1,82 @@
+#include "server/telemetry/load_log.h"
+
+#include "server/telemetry/logging.h"
+#include "server/telemetry/status_code_name.h"
+
+namespace tightfit {
+namespace {
+
+void LogResident(const ModelSnapshot& model) {
+  const ModelDescription& description = *model.description;
+  int64_t weight_bytes = 0;
+  int64_t fp16_bytes = 0;
+  int64_t packed_modules = 0;
+  int64_t unpacked_modules = 0;
+  for (const ComponentDescription& component : description.components) {
+    weight_bytes += component.weight_bytes;
+    fp16_bytes += component.fp16_bytes;
+    packed_modules += component.packed_module_count;
+    unpacked_modules += static_cast<int64_t>(component.unpacked_modules.size());
+    for (const UnpackedModule& module : component.unpacked_modules) {
+      Log(LogLevel::kWarning, "module stays unpacked",
+          {{"model", description.name},
+           {"component", component.name},
+           {"module", module.module},
+           {"reason", module.reason}});
+    }
+  }
+  Log(LogLevel::kInfo, "model resident",
+      {{"model", description.name},
+       {"hash", description.hash},
+       {"format", description.format},
+       {"scope", description.scope},
+       {"compute_dtype", description.compute_dtype},
+       {"device", description.device},
+       {"weight_bytes", weight_bytes},
+       {"fp16_bytes", fp16_bytes},
+       {"packed_module_count", packed_modules},
+       {"unpacked_module_count", unpacked_modules},
+       {"load_seconds", description.load_seconds}});
+}
+
+}  // namespace
+
+bool LoadLog::ProgressIsDue(const std::string& model) {
+  const Clock::time_point now = clock_->Now();
+  const std::lock_guard lock(mutex_);
+  const auto [last, is_first] = last_progress_.try_emplace(model, now);
+  if (!is_first && now - last->second < kProgressInterval) return false;
+  last->second = now;
+  return true;
+}
+
+void LoadLog::OnChange(const ModelSnapshot& model) {
+  const std::string& name = model.spec.name;
+  switch (model.state) {
+    case ModelState::kLoading: {
+      if (!ProgressIsDue(name)) return;
+      const LoadProgress progress = model.loading.value_or(LoadProgress{});
+      Log(LogLevel::kInfo, "model loading",
+          {{"model", name},
+           {"component", progress.component},
+           {"bytes_done", progress.bytes_done},
+           {"bytes_total", progress.bytes_total}});
+      return;
+    }
+    case ModelState::kResident:
+      if (model.description != nullptr) LogResident(model);
+      return;
+    case ModelState::kFailed:
+      Log(LogLevel::kError, "model could not be loaded",
+          {{"model", name},
+           {"code", StatusCodeName(model.failure.code())},
+           {"reason", model.failure.reason()},
+           {"error", model.failure.ForLog()}});
+      return;
+    case ModelState::kUnloaded:
+      Log(LogLevel::kInfo, "model unloaded", {{"model", name}});
+      return;
+  }
+}
+
+}  // namespace tightfit

@@ -1,0 +1,328 @@
+#include "server/telemetry/metrics.h"
+
+#include "server/memory/memory_accounts.h"
+#include "server/telemetry/status_code_name.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <functional>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+namespace tightfit {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::Labels;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+const prometheus::Histogram::BucketBoundaries kRequestSeconds = {
+    0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600};
+const prometheus::Histogram::BucketBoundaries kStepSeconds = {0.005, 0.01, 0.02, 0.05, 0.1, 0.2,
+                                                              0.5,   1,    2,    5,    10,  20};
+const prometheus::Histogram::BucketBoundaries kStageSeconds = {
+    0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600};
+const prometheus::Histogram::BucketBoundaries kLoadSeconds = {0.1, 0.5, 1,  2.5, 5,  10,
+                                                              20,  30,  60, 120, 300};
+
+constexpr char kUnknownModel[] = "unknown";
+constexpr std::array<const char*, 2> kImageMethods = {"StreamImages", "GenerateImages"};
+constexpr std::array<StatusCode, 10> kExpectedCodes = {
+    StatusCode::kOk,           StatusCode::kCancelled,          StatusCode::kInvalidArgument,
+    StatusCode::kNotFound,     StatusCode::kDeadlineExceeded,   StatusCode::kResourceExhausted,
+    StatusCode::kUnavailable,  StatusCode::kFailedPrecondition, StatusCode::kInternal,
+    StatusCode::kUnimplemented};
+// Reasons with which a request is refused before it is queued.
+constexpr std::array<std::string_view, 4> kAdmissionReasons = {"QUEUE_FULL", "DRAINING",
+                                                               "MODEL_LOADING", "MODEL_FAILED"};
+constexpr std::array<Stage, 4> kStages = {Stage::kTextEncode, Stage::kDenoise, Stage::kVaeDecode,
+                                          Stage::kImageEncode};
+constexpr std::array<ModelState, 4> kStates = {ModelState::kUnloaded, ModelState::kLoading,
+                                               ModelState::kResident, ModelState::kFailed};
+
+double Seconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return lower;
+}
+
+// A family of gauges made anew at each scrape.
+class GaugeSnapshot {
+ public:
+  GaugeSnapshot(std::string name, std::string help) {
+    family_.name = std::move(name);
+    family_.help = std::move(help);
+    family_.type = MetricType::Gauge;
+  }
+
+  void Add(const Labels& labels, double value) {
+    ClientMetric metric;
+    for (const auto& [name, text] : labels) metric.label.push_back({name, text});
+    metric.gauge.value = value;
+    family_.metric.push_back(std::move(metric));
+  }
+
+  // A family without series is left out.
+  void MoveTo(std::vector<MetricFamily>* families) && {
+    if (!family_.metric.empty()) families->push_back(std::move(family_));
+  }
+
+ private:
+  MetricFamily family_;
+};
+
+}  // namespace
+
+class Metrics::Impl {
+ public:
+  Impl(const ModelRegistry* models, const ServerInfo& info)
+      : models_(models), device_(info.device_name), device_memory_(info.device_memory) {
+    Gauges("tightfit_build_info", "Version, commit and LibTorch of the server; always 1.")
+        .Add({{"version", info.version},
+              {"commit", info.build_commit},
+              {"libtorch", info.libtorch_version}})
+        .Set(1);
+    Gauges("tightfit_process_start_time_seconds", "When the process started, in Unix time.")
+        .Add({})
+        .Set(std::chrono::duration<double>(info.start_time.time_since_epoch()).count());
+    InitialiseSeries();
+  }
+
+  std::vector<MetricFamily> Collect() const {
+    std::vector<MetricFamily> families = registry_.Collect();
+    CollectModels(&families);
+    CollectDevice(&families);
+    std::sort(families.begin(), families.end(),
+              [](const MetricFamily& a, const MetricFamily& b) { return a.name < b.name; });
+    return families;
+  }
+
+ private:
+  friend class Metrics;
+
+  // Every series whose labels are known exists from the start, so that rates see the first event.
+  void InitialiseSeries() {
+    std::vector<std::string> names = {kUnknownModel};
+    for (const ModelSnapshot& model : models_->List()) names.push_back(model.spec.name);
+    for (const std::string& model : names) {
+      for (const char* method : kImageMethods) {
+        for (const StatusCode code : kExpectedCodes)
+          requests_.Add(RequestLabels(method, model, code));
+        request_duration_.Add({{"model", model}, {"method", method}}, kRequestSeconds);
+      }
+      inflight_.Add({{"model", model}});
+      if (model == kUnknownModel) continue;
+      queue_wait_.Add({{"model", model}}, kRequestSeconds);
+      step_duration_.Add({{"model", model}}, kStepSeconds);
+      load_duration_.Add({{"model", model}}, kLoadSeconds);
+      images_.Add({{"model", model}, {"mime_type", "image/png"}});
+      image_pixels_.Add({{"model", model}});
+      cancelled_.Add({{"model", model}, {"stage", "queued"}});
+      for (const Stage stage : kStages) {
+        const Labels labels = {{"model", model}, {"stage", std::string(StageName(stage))}};
+        stage_duration_.Add(labels, kStageSeconds);
+        cancelled_.Add(labels);
+      }
+      for (const char* result : {"ok", "failed"})
+        loads_.Add({{"model", model}, {"result", result}});
+    }
+    for (const std::string_view reason : kAdmissionReasons) {
+      rejections_.Add({{"reason", LowerCase(reason)}});
+    }
+    queue_depth_.Set(0);
+    running_.Set(0);
+  }
+
+  void CollectModels(std::vector<MetricFamily>* families) const {
+    GaugeSnapshot state("tightfit_model_state", "1 for the state that the model is in, else 0.");
+    GaugeSnapshot info("tightfit_model_info", "How a resident model is held; always 1.");
+    GaugeSnapshot weights("tightfit_model_weight_bytes",
+                          "Bytes that the weights of a component take on the device.");
+    GaugeSnapshot memory("tightfit_model_memory_bytes",
+                         "Tensor bytes held now, by model, component and purpose.");
+    GaugeSnapshot peak("tightfit_model_memory_peak_bytes",
+                       "Most tensor bytes held at once, by model, component and purpose.");
+    for (const ModelSnapshot& model : models_->List()) {
+      const std::string& name = model.spec.name;
+      for (const ModelState each : kStates) {
+        state.Add({{"model", name}, {"state", std::string(ModelStateName(each))}},
+                  model.state == each ? 1 : 0);
+      }
+      if (model.description != nullptr) {
+        const ModelDescription& description = *model.description;
+        info.Add({{"model", name},
+                  {"format", description.format},
+                  {"scope", description.scope},
+                  {"compute_dtype", description.compute_dtype},
+                  {"hash", description.hash}},
+                 1);
+        for (const ComponentDescription& component : description.components) {
+          weights.Add(
+              {{"model", name}, {"component", component.name}, {"format", component.format}},
+              static_cast<double>(component.weight_bytes));
+        }
+      }
+      for (const MemoryUse& use : MemoryAccounts::Instance().Snapshot(name)) {
+        const Labels labels = {{"model", name},
+                               {"component", use.component},
+                               {"purpose", std::string(MemoryPurposeName(use.purpose))}};
+        memory.Add(labels, static_cast<double>(use.current_bytes));
+        peak.Add(labels, static_cast<double>(use.peak_bytes));
+      }
+    }
+    for (GaugeSnapshot* family : {&state, &info, &weights, &memory, &peak}) {
+      std::move(*family).MoveTo(families);
+    }
+  }
+
+  void CollectDevice(std::vector<MetricFamily>* families) const {
+    if (!device_memory_) return;
+    const DeviceMemory memory = device_memory_();
+    GaugeSnapshot total("tightfit_device_memory_total_bytes",
+                        "Memory of the device; on a CPU the machine's.");
+    GaugeSnapshot used("tightfit_device_memory_used_bytes",
+                       "Device memory in use; on a CPU the process's resident set.");
+    GaugeSnapshot unattributed(
+        "tightfit_device_memory_unattributed_bytes",
+        "Used bytes that are no tensors of a model: libraries, code, contexts.");
+    total.Add({{"device", device_}}, static_cast<double>(memory.total_bytes));
+    used.Add({{"device", device_}}, static_cast<double>(memory.used_bytes));
+    unattributed.Add({{"device", device_}},
+                     static_cast<double>(memory.used_bytes - memory.attributed_bytes));
+    for (GaugeSnapshot* family : {&total, &used, &unattributed}) {
+      std::move(*family).MoveTo(families);
+    }
+  }
+
+  static Labels RequestLabels(const std::string& method, const std::string& model,
+                              StatusCode code) {
+    return {{"model", model}, {"method", method}, {"code", std::string(StatusCodeName(code))}};
+  }
+
+  prometheus::Family<prometheus::Counter>& Counters(const char* name, const char* help) {
+    return prometheus::BuildCounter().Name(name).Help(help).Register(registry_);
+  }
+  prometheus::Family<prometheus::Gauge>& Gauges(const char* name, const char* help) {
+    return prometheus::BuildGauge().Name(name).Help(help).Register(registry_);
+  }
+  prometheus::Family<prometheus::Histogram>& Histograms(const char* name, const char* help) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(registry_);
+  }
+
+  const ModelRegistry* const models_;
+  const std::string device_;
+  const std::function<DeviceMemory()> device_memory_;
+  prometheus::Registry registry_;
+
+  prometheus::Family<prometheus::Counter>& requests_ =
+      Counters("tightfit_requests_total", "Finished calls by model, method and status code.");
+  prometheus::Family<prometheus::Histogram>& request_duration_ = Histograms(
+      "tightfit_request_duration_seconds", "From a call's arrival to its last byte handed over.");
+  prometheus::Family<prometheus::Gauge>& inflight_ =
+      Gauges("tightfit_inflight_requests", "Calls that have begun and not finished.");
+  prometheus::Gauge& queue_depth_ =
+      Gauges("tightfit_queue_depth", "Requests that wait for the device.").Add({});
+  prometheus::Gauge& running_ =
+      Gauges("tightfit_running_requests", "Requests that advance in turns on the device.").Add({});
+  prometheus::Family<prometheus::Histogram>& queue_wait_ =
+      Histograms("tightfit_queue_wait_seconds", "Time that requests waited for the device.");
+  prometheus::Family<prometheus::Histogram>& stage_duration_ =
+      Histograms("tightfit_stage_duration_seconds", "Time in one stage of a request.");
+  prometheus::Family<prometheus::Histogram>& step_duration_ =
+      Histograms("tightfit_denoise_step_duration_seconds", "Time of one denoising step.");
+  prometheus::Family<prometheus::Counter>& images_ =
+      Counters("tightfit_images_total", "Encoded images.");
+  prometheus::Family<prometheus::Counter>& image_pixels_ =
+      Counters("tightfit_image_pixels_total", "Pixels of encoded images.");
+  prometheus::Family<prometheus::Counter>& cancelled_ =
+      Counters("tightfit_cancelled_requests_total",
+               "Requests that ended early, by the stage in which: cancelled, past their deadline.");
+  prometheus::Family<prometheus::Counter>& rejections_ =
+      Counters("tightfit_admission_rejections_total", "Requests refused before they were queued.");
+  prometheus::Family<prometheus::Counter>& loads_ =
+      Counters("tightfit_model_loads_total", "Attempts to load a model.");
+  prometheus::Family<prometheus::Histogram>& load_duration_ =
+      Histograms("tightfit_model_load_duration_seconds", "Time of one attempt to load a model.");
+};
+
+Metrics::Metrics(const ModelRegistry* registry, const ServerInfo& info)
+    : impl_(std::make_unique<Impl>(registry, info)) {}
+Metrics::~Metrics() = default;
+
+std::string Metrics::Text() const {
+  std::ostringstream text;
+  prometheus::TextSerializer().Serialize(text, impl_->Collect());
+  return text.str();
+}
+
+void Metrics::OnQueueDepth(int32_t queued, int32_t running) {
+  impl_->queue_depth_.Set(queued);
+  impl_->running_.Set(running);
+}
+
+void Metrics::OnQueueWait(const std::string& model, std::chrono::nanoseconds wait) {
+  impl_->queue_wait_.Add({{"model", model}}, kRequestSeconds).Observe(Seconds(wait));
+}
+
+void Metrics::OnStage(const std::string& model, Stage stage, std::chrono::nanoseconds duration) {
+  impl_->stage_duration_
+      .Add({{"model", model}, {"stage", std::string(StageName(stage))}}, kStageSeconds)
+      .Observe(Seconds(duration));
+}
+
+void Metrics::OnStep(const std::string& model, std::chrono::nanoseconds duration) {
+  impl_->step_duration_.Add({{"model", model}}, kStepSeconds).Observe(Seconds(duration));
+}
+
+void Metrics::OnCancelled(const std::string& model, std::string_view stage) {
+  impl_->cancelled_.Add({{"model", model}, {"stage", std::string(stage)}}).Increment();
+}
+
+void Metrics::OnLoaded(const std::string& model, const Status& status,
+                       std::chrono::nanoseconds duration) {
+  impl_->loads_.Add({{"model", model}, {"result", status.ok() ? "ok" : "failed"}}).Increment();
+  impl_->load_duration_.Add({{"model", model}}, kLoadSeconds).Observe(Seconds(duration));
+}
+
+void Metrics::OnRequestStarted(const std::string& method, const std::string& model) {
+  (void)method;
+  impl_->inflight_.Add({{"model", model}}).Increment();
+}
+
+void Metrics::OnRequestFinished(const std::string& method, const std::string& model,
+                                StatusCode code, std::chrono::nanoseconds duration) {
+  impl_->inflight_.Add({{"model", model}}).Decrement();
+  impl_->requests_.Add(Impl::RequestLabels(method, model, code)).Increment();
+  impl_->request_duration_.Add({{"model", model}, {"method", method}}, kRequestSeconds)
+      .Observe(Seconds(duration));
+}
+
+void Metrics::OnRequestRecord(const RequestRecord& record) {
+  const std::string& reason = record.status.reason();
+  const auto* const known = std::find(kAdmissionReasons.begin(), kAdmissionReasons.end(), reason);
+  if (known == kAdmissionReasons.end()) return;
+  impl_->rejections_.Add({{"reason", LowerCase(reason)}}).Increment();
+}
+
+void Metrics::OnImage(const std::string& model, const std::string& mime_type, int64_t pixels) {
+  impl_->images_.Add({{"model", model}, {"mime_type", mime_type}}).Increment();
+  impl_->image_pixels_.Add({{"model", model}}).Increment(static_cast<double>(pixels));
+}
+
+}  // namespace tightfit

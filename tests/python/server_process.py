@@ -1,0 +1,108 @@
+"""The real server and the real command line, as a user runs them: processes on free ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("TIGHTFIT_BUILD_DIR", ROOT / "build" / "release"))
+SERVER = BUILD / "bin" / "tightfit-server"
+CLI = BUILD / "bin" / "tightfit"
+
+
+class ServerProcess:
+    """A running tightfit-server. Use as a context manager: leaving stops it with SIGTERM."""
+
+    def __init__(self, folder: Path, models: list[str], *flags: str) -> None:
+        """`models`: values of --model; `folder`: for its log and address file, must exist."""
+        self.log_file = folder / "server.log"
+        self._address_file = folder / "addresses.json"
+        arguments = [str(SERVER), "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
+                     "--device", "cpu", "--address-file", str(self._address_file), *flags]
+        for model in models:
+            arguments += ["--model", model]
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT)
+
+    def __enter__(self) -> ServerProcess:
+        try:
+            self._wait_until_listening()
+            self._wait_until_loaded()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text("utf-8", "replace")
+
+    def cli(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Runs `tightfit ARGUMENTS` against this server."""
+        return subprocess.run([str(CLI), *arguments], capture_output=True, text=True,
+                              timeout=timeout, env=self.environment())
+
+    def cli_json(self, *arguments: str, timeout: float = 300) -> Any:
+        """Runs `tightfit ARGUMENTS --json`, which must succeed; the parsed document."""
+        done = self.cli(*arguments, "--json", timeout=timeout)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stderr}\n{self.log[-3000:]}"
+        return json.loads(done.stdout)
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "TIGHTFIT_SERVER": self.address}
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=10) as reply:
+            return reply.read().decode()
+
+    def _wait_until_listening(self) -> None:
+        self._poll(self._address_file.exists, "its address file")
+        addresses = json.loads(self._address_file.read_text())
+        self.address: str = addresses["listen"]
+        self.metrics_address: str = addresses["metrics_listen"]
+
+    def _wait_until_loaded(self) -> None:
+        def settled() -> bool:
+            models = self.cli_json("models")["models"]
+            return all(model["state"] in ("resident", "failed") for model in models)
+        self._poll(settled, "its models")
+
+    def _poll(self, ready: Any, what: str) -> None:
+        until = time.monotonic() + 180
+        while not ready():
+            assert self.process.poll() is None, f"the server ended:\n{self.log[-3000:]}"
+            assert time.monotonic() < until, f"no sign of {what}:\n{self.log[-3000:]}"
+            time.sleep(0.1)
+
+
+def metric_values(text: str, name: str) -> dict[frozenset[tuple[str, str]], float]:
+    """Labels -> value of one family of a text exposition without escapes in its labels."""
+    values = {}
+    for line in text.splitlines():
+        if not line.startswith((name + "{", name + " ")):
+            continue
+        labels, _, value = line.removeprefix(name).rpartition(" ")
+        pairs = [pair.split("=", 1) for pair in labels.strip("{}").split(",") if pair]
+        values[frozenset((key, val.strip('"')) for key, val in pairs)] = float(value)
+    return values

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Builds and passes every test that needs no GPU.
+#
+#   ./tests/run.sh          what CI runs
+#   ./tests/run.sh --full   also the sanitizer build and the long tests
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+full=0
+case "${1:-}" in
+  "") ;;
+  --full) full=1 ;;
+  *) sed -n '2,5s/^# \{0,1\}//p' "$0"; [[ $1 == -h || $1 == --help ]] && exit 0 || exit 2 ;;
+esac
+
+phase() { printf '\n== %s (at %d s)\n' "$1" "$SECONDS"; }
+jobs=$(nproc)
+
+phase "install"
+./deploy/install.sh --tests
+export PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/deploy/export" PYTHONDONTWRITEBYTECODE=1
+source deploy/build.sh
+
+phase "build"
+build_targets
+
+phase "ctest"
+ctest --test-dir build/release --output-on-failure --parallel "$jobs"
+
+phase "pytest"
+TIGHTFIT_BUILD_DIR="$PWD/build/release" TIGHTFIT_FULL=$full \
+  python -m pytest tests/python -q -p no:cacheprovider --durations=8
+
+if ((full)); then
+  phase "address and undefined-behaviour sanitizers"
+  cmake --preset asan && cmake --build --preset asan
+  ctest --preset asan --parallel "$jobs"
+fi
+phase "all passed"

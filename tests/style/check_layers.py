@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Checks the include layers on what the compiler really read, transitively.
+
+Input: ninja's dependency log of a build tree. Each object file of ours is held against the table below;
+the precompiled LibTorch header counts as LibTorch.
+
+    check_layers.py --build build/release
+    check_layers.py --self-test
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+# Layer (a folder) -> folders of ours that it may include, beside itself.
+ALLOWED: dict[str, set[str]] = {
+    "kernels": set(),
+    "server/base": set(),
+    "server/memory": {"server/base"},
+    "server/engine": {"server/base", "server/memory"},
+    "server/image": {"server/base", "server/engine"},
+    "server/telemetry": {"server/base", "server/memory", "server/engine", "server/rpc", "server"},
+    "server/rpc": {"server/base", "server/memory", "server/engine", "server/image", "kernels"},
+    "server/model": {"server/base", "server/memory", "server/engine", "kernels"},
+    "server/pipeline": {"server/base", "server/memory", "server/engine", "server/model", "kernels"},
+    "client": {"server/base"},
+}
+# Third parties by the paths of their headers.
+TORCH = re.compile(r"/torch/include/|cmake_pch")
+GRPC = re.compile(r"(^|/)(grpcpp|grpc)/|\.pb\.h$|(^|/)google/protobuf/")
+LOGGING = re.compile(r"(^|/)(spdlog|prometheus)/")
+# Third party -> layers that may include it. `server` is the composition root.
+MAY_USE: list[tuple[str, re.Pattern[str], set[str]]] = [
+    ("LibTorch", TORCH, {"server/model", "server/pipeline"}),
+    ("gRPC or protobuf", GRPC, {"server/rpc", "client"}),
+    ("spdlog or prometheus-cpp", LOGGING, {"server/telemetry", "server"}),
+]
+
+
+def layer_of(path: str) -> str | None:
+    """The layer of a source or header of ours, by its path from the root; None outside the table."""
+    parts = Path(path).parts
+    if not parts:
+        return None
+    if parts[0] == "server":
+        return f"server/{parts[1]}" if len(parts) > 2 else "server"
+    if parts[0] in ("kernels", "client"):
+        return parts[0]
+    return None
+
+
+def violations(source: str, headers: list[str]) -> list[str]:
+    """What one object file breaks. `source` and our `headers` are relative to the root."""
+    found: list[str] = []
+    layer = layer_of(source)
+    torch = [h for h in headers if TORCH.search(h)]
+    grpc = [h for h in headers if GRPC.search(h) and not TORCH.search(h)]
+    if torch and grpc:
+        found.append(f"{source}: one file reads both LibTorch and gRPC or protobuf ({grpc[0]})")
+    if layer is None:
+        return found
+    if layer != "server":
+        allowed = ALLOWED.get(layer)
+        if allowed is None:
+            return found + [f"{source}: layer {layer} is not in the table of check_layers.py"]
+        for header in headers:
+            other = None if header.startswith("/") else layer_of(header)
+            if other is not None and other != layer and other not in allowed:
+                found.append(f"{source}: {layer} must not include {header}")
+    for name, pattern, layers in MAY_USE:
+        hit = next((h for h in headers if pattern.search(h)
+                    and (pattern is TORCH or not TORCH.search(h))), None)
+        if hit is not None and layer not in layers:
+            found.append(f"{source}: {layer} must not include {name} ({hit})")
+    return found
+
+
+def read_dependencies(build: Path, root: Path) -> dict[str, list[str]]:
+    """Source -> headers, ours relative to `root`, of every C++ object below our folders."""
+    log = subprocess.run(["ninja", "-C", str(build), "-t", "deps"], check=True,
+                         capture_output=True, text=True).stdout
+    result: dict[str, list[str]] = {}
+    for block in log.split("\n\n"):
+        lines = block.splitlines()
+        if len(lines) < 2 or not re.search(r"\.cc\.o: #deps", lines[0]):
+            continue
+        files = []
+        for line in lines[1:]:
+            path = Path(line.strip())
+            path = path if path.is_absolute() else (build / path)
+            # Lexical: a linked .venv must not turn into another place.
+            text = str(Path(*path.parts)) if path.is_absolute() else str(path.absolute())
+            generated = str(build.absolute()) + "/"
+            if text.startswith(generated):
+                files.append("/" + text.removeprefix(generated))
+            elif "/.venv/" in text or "/site-packages/" in text:
+                files.append(text)
+            else:
+                files.append(text.removeprefix(f"{root}/"))
+        if files and not files[0].startswith("/"):
+            result[files[0]] = files[1:]
+    return result
+
+
+def self_test() -> None:
+    """Controls: each rule must fire on a file that breaks it, and only then."""
+    torch = "/x/site-packages/torch/include/ATen/ATen.h"
+    grpc = "/usr/include/grpcpp/server.h"
+    cases = [
+        ("server/engine/a.cc", ["server/base/status.h"], 0),
+        ("server/engine/a.cc", [torch], 1),
+        ("server/engine/a.cc", ["server/rpc/x.h"], 1),
+        ("server/rpc/a.cc", [grpc, "/generated/tightfit/v1/model.pb.h"], 0),
+        ("server/rpc/a.cc", [grpc, torch], 2),
+        ("server/pipeline/a.cc", [torch, "server/model/component.h"], 0),
+        ("server/pipeline/a.cc", ["/CMakeFiles/p.dir/cmake_pch.hxx.gch", grpc], 2),
+        ("kernels/a.cc", ["server/base/status.h"], 1),
+        ("client/cpp/a.cc", ["server/base/status.h", grpc], 0),
+        ("client/cpp/a.cc", ["server/engine/generation.h"], 1),
+        ("server/model/a.cc", ["/usr/include/google/protobuf/message.h"], 1),
+        ("server/newfolder/a.cc", [], 1),
+        ("server/base/a.cc", ["/usr/include/spdlog/spdlog.h"], 1),
+        ("tests/unit/rpc/a.cc", [grpc, torch], 1),
+    ]
+    for source, headers, count in cases:
+        got = violations(source, headers)
+        assert len(got) == count, f"{source} {headers}: wanted {count}, got {got}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=Path, help="a ninja build tree that was built")
+    parser.add_argument("--self-test", action="store_true")
+    arguments = parser.parse_args()
+    self_test()
+    if arguments.self_test:
+        return 0
+    if arguments.build is None:
+        parser.error("--build is needed")
+    root = Path(__file__).resolve().parents[2]
+    dependencies = read_dependencies(arguments.build.absolute(), root)
+    layers = {layer_of(source) for source in dependencies}
+    found = [line for source, headers in sorted(dependencies.items())
+             for line in violations(source, headers)]
+    print("\n".join(found) if found else
+          f"{len(dependencies)} object files in {len(layers - {None})} layers: none breaks a rule")
+    if len(dependencies) < 20:
+        print("fewer than 20 object files: build everything first")
+        return 1
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

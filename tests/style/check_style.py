@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Checks habits that a compiler does not: file lengths, names, comments, formatting.
+
+    check_style.py            all tracked files
+    check_style.py --self-test
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE_SUFFIXES = {".h", ".cc", ".cu", ".cuh", ".py", ".proto", ".cmake", ".sh"}
+MAX_LINES = 600
+MAX_TEST_LINES = 800
+BANNED_WORDS_IN_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "stuff"}
+LOOSE_ENDS = re.compile(r"\b(" + "|".join(("FIX" + "ME", "X" + "XX", "HA" + "CK", "TO" + "DO")) + r")\b")
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|home|root|tmp/[a-z])/")
+
+
+def complaints(path: str, text: str) -> list[str]:
+    """What is wrong with one file; `path` is relative to the root."""
+    found = []
+    lines = text.splitlines()
+    limit = MAX_TEST_LINES if path.startswith("tests/") else MAX_LINES
+    if len(lines) > limit:
+        found.append(f"{path}: {len(lines)} lines, at most {limit}: split it by idea")
+    words = set(re.split(r"[_\W]+", Path(path).stem))
+    if banned := words & BANNED_WORDS_IN_NAMES:
+        found.append(f"{path}: name says nothing: {', '.join(sorted(banned))}")
+    for number, line in enumerate(lines, 1):
+        if LOOSE_ENDS.search(line):
+            found.append(f"{path}:{number}: a loose end: {line.strip()[:60]}")
+        if MACHINE_PATHS.search(line):
+            found.append(f"{path}:{number}: a path of one machine: {line.strip()[:60]}")
+        if len(line) > 100 and not path.endswith((".proto", ".sh")) and "http" not in line:
+            found.append(f"{path}:{number}: {len(line)} columns, at most 100")
+        if line != line.rstrip():
+            found.append(f"{path}:{number}: trailing space")
+    if path.endswith(".h"):
+        guard = "TIGHTFIT_" + re.sub(r"\W", "_", path).upper() + "_"
+        if f"#ifndef {guard}" not in text:
+            found.append(f"{path}: include guard is not {guard}")
+        if not text.startswith("//"):
+            found.append(f"{path}: no comment on top that says what it is for")
+    return found
+
+
+def self_test() -> None:
+    """Controls: each rule fires on a file that breaks it."""
+    guard = "#ifndef TIGHTFIT_A_B_H_\n"
+    assert not complaints("a/b.h", "// What it is.\n" + guard)
+    assert complaints("a/b.h", guard)
+    assert complaints("a/b.h", "// What it is.\n")
+    assert complaints("a/b.cc", "\n" * 601) and not complaints("tests/b.cc", "\n" * 601)
+    assert complaints("a/string_util.cc", "")
+    assert complaints("a/b.cc", "x" * 101) and not complaints("a/b.cc", "x" * 100)
+    assert complaints("a/b.py", "# TO" + "DO: later")
+    assert complaints("a/b.py", "open('/wo" + "rk/x')")
+    assert complaints("a/b.cc", "int x; ")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--self-test", action="store_true")
+    arguments = parser.parse_args()
+    self_test()
+    if arguments.self_test:
+        return 0
+    tracked = subprocess.run(["git", "-C", str(ROOT), "ls-files"], check=True, capture_output=True,
+                             text=True).stdout.splitlines()
+    sources = [p for p in tracked if Path(p).suffix in SOURCE_SUFFIXES and (ROOT / p).is_file()]
+    found = [line for p in sources for line in complaints(p, (ROOT / p).read_text("utf-8"))]
+    if shutil.which("clang-format"):
+        cxx = [str(ROOT / p) for p in sources if p.endswith((".h", ".cc"))]
+        result = subprocess.run(["clang-format", "--dry-run", *cxx], capture_output=True, text=True)
+        unformatted = sorted({line.split(":")[0].removeprefix(f"{ROOT}/")
+                              for line in result.stderr.splitlines() if "clang-format-viol" in line})
+        found += [f"{p}: not formatted: run clang-format -i" for p in unformatted]
+    print("\n".join(found) if found else f"{len(sources)} files keep the habits")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

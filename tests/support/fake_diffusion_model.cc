@@ -1,0 +1,155 @@
+#include "tests/support/fake_diffusion_model.h"
+
+#include <random>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+class FakeSampling final : public Sampling {
+ public:
+  FakeSampling(GenerationParameters parameters, std::shared_ptr<FakeModelControls> controls)
+      : parameters_(std::move(parameters)), controls_(std::move(controls)) {
+    ++controls_->live_samplings;
+  }
+  ~FakeSampling() override { --controls_->live_samplings; }
+
+  int32_t step_count() const override { return parameters_.step_count; }
+  int32_t steps_done() const override { return steps_done_; }
+  int32_t image_count() const override { return parameters_.image_count; }
+  int32_t images_done() const override { return images_done_; }
+
+  const GenerationParameters& parameters() const { return parameters_; }
+  void CountStep() { ++steps_done_; }
+  void CountImage() { ++images_done_; }
+
+ private:
+  const GenerationParameters parameters_;
+  const std::shared_ptr<FakeModelControls> controls_;
+  int32_t steps_done_ = 0;
+  int32_t images_done_ = 0;
+};
+
+class FakeDiffusionModel final : public DiffusionModel {
+ public:
+  FakeDiffusionModel(const std::string& name, std::shared_ptr<FakeModelControls> controls)
+      : description_(FakeDescription(name)), controls_(std::move(controls)) {}
+
+  const ModelDescription& description() const override { return description_; }
+
+  Result<std::unique_ptr<Sampling>> Begin(const GenerationParameters& parameters) override {
+    TF_RETURN_IF_ERROR(Called("begin"));
+    ++controls_->begun;
+    return std::unique_ptr<Sampling>(std::make_unique<FakeSampling>(parameters, controls_));
+  }
+
+  Status Step(std::span<Sampling* const> batch) override {
+    TF_RETURN_IF_ERROR(Called("step"));
+    for (Sampling* sampling : batch) {
+      static_cast<FakeSampling*>(sampling)->CountStep();
+      ++controls_->steps;
+    }
+    return OkStatus();
+  }
+
+  Result<std::optional<Image>> DecodeNext(Sampling& sampling) override {
+    TF_RETURN_IF_ERROR(Called("decode"));
+    auto& fake = static_cast<FakeSampling&>(sampling);
+    const int32_t index = fake.images_done();
+    fake.CountImage();
+    ++controls_->decoded;
+    return std::optional<Image>(controls_->noisy ? FakeNoise(fake.parameters(), index)
+                                                 : FakeImage(fake.parameters(), index));
+  }
+
+ private:
+  Status Called(const char* call) const {
+    return controls_->on_call ? controls_->on_call(call) : OkStatus();
+  }
+
+  const ModelDescription description_;
+  const std::shared_ptr<FakeModelControls> controls_;
+};
+
+Image BlankImage(const GenerationParameters& parameters, int32_t index) {
+  Image image;
+  image.index = index;
+  image.seed = parameters.seed + index;
+  image.width_px = parameters.width_px;
+  image.height_px = parameters.height_px;
+  image.rgb.resize(size_t{3} * parameters.width_px * parameters.height_px);
+  return image;
+}
+
+}  // namespace
+
+ModelDescription FakeDescription(const std::string& name) {
+  ModelDescription description;
+  description.name = name;
+  description.family = "sdxl";
+  description.hash = "0123456789";
+  description.prediction_type = "epsilon";
+  description.format = "hf8";
+  description.scope = "linear+conv";
+  description.compute_dtype = "fp32";
+  description.device = "cpu";
+  description.license = "Apache-2.0";
+  description.default_width_px = 64;
+  description.default_height_px = 64;
+  description.default_step_count = 4;
+  description.default_guidance_scale = 5.0f;
+  description.default_sampler = "euler";
+  description.samplers = {"euler", "euler-a"};
+  description.pixels_per_latent = 4;
+  for (const char* component : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
+    ComponentDescription& added = description.components.emplace_back();
+    added.name = component;
+    added.format = added.name == "unet" ? "hf8" : "fp16";
+    added.parameter_count = 1000;
+    added.fp16_bytes = 2000;
+    added.weight_bytes = added.name == "unet" ? 1100 : 2000;
+    if (added.name != "unet") continue;
+    added.packed_bytes = 900;
+    added.packed_parameter_count = 900;
+    added.packed_module_count = 9;
+    added.unpacked_modules = {{"conv_in", "excluded by the configuration"}};
+  }
+  description.load_seconds = 0.5;
+  return description;
+}
+
+std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
+                                              std::shared_ptr<FakeModelControls> controls) {
+  return std::make_unique<FakeDiffusionModel>(name, std::move(controls));
+}
+
+ModelLoader FakeLoader(std::shared_ptr<FakeModelControls> controls, std::string failing,
+                       Status failure) {
+  return
+      [controls = std::move(controls), failing = std::move(failing), failure = std::move(failure)](
+          const ModelSpec& spec, const std::function<void(const LoadProgress&)>& progress)
+          -> Result<std::unique_ptr<DiffusionModel>> {
+        if (spec.name == failing) return failure;
+        progress({"unet", 1100, 7100});
+        return MakeFakeModel(spec.name, controls);
+      };
+}
+
+Image FakeImage(const GenerationParameters& parameters, int32_t index) {
+  Image image = BlankImage(parameters, index);
+  for (size_t i = 0; i < image.rgb.size(); i += 3) {
+    image.rgb[i] = static_cast<uint8_t>(image.seed & 255);
+    image.rgb[i + 1] = static_cast<uint8_t>(index);
+    image.rgb[i + 2] = 128;
+  }
+  return image;
+}
+
+Image FakeNoise(const GenerationParameters& parameters, int32_t index) {
+  Image image = BlankImage(parameters, index);
+  std::mt19937 random(static_cast<uint32_t>(image.seed));
+  for (uint8_t& value : image.rgb) value = static_cast<uint8_t>(random());
+  return image;
+}
+
+}  // namespace tightfit
