@@ -1,0 +1,1 @@
+"""Compares the server's pipeline with diffusers on the same weights."""

@@ -1,0 +1,43 @@
+"""What is drawn, and with which weights; shared by diffusers' side and ours."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+FORMATS = ("hf8", "hf8x", "hf10", "hf12")
+SCOPES = ("attention", "linear", "linear+conv")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How the UNet's weights are held. "fp16" is unpacked."""
+
+    format: str = "fp16"
+    scope: str = "linear+conv"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request. Sizes and offsets are (height, width) as in diffusers; None is absent."""
+
+    prompt: str = "a red apple on a table"
+    negative_prompt: str | None = None
+    prompt_2: str | None = None
+    negative_prompt_2: str | None = None
+    width_px: int = 64
+    height_px: int = 64
+    step_count: int = 4
+    guidance_scale: float = 5.0
+    sampler: str = "euler"
+    seed: int = 1
+    image_count: int = 1
+    original_size: tuple[int, int] | None = None
+    target_size: tuple[int, int] | None = None
+    crop_top_left: tuple[int, int] | None = None
+
+    def but(self, **changes: Any) -> Job:
+        return replace(self, **changes)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,103 @@
+"""Runs pipeline_probe: the C++ pipeline without a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .jobs import Job, Weights
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def probe_binary() -> Path:
+    build = Path(os.environ.get("TIGHTFIT_BUILD_DIR") or REPOSITORY / "build" / "release")
+    return build / "tests" / "support" / "pipeline_probe"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    latents: np.ndarray  # fp32 [images, channels, h, w]
+    pixels: np.ndarray  # uint8 [images, height, width, 3]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the probe tells of one loading."""
+
+    description: dict[str, Any]
+    accounts: dict[tuple[str, str], dict[str, int]]
+    bytes_while_loaded: int
+    peak_bytes: int
+    bytes_after_unload: int
+    progress_bytes: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    pictures: dict[tuple[Weights, Job], Pictures]
+    loads: dict[Weights, Load]
+
+
+def run_probe(
+    model_dir: Path,
+    jobs: list[tuple[Weights, Job]],
+    work_dir: Path,
+    compute_dtype: str = "fp32",
+) -> ProbeResult:
+    """Runs every job once, each of the models loaded once."""
+    ordered = sorted(set(jobs), key=lambda pair: (pair[0].format, pair[0].scope))
+    specs = [
+        {
+            "model": {
+                "path": str(model_dir),
+                "format": weights.format,
+                "scope": weights.scope,
+                "compute_dtype": compute_dtype,
+            },
+            "output": str(work_dir / f"job-{number}"),
+            **job.as_json(),
+        }
+        for number, (weights, job) in enumerate(ordered)
+    ]
+    jobs_file = work_dir / "jobs.json"
+    summary_file = work_dir / "summary.json"
+    jobs_file.write_text(json.dumps(specs))
+    subprocess.run(
+        [probe_binary(), jobs_file, summary_file], check=True, timeout=600, cwd=work_dir
+    )
+    summary = json.loads(summary_file.read_text())
+    for number, job in enumerate(summary["jobs"]):
+        assert job["status"]["ok"], (ordered[number], job["status"])
+    return ProbeResult(
+        pictures={
+            pair: Pictures(
+                latents=np.load(work_dir / f"job-{number}.latents.npy"),
+                pixels=np.load(work_dir / f"job-{number}.pixels.npy"),
+            )
+            for number, pair in enumerate(ordered)
+        },
+        loads={
+            Weights(load["model"]["format"], load["model"]["scope"]): _load(load)
+            for load in summary["models"]
+        },
+    )
+
+
+def _load(load: dict[str, Any]) -> Load:
+    return Load(
+        description=load["description"],
+        accounts={
+            (account["component"], account["purpose"]): account for account in load["accounts"]
+        },
+        bytes_while_loaded=load["bytes_while_loaded"],
+        peak_bytes=load["peak_bytes_of_load"],
+        bytes_after_unload=load["bytes_after_unload"],
+        progress_bytes=tuple(load["progress_bytes"]),
+    )

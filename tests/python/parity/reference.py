@@ -1,0 +1,82 @@
+"""diffusers on the CPU in fp32, from the fp16 weight files: the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import (
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionXLPipeline,
+)
+
+from .jobs import Job, Weights
+from .packing import pack_unet
+from .probe import Pictures
+
+SCHEDULERS = {"euler": EulerDiscreteScheduler, "euler-a": EulerAncestralDiscreteScheduler}
+
+
+class Reference:
+    """One pipeline; draws each job once."""
+
+    def __init__(self, pipeline_dir: Path) -> None:
+        # The files hold fp16; what they hold is upcast, so both sides compute from the same values.
+        self._pipeline = StableDiffusionXLPipeline.from_pretrained(
+            pipeline_dir, dtype=torch.float32, use_safetensors=True
+        )
+        self._pipeline.set_progress_bar_config(disable=True)
+        self.unet = self._pipeline.unet
+        self._original = {k: v.clone() for k, v in self.unet.state_dict().items()}
+        self.draw = cache(self._draw)
+        self._current = Weights()
+        self.packed_shapes: dict[Weights, dict[str, torch.Size]] = {}
+
+    def all_parameters(self) -> Iterator[torch.nn.Parameter]:
+        for component in self._pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                yield from component.parameters()
+
+    def use(self, weights: Weights) -> dict[str, torch.Size]:
+        """Sets the UNet's weights; the shapes of the packed ones by layer."""
+        if weights != self._current:
+            self.unet.load_state_dict(self._original)
+            if weights.format != "fp16":
+                self.packed_shapes[weights] = pack_unet(self.unet, weights)
+            self._current = weights
+        return self.packed_shapes.get(weights, {})
+
+    def _draw(self, weights: Weights, job: Job) -> Pictures:
+        self.use(weights)
+        pipeline = self._pipeline
+        pipeline.scheduler = SCHEDULERS[job.sampler].from_config(pipeline.scheduler.config)
+        last: dict[str, torch.Tensor] = {}
+
+        def keep_latents(_pipeline, _step, _timestep, tensors):
+            last["latents"] = tensors["latents"].clone()
+            return {}
+
+        images = pipeline(
+            prompt=job.prompt,
+            prompt_2=job.prompt_2,
+            negative_prompt=job.negative_prompt,
+            negative_prompt_2=job.negative_prompt_2,
+            width=job.width_px,
+            height=job.height_px,
+            num_inference_steps=job.step_count,
+            guidance_scale=job.guidance_scale,
+            num_images_per_prompt=job.image_count,
+            generator=[
+                torch.Generator().manual_seed(job.seed + i) for i in range(job.image_count)
+            ],
+            original_size=job.original_size,
+            target_size=job.target_size,
+            crops_coords_top_left=job.crop_top_left or (0, 0),
+            callback_on_step_end=keep_latents,
+            output_type="pil",
+        ).images
+        return Pictures(last["latents"].numpy(), np.stack([np.asarray(i) for i in images]))

@@ -1,0 +1,88 @@
+"""A trained pipeline draws through the server's pipeline what it draws in diffusers.
+
+The pipeline is no part of the repository: TIGHTFIT_EMOJI_FIRST names its directory in diffusers'
+layout, by default ../shared/models/emoji-first beside the repository.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from parity.check import assert_different, assert_same, difference
+from parity.jobs import FORMATS, SCOPES, Job, Weights
+from parity.probe import REPOSITORY, ProbeResult, probe_binary, run_probe
+from parity.reference import Reference
+
+DEFAULT_SOURCE = REPOSITORY.parent / "shared" / "models" / "emoji-first"
+SOURCE = Path(os.environ.get("TIGHTFIT_EMOJI_FIRST") or DEFAULT_SOURCE)
+pytestmark = [
+    pytest.mark.skipif(not SOURCE.is_dir(), reason="the trained emoji pipeline is not here"),
+    pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built"),
+]
+
+UNPACKED = Weights()
+HF8 = Weights("hf8", "linear+conv")
+PROMPTS = ("red apple", "a picture of a penguin", "pizza", "blue heart")
+JOBS = {prompt: Job(prompt, step_count=8, guidance_scale=4.0, seed=1) for prompt in PROMPTS}
+ANCESTRAL = JOBS["pizza"].but(sampler="euler-a", image_count=3)
+EVERY_WEIGHTS = [Weights(f, s) for f, s in itertools.product(FORMATS, SCOPES)]
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tightfit_export.cli import main
+
+    place = tmp_path_factory.mktemp("emoji") / "model"
+    arguments = ["--source", str(SOURCE), "--out", str(place), "--dtypes", "fp32,bf16", "--quiet"]
+    assert main(arguments) == 0
+    return place
+
+
+@pytest.fixture(scope="module")
+def ours(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
+    jobs = list(itertools.product([UNPACKED, HF8], [*JOBS.values(), ANCESTRAL]))
+    jobs += [(weights, JOBS["pizza"]) for weights in EVERY_WEIGHTS]
+    return run_probe(model_dir, jobs, tmp_path_factory.mktemp("fp32"))
+
+
+@pytest.fixture(scope="module")
+def ours_in_bf16(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
+    jobs = [(HF8, job) for job in JOBS.values()]
+    return run_probe(model_dir, jobs, tmp_path_factory.mktemp("bf16"), compute_dtype="bf16")
+
+
+@pytest.fixture(scope="module")
+def diffusers() -> Reference:
+    return Reference(SOURCE)
+
+
+@pytest.mark.parametrize("job", [*JOBS.values(), ANCESTRAL], ids=lambda job: job.prompt)
+@pytest.mark.parametrize("weights", [UNPACKED, HF8], ids=lambda weights: weights.format)
+def test_pictures_are_those_of_diffusers(
+    ours: ProbeResult, diffusers: Reference, weights: Weights, job: Job
+) -> None:
+    assert_same(ours.pictures[weights, job], diffusers.draw(weights, job))
+    other = HF8 if weights == UNPACKED else UNPACKED
+    assert_different(ours.pictures[other, job], diffusers.draw(weights, job))
+
+
+@pytest.mark.parametrize("weights", EVERY_WEIGHTS, ids=lambda w: f"{w.format} {w.scope}")
+def test_every_format_and_scope(ours: ProbeResult, diffusers: Reference, weights: Weights) -> None:
+    job = JOBS["pizza"]
+    assert_same(ours.pictures[weights, job], diffusers.draw(weights, job))
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+def test_bf16_gives_the_same_picture_within_its_precision(
+    ours_in_bf16: ProbeResult, diffusers: Reference, job: Job
+) -> None:
+    reference = diffusers.draw(HF8, job)
+    found = difference(ours_in_bf16.pictures[HF8, job], reference)
+    # Eight significant bits through eight steps; equality would mean that fp32 had run.
+    assert 1e-4 < found.latent_error < 0.1
+    errors = ours_in_bf16.pictures[HF8, job].pixels.astype(float) - reference.pixels
+    assert np.sqrt(np.mean(errors**2)) < 8
