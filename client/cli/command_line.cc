@@ -229,8 +229,6 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   app.footer(kMainFooter);
   app.set_version_flag("--version", "tightfit " TIGHTFIT_VERSION);
   app.require_subcommand(1);
-  // "--seed -1" is a value for the server to refuse, not another option.
-  app.allow_windows_style_options(false);
 
   GenerateFlags generate;
   CLI::App* generate_command =
