@@ -4,8 +4,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include <charconv>
 #include <iostream>
 #include <iterator>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace tightfit::cli {
@@ -109,17 +112,37 @@ std::string CheckServer(std::string server) {
   return has_port_or_scheme ? server : server + ":50051";
 }
 
+// CLI11's own conversion reads "010" as octal and does not see that 64 bits overflow.
+template <typename Integer>
+Integer ParseInteger(const std::string& flag, std::string_view text) {
+  Integer value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc::result_out_of_range) {
+    throw CLI::ValidationError(flag, std::string(text) + " is too large");
+  }
+  if (error != std::errc() || end != text.data() + text.size()) {
+    throw CLI::ValidationError(flag, "\"" + std::string(text) + "\" is not a whole number");
+  }
+  return value;
+}
+
+template <typename Integer>
+CLI::Option* AddInteger(CLI::App* command, const std::string& flag, std::optional<Integer>* value,
+                        const std::string& description) {
+  return command->add_option_function<std::string>(
+      flag, [flag, value](const std::string& text) { *value = ParseInteger<Integer>(flag, text); },
+      description);
+}
+
 // Two whole numbers around `separator`, nothing else.
-std::pair<int32_t, int32_t> ParsePair(const std::string& flag, const std::string& text,
+std::pair<int32_t, int32_t> ParsePair(const std::string& flag, std::string_view text,
                                       char separator, const std::string& shape) {
   const size_t middle = text.find(separator);
-  int32_t first = 0;
-  int32_t second = 0;
-  if (middle == std::string::npos || !CLI::detail::lexical_cast(text.substr(0, middle), first) ||
-      !CLI::detail::lexical_cast(text.substr(middle + 1), second)) {
-    throw CLI::ValidationError(flag, "\"" + text + "\" is not of the form " + shape);
+  if (middle == std::string_view::npos) {
+    throw CLI::ValidationError(flag, "\"" + std::string(text) + "\" is not of the form " + shape);
   }
-  return {first, second};
+  return {ParseInteger<int32_t>(flag, text.substr(0, middle)),
+          ParseInteger<int32_t>(flag, text.substr(middle + 1))};
 }
 
 struct GenerateFlags {
@@ -149,9 +172,11 @@ struct GenerateFlags {
         ->group("Picture");
     command->add_option("--negative-prompt", request.negative_prompt, "What to keep away from")
         ->group("Picture");
-    command->add_option("--width", request.width_px, "Width")->type_name("PX")->group("Picture");
-    command->add_option("--height", request.height_px, "Height")->type_name("PX")->group("Picture");
-    command->add_option("--steps", request.step_count, "Denoising steps")
+    AddInteger(command, "--width", &request.width_px, "Width")->type_name("PX")->group("Picture");
+    AddInteger(command, "--height", &request.height_px, "Height")
+        ->type_name("PX")
+        ->group("Picture");
+    AddInteger(command, "--steps", &request.step_count, "Denoising steps")
         ->type_name("N")
         ->group("Picture");
     command
@@ -162,9 +187,10 @@ struct GenerateFlags {
     command->add_option("--sampler", request.sampler, "Sampler, such as euler or euler-a")
         ->type_name("NAME")
         ->group("Picture");
-    command->add_option("--seed", request.seed, "Seed of the first picture; random if left out")
+    AddInteger(command, "--seed", &request.seed, "Seed of the first picture; random if left out")
+        ->type_name("N")
         ->group("Picture");
-    command->add_option("--count", request.image_count, "Pictures; each has the next seed")
+    AddInteger(command, "--count", &request.image_count, "Pictures; each has the next seed")
         ->type_name("N")
         ->group("Picture");
 
@@ -229,8 +255,6 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   app.footer(kMainFooter);
   app.set_version_flag("--version", "tightfit " TIGHTFIT_VERSION);
   app.require_subcommand(1);
-  // "--seed -1" is a value for the server to refuse, not another option.
-  app.allow_windows_style_options(false);
 
   GenerateFlags generate;
   CLI::App* generate_command =

@@ -72,6 +72,8 @@ ProgressState ProgressTracker::At(TimePoint now) const {
   ProgressState state = latest_;
   const std::chrono::nanoseconds since = std::max(now - latest_time_, TimePoint::duration(0));
   state.elapsed += since;
+  // Servers estimate the steps; after the last one nobody knows.
+  if (state.step >= state.step_count) state.remaining.reset();
   if (state.remaining.has_value()) {
     state.remaining = std::max(*state.remaining - since, std::chrono::nanoseconds(0));
   }

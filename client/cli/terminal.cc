@@ -17,7 +17,7 @@ std::string_view Environment(const char* name) {
 }  // namespace
 
 std::string TextStyle::Paint(std::string_view text, Colour paint) const {
-  if (!colour || paint == Colour::kNone) return std::string(text);
+  if (!colour || paint == Colour::kNone || text.empty()) return std::string(text);
   const char* code = "";
   switch (paint) {
     case Colour::kNone:
