@@ -95,8 +95,9 @@ void Describe(const ModelDescription& model, bool with_modules, v1::Model& messa
   for (const ComponentDescription& component : model.components) {
     *message.add_components() = ToMessage(component, with_modules);
   }
-  *message.mutable_load_duration() = ToMessage(std::chrono::duration_cast<std::chrono::nanoseconds>(
-      std::chrono::duration<double>(model.load_seconds)));
+  *message.mutable_load_duration() =
+      tightfit::ToMessage(std::chrono::duration_cast<std::chrono::nanoseconds>(
+          std::chrono::duration<double>(model.load_seconds)));
 }
 
 v1::Model ToMessage(const ModelSnapshot& snapshot, bool with_modules) {
