@@ -30,26 +30,6 @@ Status Draining() {
       .WithRetryAfter(kDefaultRetry);
 }
 
-// OK when requests for the model may be queued.
-Status CheckServable(const ModelSnapshot& snapshot) {
-  switch (snapshot.state) {
-    case ModelState::kResident:
-      return OkStatus();
-    case ModelState::kFailed:
-      return Status(StatusCode::kFailedPrecondition, "MODEL_FAILED",
-                    "the model could not be loaded: " + snapshot.failure.message())
-          .WithDetail(snapshot.failure.detail())
-          .WithMetadata("model", snapshot.spec.name)
-          .WithMetadata("failure_reason", snapshot.failure.reason());
-    case ModelState::kUnloaded:
-    case ModelState::kLoading:
-      break;
-  }
-  return Status(StatusCode::kUnavailable, "MODEL_LOADING", "the model is being loaded")
-      .WithMetadata("model", snapshot.spec.name)
-      .WithRetryAfter(kDefaultRetry);
-}
-
 }  // namespace
 
 class DeviceExecutor::Impl {
@@ -90,10 +70,7 @@ class DeviceExecutor::Impl {
   Status Submit(GenerationParameters parameters, std::shared_ptr<GenerationObserver> observer,
                 std::shared_ptr<Cancellation> cancellation) {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(parameters.model);
-    if (!snapshot.has_value()) {
-      return Status(StatusCode::kNotFound, "MODEL_NOT_FOUND", "no such model is configured")
-          .WithMetadata("model", parameters.model);
-    }
+    if (!snapshot.has_value()) return ModelNotFound(parameters.model);
     std::unique_lock lock(mutex_);
     if (draining_) return Draining();
     TF_RETURN_IF_ERROR(CheckServable(*snapshot));

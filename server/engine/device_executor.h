@@ -4,18 +4,18 @@
 #ifndef TIGHTFIT_SERVER_ENGINE_DEVICE_EXECUTOR_H_
 #define TIGHTFIT_SERVER_ENGINE_DEVICE_EXECUTOR_H_
 
+#include "server/base/cancellation.h"
+#include "server/base/clock.h"
+#include "server/base/status.h"
+#include "server/engine/generation.h"
+#include "server/engine/model_registry.h"
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
-
-#include "server/base/cancellation.h"
-#include "server/base/clock.h"
-#include "server/base/status.h"
-#include "server/engine/generation.h"
-#include "server/engine/model_registry.h"
 
 namespace tightfit {
 

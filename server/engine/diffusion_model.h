@@ -4,6 +4,9 @@
 #ifndef TIGHTFIT_SERVER_ENGINE_DIFFUSION_MODEL_H_
 #define TIGHTFIT_SERVER_ENGINE_DIFFUSION_MODEL_H_
 
+#include "server/base/status.h"
+#include "server/engine/generation.h"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,9 +14,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-#include "server/base/status.h"
-#include "server/engine/generation.h"
 
 namespace tightfit {
 
@@ -34,12 +34,12 @@ struct UnpackedModule {
 };
 
 struct ComponentDescription {
-  std::string name;           // "unet", "text_encoder", "text_encoder_2", "vae"
-  std::string format;         // of the packed weights; "fp16" when nothing is packed
+  std::string name;    // "unet", "text_encoder", "text_encoder_2", "vae"
+  std::string format;  // of the packed weights; "fp16" when nothing is packed
   int64_t parameter_count = 0;
-  int64_t fp16_bytes = 0;     // parameters x 2: what the component takes unpacked in fp16
-  int64_t weight_bytes = 0;   // what its weights take on the device now
-  int64_t packed_bytes = 0;   // the part of weight_bytes that is packed codes
+  int64_t fp16_bytes = 0;    // parameters x 2: what the component takes unpacked in fp16
+  int64_t weight_bytes = 0;  // what its weights take on the device now
+  int64_t packed_bytes = 0;  // the part of weight_bytes that is packed codes
   int64_t packed_parameter_count = 0;
   int32_t packed_module_count = 0;
   std::vector<UnpackedModule> unpacked_modules;
@@ -53,8 +53,8 @@ struct ModelDescription {
   std::string prediction_type;  // "epsilon"
   std::string format;
   std::string scope;
-  std::string compute_dtype;    // resolved: "fp16", "bf16", "fp32"
-  std::string device;           // "cpu", "cuda:0"
+  std::string compute_dtype;  // resolved: "fp16", "bf16", "fp32"
+  std::string device;         // "cpu", "cuda:0"
   std::string license;
   int32_t default_width_px = 0;
   int32_t default_height_px = 0;
@@ -62,7 +62,7 @@ struct ModelDescription {
   float default_guidance_scale = 0.0f;
   std::string default_sampler;
   std::vector<std::string> samplers;
-  int32_t pixels_per_latent = 0;  // width and height must be multiples of it
+  int32_t pixels_per_latent = 0;             // width and height must be multiples of it
   bool force_zeros_for_empty_prompt = true;  // an absent negative prompt gives zero embeddings
   std::vector<ComponentDescription> components;
   double load_seconds = 0.0;
@@ -91,8 +91,8 @@ class DiffusionModel {
   // One UNet call for each of `batch`, all with steps_done() < step_count().
   virtual Status Step(std::span<Sampling* const> batch) = 0;
 
-  // Decodes the next image. Requires steps_done() == step_count() and images_done() < image_count().
-  // nullopt when more calls are needed for the same image (tiles).
+  // Decodes the next image. Requires steps_done() == step_count() and images_done() <
+  // image_count(). nullopt when more calls are needed for the same image (tiles).
   virtual Result<std::optional<Image>> DecodeNext(Sampling& sampling) = 0;
 };
 

@@ -3,14 +3,14 @@
 #ifndef TIGHTFIT_SERVER_ENGINE_GENERATION_H_
 #define TIGHTFIT_SERVER_ENGINE_GENERATION_H_
 
+#include "server/base/status.h"
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "server/base/status.h"
 
 namespace tightfit {
 
@@ -44,9 +44,9 @@ std::string_view StageName(Stage stage);  // "text_encode", "denoise", "vae_deco
 
 struct GenerationProgress {
   Stage stage = Stage::kTextEncode;
-  int32_t step = 0;        // finished steps of `step_count`
+  int32_t step = 0;  // finished steps of `step_count`
   int32_t step_count = 0;
-  std::chrono::nanoseconds elapsed{0};              // since the request started
+  std::chrono::nanoseconds elapsed{0};                // since the request started
   std::optional<std::chrono::nanoseconds> remaining;  // known after the first step
 };
 
@@ -70,9 +70,10 @@ struct GenerationTimings {
   std::vector<StageTiming> stages;
 };
 
-// Receives what happens to one request, in order: OnQueued*, OnStarted, OnProgress and OnImage mixed,
-// OnFinished exactly once and last (also without OnStarted). Called on the executor's thread, or on the
-// submitting thread for the first OnQueued: must return at once and never call back into the executor.
+// Receives what happens to one request, in order: OnQueued*, OnStarted, OnProgress and OnImage
+// mixed, OnFinished exactly once and last (also without OnStarted). Called on the executor's
+// thread, or on the submitting thread for the first OnQueued: must return at once and never call
+// back into the executor.
 class GenerationObserver {
  public:
   virtual ~GenerationObserver() = default;

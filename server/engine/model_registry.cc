@@ -4,6 +4,12 @@
 #include <utility>
 
 namespace tightfit {
+namespace {
+
+constexpr std::chrono::milliseconds kLoadingRetry{1000};
+constexpr size_t kLongestShownName = 64;
+
+}  // namespace
 
 std::string_view ModelStateName(ModelState state) {
   switch (state) {
@@ -17,6 +23,35 @@ std::string_view ModelStateName(ModelState state) {
       return "failed";
   }
   return "unknown";
+}
+
+Status CheckServable(const ModelSnapshot& snapshot) {
+  switch (snapshot.state) {
+    case ModelState::kResident:
+      return OkStatus();
+    case ModelState::kFailed:
+      return Status(StatusCode::kFailedPrecondition, "MODEL_FAILED",
+                    "the model could not be loaded: " + snapshot.failure.message())
+          .WithDetail(snapshot.failure.detail())
+          .WithMetadata("model", snapshot.spec.name)
+          .WithMetadata("failure_reason", snapshot.failure.reason());
+    case ModelState::kUnloaded:
+    case ModelState::kLoading:
+      break;
+  }
+  return Status(StatusCode::kUnavailable, "MODEL_LOADING", "the model is being loaded")
+      .WithMetadata("model", snapshot.spec.name)
+      .WithRetryAfter(kLoadingRetry);
+}
+
+Status ModelNotFound(std::string_view name) {
+  std::string shown(name.substr(0, kLongestShownName));
+  for (char& c : shown) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return Status(StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                "no model named '" + shown + "' is configured")
+      .WithMetadata("model", shown);
 }
 
 ModelRegistry::ModelRegistry(std::vector<ModelSpec> specs) {

@@ -2,6 +2,9 @@
 #ifndef TIGHTFIT_SERVER_ENGINE_MODEL_REGISTRY_H_
 #define TIGHTFIT_SERVER_ENGINE_MODEL_REGISTRY_H_
 
+#include "server/base/status.h"
+#include "server/engine/diffusion_model.h"
+
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -10,9 +13,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "server/base/status.h"
-#include "server/engine/diffusion_model.h"
 
 namespace tightfit {
 
@@ -31,11 +31,17 @@ struct ModelSnapshot {
   ModelSpec spec;
   ModelState state = ModelState::kUnloaded;
   std::chrono::system_clock::time_point state_since;
-  Status failure;                     // OK unless kFailed
+  Status failure;  // OK unless kFailed
   std::optional<LoadProgress> loading;
   // Set while kResident; shared because a description is large and never changes.
   std::shared_ptr<const ModelDescription> description;
 };
+
+// OK when requests for the model may be queued, else FAILED_PRECONDITION `MODEL_FAILED` or
+// UNAVAILABLE `MODEL_LOADING` with retry-after.
+Status CheckServable(const ModelSnapshot& snapshot);
+// NOT_FOUND `MODEL_NOT_FOUND`; `name` comes from a client and is cut and cleaned.
+Status ModelNotFound(std::string_view name);
 
 // Thread-safe. Order of models is the order of the configuration.
 class ModelRegistry {
@@ -46,7 +52,8 @@ class ModelRegistry {
   std::vector<ModelSnapshot> List() const;
   std::optional<ModelSnapshot> Find(std::string_view name) const;
 
-  // State changes; called by the executor. `listener` of OnChange runs after each, outside the lock.
+  // State changes; called by the executor. `listener` of OnChange runs after each change of the
+  // state, outside the lock; the progress of a load is not one.
   void SetLoading(std::string_view name, const LoadProgress& progress);
   void SetResident(std::string_view name, std::unique_ptr<DiffusionModel> model);
   void SetFailed(std::string_view name, Status failure);

@@ -1,14 +1,14 @@
-// PNG encoding and decoding of 8-bit RGB with text chunks, and the A1111 `parameters` text.
+// PNG encoding and decoding of 8-bit RGB with text chunks.
 #ifndef TIGHTFIT_SERVER_IMAGE_PNG_H_
 #define TIGHTFIT_SERVER_IMAGE_PNG_H_
+
+#include "server/base/status.h"
 
 #include <cstdint>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "server/base/status.h"
 
 namespace tightfit {
 
@@ -19,6 +19,8 @@ struct RgbImage {
 };
 
 // `text`: keyword (1-79 Latin-1 characters) -> UTF-8; written as tEXt where ASCII, else as iTXt.
+// Errors: INVALID_ARGUMENT for a picture of the wrong size, a keyword that PNG does not allow, or a
+// text that holds NUL.
 Result<std::vector<uint8_t>> EncodePng(const RgbImage& image,
                                        const std::map<std::string, std::string>& text);
 
@@ -26,7 +28,9 @@ struct DecodedPng {
   RgbImage image;
   std::map<std::string, std::string> text;
 };
-// At most `max_pixels`; anything but a complete, valid 8-bit PNG is INVALID_ARGUMENT.
+// At most `max_pixels`; anything but a complete, valid 8-bit PNG is INVALID_ARGUMENT. Gray and
+// palette pictures become RGB, alpha is dropped. At most 16 text chunks of at most 1 MiB; of
+// several with one keyword the first counts.
 Result<DecodedPng> DecodePng(std::span<const uint8_t> bytes, int64_t max_pixels);
 
 }  // namespace tightfit

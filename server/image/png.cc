@@ -1,0 +1,256 @@
+#include "server/image/png.h"
+
+#include <png.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <string_view>
+
+namespace tightfit {
+namespace {
+
+constexpr int kBitDepth = 8;
+constexpr size_t kBytesPerPixel = 3;
+constexpr size_t kMaxKeywordBytes = 79;
+constexpr png_alloc_size_t kMaxTextBytes = 1 << 20;  // of one chunk that is read
+constexpr png_uint_32 kMaxTextChunks = 16;
+
+// libpng reports errors by longjmp, which must not pass over a frame that has anything to destroy:
+// each function below that calls setjmp, and each callback, holds plain values only. What has a
+// destructor belongs to their callers and is reached through these two structs.
+struct Writer {
+  std::vector<uint8_t>* output;
+  char error[128];
+};
+
+struct Reader {
+  std::span<const uint8_t> input;
+  size_t position;
+  char error[128];
+};
+
+template <typename Stream>
+[[noreturn]] void StopWithError(png_structp png, png_const_charp message) {
+  Stream* stream = static_cast<Stream*>(png_get_error_ptr(png));
+  std::snprintf(stream->error, sizeof(stream->error), "%s", message);
+  png_longjmp(png, 1);
+}
+
+void IgnoreWarning(png_structp, png_const_charp) {}
+
+bool Append(std::vector<uint8_t>& output, const png_byte* bytes, size_t size) {
+  try {
+    output.insert(output.end(), bytes, bytes + size);
+  } catch (const std::bad_alloc&) {  // must not pass through libpng
+    return false;
+  }
+  return true;
+}
+
+void WriteBytes(png_structp png, png_bytep bytes, size_t size) {
+  Writer* writer = static_cast<Writer*>(png_get_io_ptr(png));
+  if (!Append(*writer->output, bytes, size)) png_error(png, "out of memory");
+}
+
+void FlushNothing(png_structp) {}
+
+void ReadBytes(png_structp png, png_bytep bytes, size_t size) {
+  Reader* reader = static_cast<Reader*>(png_get_io_ptr(png));
+  if (size > reader->input.size() - reader->position) png_error(png, "it ends too early");
+  std::memcpy(bytes, reader->input.data() + reader->position, size);
+  reader->position += size;
+}
+
+bool WritePng(png_structp png, png_infop info, const RgbImage& image, png_textp texts,
+              int text_count) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_set_IHDR(png, info, static_cast<png_uint_32>(image.width_px),
+               static_cast<png_uint_32>(image.height_px), kBitDepth, PNG_COLOR_TYPE_RGB,
+               PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  // Filtered pictures hold few repeats that are worth a search. Run lengths alone gave photo-like
+  // 1024x1024 pictures in 69 ms and 1.43 MB, where zlib's default took 457 ms for 1.52 MB.
+  png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_ALL_FILTERS);
+  png_set_compression_strategy(png, Z_RLE);
+  png_set_text(png, info, texts, text_count);
+  png_write_info(png, info);
+  const size_t row_bytes = static_cast<size_t>(image.width_px) * kBytesPerPixel;
+  for (int32_t y = 0; y < image.height_px; ++y) {
+    png_write_row(png, image.rgb.data() + static_cast<size_t>(y) * row_bytes);
+  }
+  png_write_end(png, info);
+  return true;
+}
+
+struct PngSize {
+  png_uint_32 width_px;
+  png_uint_32 height_px;
+};
+
+// Reads up to the pixels and asks for RGB.
+bool ReadPngHeader(png_structp png, png_infop info, int64_t max_pixels, PngSize* size) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_set_sig_bytes(png, 0);
+  png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
+  png_set_benign_errors(png, 0);
+  png_set_chunk_malloc_max(png, kMaxTextBytes);
+  png_set_chunk_cache_max(png, kMaxTextChunks);
+  // Of the ancillary chunks only text is of use: colour profiles and the like are skipped unread.
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+  const png_byte text_chunks[] = "tEXt\0zTXt\0iTXt";
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, text_chunks, 3);
+  png_read_info(png, info);
+  size->width_px = png_get_image_width(png, info);
+  size->height_px = png_get_image_height(png, info);
+  if (png_get_bit_depth(png, info) != kBitDepth) png_error(png, "it has not 8 bits per channel");
+  if (max_pixels < 0 ||
+      static_cast<uint64_t>(size->width_px) * size->height_px > static_cast<uint64_t>(max_pixels)) {
+    png_error(png, "it has too many pixels");
+  }
+  const png_byte color_type = png_get_color_type(png, info);
+  if (color_type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
+  if ((color_type & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(png);
+  png_set_strip_alpha(png);
+  png_set_interlace_handling(png);
+  png_read_update_info(png, info);
+  if (png_get_rowbytes(png, info) != size->width_px * kBytesPerPixel) {
+    png_error(png, "its pixels cannot become RGB");
+  }
+  return true;
+}
+
+bool ReadPngPixels(png_structp png, png_infop info, png_bytepp rows) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_read_image(png, rows);
+  png_read_end(png, info);
+  return true;
+}
+
+struct WriteHandle {
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  ~WriteHandle() { png_destroy_write_struct(&png, &info); }
+};
+
+struct ReadHandle {
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  ~ReadHandle() { png_destroy_read_struct(&png, &info, nullptr); }
+};
+
+// PNG 1.2, 11.3.4.2: printable Latin-1, single spaces between words only.
+bool IsValidKeyword(std::string_view keyword) {
+  if (keyword.empty() || keyword.size() > kMaxKeywordBytes) return false;
+  if (keyword.front() == ' ' || keyword.back() == ' ') return false;
+  if (keyword.find("  ") != std::string_view::npos) return false;
+  return std::all_of(keyword.begin(), keyword.end(), [](char c) {
+    const uint8_t byte = static_cast<uint8_t>(c);
+    return (byte >= 0x20 && byte < 0x7F) || byte >= 0xA1;
+  });
+}
+
+bool IsPlainAscii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= 0x20 && c < 0x7F) || c == '\n'; });
+}
+
+std::string Latin1ToUtf8(std::string_view text) {
+  std::string utf8;
+  for (const char c : text) {
+    const uint8_t byte = static_cast<uint8_t>(c);
+    if (byte < 0x80) {
+      utf8.push_back(c);
+    } else {
+      utf8.push_back(static_cast<char>(0xC0 | (byte >> 6)));
+      utf8.push_back(static_cast<char>(0x80 | (byte & 0x3F)));
+    }
+  }
+  return utf8;
+}
+
+Status BadPng(const char* what) {
+  return InvalidArgument(std::string("the PNG file cannot be read: ") + what);
+}
+
+std::map<std::string, std::string> TextsOf(png_structp png, png_infop info) {
+  png_textp texts = nullptr;
+  const int count = png_get_text(png, info, &texts, nullptr);
+  std::map<std::string, std::string> by_keyword;
+  for (int i = 0; i < count; ++i) {
+    const bool is_utf8 = texts[i].compression == PNG_ITXT_COMPRESSION_NONE ||
+                         texts[i].compression == PNG_ITXT_COMPRESSION_zTXt;
+    const std::string_view text = texts[i].text == nullptr ? "" : texts[i].text;
+    by_keyword.emplace(texts[i].key, is_utf8 ? std::string(text) : Latin1ToUtf8(text));
+  }
+  return by_keyword;
+}
+
+}  // namespace
+
+Result<std::vector<uint8_t>> EncodePng(const RgbImage& image,
+                                       const std::map<std::string, std::string>& text) {
+  if (image.width_px <= 0 || image.height_px <= 0 ||
+      image.rgb.size() != static_cast<size_t>(image.width_px) *
+                              static_cast<size_t>(image.height_px) * kBytesPerPixel) {
+    return InvalidArgument("a picture needs width x height x 3 bytes, and a pixel at least");
+  }
+  std::vector<png_text> texts;
+  for (const auto& [keyword, value] : text) {
+    if (!IsValidKeyword(keyword)) {
+      return InvalidArgument(
+          "a PNG text keyword is 1 to 79 printable Latin-1 characters with single inner spaces");
+    }
+    if (value.find('\0') != std::string::npos) {
+      return InvalidArgument("a PNG text cannot hold NUL");
+    }
+    png_text entry{};
+    entry.compression = IsPlainAscii(value) ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE;
+    // libpng copies both and changes neither.
+    entry.key = const_cast<char*>(keyword.c_str());
+    entry.text = const_cast<char*>(value.c_str());
+    texts.push_back(entry);
+  }
+
+  std::vector<uint8_t> output;
+  Writer writer{&output, {}};
+  WriteHandle handle;
+  handle.png =
+      png_create_write_struct(PNG_LIBPNG_VER_STRING, &writer, StopWithError<Writer>, IgnoreWarning);
+  if (handle.png == nullptr) return Internal("a PNG file cannot be written");
+  handle.info = png_create_info_struct(handle.png);
+  if (handle.info == nullptr) return Internal("a PNG file cannot be written");
+  png_set_write_fn(handle.png, &writer, WriteBytes, FlushNothing);
+  if (!WritePng(handle.png, handle.info, image, texts.data(), static_cast<int>(texts.size()))) {
+    return Internal("a PNG file cannot be written", writer.error);
+  }
+  return output;
+}
+
+Result<DecodedPng> DecodePng(std::span<const uint8_t> bytes, int64_t max_pixels) {
+  Reader reader{bytes, 0, {}};
+  ReadHandle handle;
+  handle.png =
+      png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, StopWithError<Reader>, IgnoreWarning);
+  if (handle.png == nullptr) return Internal("a PNG file cannot be read");
+  handle.info = png_create_info_struct(handle.png);
+  if (handle.info == nullptr) return Internal("a PNG file cannot be read");
+  png_set_read_fn(handle.png, &reader, ReadBytes);
+  PngSize size{};
+  if (!ReadPngHeader(handle.png, handle.info, max_pixels, &size)) return BadPng(reader.error);
+
+  DecodedPng decoded;
+  decoded.image.width_px = static_cast<int32_t>(size.width_px);
+  decoded.image.height_px = static_cast<int32_t>(size.height_px);
+  const size_t row_bytes = size.width_px * kBytesPerPixel;
+  decoded.image.rgb.resize(row_bytes * size.height_px);
+  std::vector<png_bytep> rows(size.height_px);
+  for (size_t y = 0; y < rows.size(); ++y) rows[y] = decoded.image.rgb.data() + y * row_bytes;
+  if (!ReadPngPixels(handle.png, handle.info, rows.data())) return BadPng(reader.error);
+  if (reader.position != bytes.size()) return BadPng("something follows its end");
+  decoded.text = TextsOf(handle.png, handle.info);
+  return decoded;
+}
+
+}  // namespace tightfit

@@ -1,0 +1,111 @@
+#include "server/pipeline/clip_tokenizer.h"
+
+#include "server/pipeline/byte_pair_encoding.h"
+#include "server/pipeline/clip_unicode.h"
+#include "server/pipeline/clip_vocabulary.h"
+#include "server/pipeline/clip_words.h"
+
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+struct Match {
+  size_t position = std::string_view::npos;
+  const AddedToken* token = nullptr;
+};
+
+// The leftmost of `tokens` in `text`, and of those that begin there the longest.
+Match FindAddedToken(std::string_view text, const std::vector<AddedToken>& tokens) {
+  for (size_t position = 0; position < text.size(); ++position) {
+    for (const AddedToken& token : tokens) {
+      if (text.substr(position).starts_with(token.content)) return {position, &token};
+    }
+  }
+  return {};
+}
+
+// Calls `on_text` for the text between added tokens and `on_token` for each of these, in order.
+template <typename OnText, typename OnToken>
+void SplitAtAddedTokens(std::string_view text, const std::vector<AddedToken>& tokens,
+                        OnText on_text, OnToken on_token) {
+  while (!text.empty()) {
+    const Match match = FindAddedToken(text, tokens);
+    on_text(text.substr(0, match.position));
+    if (match.token == nullptr) return;
+    on_token(*match.token);
+    text.remove_prefix(match.position + match.token->content.size());
+  }
+}
+
+}  // namespace
+
+class ClipTokenizer::Impl {
+ public:
+  Impl(BytePairEncoding encoding, TokenizerConfig config)
+      : encoding_(std::move(encoding)), config_(std::move(config)) {
+    for (AddedToken& token : config_.added_tokens) {
+      if (token.is_normalized) {
+        token.content = NormalizeForClip(token.content);
+        normalized_tokens_.push_back(std::move(token));
+      } else {
+        typed_tokens_.push_back(std::move(token));
+      }
+    }
+  }
+
+  TokenizedPrompt Tokenize(std::string_view prompt) const {
+    constexpr size_t kMaxTokens = kMaxLength - 2;
+    std::vector<int64_t> tokens;
+    const auto append_token = [&](const AddedToken& token) { tokens.push_back(token.id); };
+    const auto append_words = [&](std::string_view normalized) {
+      for (const std::string_view word : SplitIntoClipWords(normalized)) {
+        encoding_.Encode(word, tokens);
+      }
+    };
+    const auto append_text = [&](std::string_view typed) {
+      SplitAtAddedTokens(NormalizeForClip(typed), normalized_tokens_, append_words, append_token);
+    };
+    SplitAtAddedTokens(prompt, typed_tokens_, append_text, append_token);
+
+    TokenizedPrompt result;
+    result.token_count = static_cast<int32_t>(tokens.size());
+    result.truncated = tokens.size() > kMaxTokens;
+    if (result.truncated) tokens.resize(kMaxTokens);
+    result.ids.reserve(kMaxLength);
+    result.ids.push_back(config_.start_id);
+    result.ids.insert(result.ids.end(), tokens.begin(), tokens.end());
+    result.ids.push_back(config_.end_id);
+    result.ids.resize(kMaxLength, config_.padding_id);
+    return result;
+  }
+
+ private:
+  BytePairEncoding encoding_;
+  TokenizerConfig config_;
+  std::vector<AddedToken> typed_tokens_;
+  std::vector<AddedToken> normalized_tokens_;
+};
+
+Result<std::unique_ptr<ClipTokenizer>> ClipTokenizer::Load(const std::string& directory) {
+  TF_ASSIGN_OR_RETURN(const std::string vocab_json, ReadTokenizerFile(directory, "vocab.json"));
+  TF_ASSIGN_OR_RETURN(const std::string merges_txt, ReadTokenizerFile(directory, "merges.txt"));
+  TF_ASSIGN_OR_RETURN(const std::string config_json,
+                      ReadTokenizerFile(directory, "tokenizer_config.json"));
+  TF_ASSIGN_OR_RETURN(const TokenIds vocabulary, ParseVocabulary(vocab_json));
+  TF_ASSIGN_OR_RETURN(const Merges merges, ParseMerges(merges_txt));
+  TF_ASSIGN_OR_RETURN(TokenizerConfig config, ParseTokenizerConfig(config_json, vocabulary));
+  TF_ASSIGN_OR_RETURN(BytePairEncoding encoding,
+                      BytePairEncoding::Create(vocabulary, merges, config.unknown_id));
+  return std::unique_ptr<ClipTokenizer>(
+      new ClipTokenizer(std::make_unique<Impl>(std::move(encoding), std::move(config))));
+}
+
+ClipTokenizer::ClipTokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ClipTokenizer::~ClipTokenizer() = default;
+
+TokenizedPrompt ClipTokenizer::Tokenize(std::string_view prompt) const {
+  return impl_->Tokenize(prompt);
+}
+
+}  // namespace tightfit

@@ -1,0 +1,201 @@
+#include "server/rpc/generation_call.h"
+
+#include "server/image/parameters_text.h"
+#include "server/image/png.h"
+
+#include <map>
+#include <string>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+// The keyword under which A1111 writes its text.
+constexpr char kParametersKeyword[] = "parameters";
+
+Result<EncodedImage> EncodeImage(Image image, const AcceptedRequest& request) {
+  std::map<std::string, std::string> text;
+  if (request.embed_metadata) {
+    text[kParametersKeyword] = ParametersText(request.parameters, image.seed, request.model->hash);
+  }
+  EncodedImage encoded;
+  encoded.index = image.index;
+  encoded.seed = image.seed;
+  encoded.width_px = image.width_px;
+  encoded.height_px = image.height_px;
+  encoded.mime_type = kPngMimeType;
+  TF_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes,
+                      EncodePng({image.width_px, image.height_px, std::move(image.rgb)}, text));
+  encoded.content.assign(bytes.begin(), bytes.end());
+  return encoded;
+}
+
+}  // namespace
+
+std::optional<Clock::time_point> DeadlineOn(const Clock& clock,
+                                            std::chrono::system_clock::time_point deadline) {
+  if (deadline == std::chrono::system_clock::time_point::max()) return std::nullopt;
+  const auto left = deadline - std::chrono::system_clock::now();
+  // gRPC's infinity is not always time_point::max() after its conversions.
+  if (left > std::chrono::hours(24 * 365)) return std::nullopt;
+  return clock.Now() + std::chrono::duration_cast<Clock::time_point::duration>(left);
+}
+
+GenerationCall::GenerationCall(const CallContext* context, const char* method,
+                               const v1::ImageParameters& parameters,
+                               std::chrono::system_clock::time_point deadline)
+    : context_(context),
+      record_(context->observer, context->clock, method,
+              ModelLabel(parameters, *context->registry)),
+      cancellation_(std::make_shared<Cancellation>(DeadlineOn(*context->clock, deadline))) {}
+
+void GenerationCall::Submit(Result<AcceptedRequest> accepted) {
+  Status status = accepted.status();
+  if (accepted.ok()) {
+    accepted_ = std::move(accepted).value();
+    record_.Describe(accepted_.parameters);
+    status = context_->executor->Submit(accepted_.parameters, shared_from_this(), cancellation_);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    submitted_ = true;
+    if (!status.ok()) {
+      ended_ = true;
+      ReportEnd(status);
+    }
+  }
+  Flush();
+}
+
+void GenerationCall::Abandon(Status cause) {
+  cancellation_->Cancel(cause.code());
+  context_->executor->Poke();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!failure_.has_value()) failure_ = std::move(cause);
+    waiting_images_.clear();
+    DropUnsent();
+    if (ended_) {
+      ReportEnd(*failure_);  // all was made, but not all was sent
+    } else {
+      EndIfDone();
+    }
+  }
+  Flush();
+}
+
+void GenerationCall::OnQueued(int32_t position) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!failure_.has_value()) ReportQueued(position);
+    // The first one comes inside DeviceExecutor::Submit: gRPC is not called from there.
+    if (!submitted_) return;
+  }
+  Flush();
+}
+
+void GenerationCall::OnStarted(const GenerationParameters&) {
+  {
+    const std::lock_guard lock(mutex_);
+    started_at_ = context_->clock->Now();
+    if (!failure_.has_value()) ReportStarted();
+  }
+  Flush();
+}
+
+void GenerationCall::OnProgress(const GenerationProgress& progress) {
+  {
+    const std::lock_guard lock(mutex_);
+    last_progress_ = progress;
+    if (!failure_.has_value()) ReportProgress(progress);
+  }
+  Flush();
+}
+
+void GenerationCall::OnImage(Image image) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_.has_value()) return;
+    waiting_images_.push_back(std::move(image));
+  }
+  EncodeNext();
+}
+
+void GenerationCall::OnFinished(const Status& status, const GenerationTimings& timings) {
+  {
+    const std::lock_guard lock(mutex_);
+    engine_end_ = status;
+    timings_ = timings;
+    if (!status.ok()) {
+      waiting_images_.clear();
+      DropUnsent();
+    }
+    EndIfDone();
+  }
+  Flush();
+}
+
+void GenerationCall::EncodeNext() {
+  Image image;
+  {
+    const std::lock_guard lock(mutex_);
+    if (encoding_ || waiting_images_.empty() || !HasRoomForImage()) return;
+    encoding_ = true;
+    image = std::move(waiting_images_.front());
+    waiting_images_.pop_front();
+    GenerationProgress progress = last_progress_;
+    progress.stage = Stage::kImageEncode;
+    progress.elapsed = context_->clock->Now() - started_at_;
+    ReportProgress(progress);
+  }
+  Flush();
+  // std::function wants copyable captures.
+  auto shared_image = std::make_shared<Image>(std::move(image));
+  context_->workers->Post(
+      [self = shared_from_this(), shared_image] { self->Encode(std::move(*shared_image)); });
+}
+
+void GenerationCall::Encode(Image image) {
+  const int64_t pixels = int64_t{image.width_px} * image.height_px;
+  const Clock::time_point before = context_->clock->Now();
+  Result<EncodedImage> encoded = EncodeImage(std::move(image), accepted_);
+  const std::chrono::nanoseconds duration = context_->clock->Now() - before;
+  if (encoded.ok()) {
+    context_->observer->OnStage(record_.model(), Stage::kImageEncode, duration);
+    context_->observer->OnImage(record_.model(), encoded->mime_type, pixels);
+  }
+  bool failed = false;
+  {
+    const std::lock_guard lock(mutex_);
+    encoding_ = false;
+    encode_duration_ += duration;
+    if (!encoded.ok() && !failure_.has_value()) {
+      failed = true;
+      failure_ = Internal("an image could not be encoded", encoded.status().ForLog());
+      waiting_images_.clear();
+      DropUnsent();
+    }
+    const bool engine_failed = engine_end_.has_value() && !engine_end_->ok();
+    if (!failure_.has_value() && !engine_failed) ReportImage(std::move(encoded).value());
+    EndIfDone();
+  }
+  if (failed) {
+    cancellation_->Cancel(StatusCode::kCancelled);
+    context_->executor->Poke();
+  }
+  Flush();
+  EncodeNext();
+}
+
+// REQUIRES: mutex_ held.
+void GenerationCall::EndIfDone() {
+  if (ended_ || !engine_end_.has_value() || encoding_ || !waiting_images_.empty()) return;
+  ended_ = true;
+  ReportEnd(failure_.has_value() ? *failure_ : *engine_end_);
+}
+
+v1::Timings GenerationCall::TimingsMessage() const {
+  return ToMessage(timings_, encode_duration_, context_->clock->Now() - started_at_);
+}
+
+}  // namespace tightfit

@@ -1,0 +1,115 @@
+// GenerationCall: what StreamImages and GenerateImages share. It stands between the executor, which
+// calls it as a GenerationObserver, the encoding threads and a gRPC reactor, and never blocks any.
+#ifndef TIGHTFIT_SERVER_RPC_GENERATION_CALL_H_
+#define TIGHTFIT_SERVER_RPC_GENERATION_CALL_H_
+
+#include "server/base/cancellation.h"
+#include "server/base/clock.h"
+#include "server/base/limits.h"
+#include "server/engine/device_executor.h"
+#include "server/engine/generation.h"
+#include "server/engine/model_registry.h"
+#include "server/rpc/call_record.h"
+#include "server/rpc/encode_workers.h"
+#include "server/rpc/generation_messages.h"
+#include "server/rpc/request_validator.h"
+#include "server/rpc/rpc_observer.h"
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+namespace tightfit {
+
+class StalledReaders;
+
+// What calls need of the server; outlives them.
+struct CallContext {
+  DeviceExecutor* executor;
+  ModelRegistry* registry;
+  const Clock* clock;
+  RpcObserver* observer;  // never null
+  Limits limits;
+  EncodeWorkers* workers;
+  StalledReaders* stalled_readers;
+};
+
+// When a client's deadline passes on `clock`; nullopt without one.
+std::optional<Clock::time_point> DeadlineOn(const Clock& clock,
+                                            std::chrono::system_clock::time_point deadline);
+
+// Thread-safe. Ends only after the executor has let go of the request, whatever happens.
+class GenerationCall : public GenerationObserver,
+                       public std::enable_shared_from_this<GenerationCall> {
+ public:
+  void OnQueued(int32_t position) final;
+  void OnStarted(const GenerationParameters& parameters) final;
+  void OnProgress(const GenerationProgress& progress) final;
+  void OnImage(Image image) final;
+  void OnFinished(const Status& status, const GenerationTimings& timings) final;
+
+ protected:
+  GenerationCall(const CallContext* context, const char* method,
+                 const v1::ImageParameters& parameters,
+                 std::chrono::system_clock::time_point deadline);
+
+  // Queues an accepted request, or ends the call with the reason.
+  void Submit(Result<AcceptedRequest> accepted);
+
+  // The client is gone or out of time: the work stops before the next call of the model.
+  void Abandon(Status cause);
+
+  // Hooks, called with mutex_ held, in the order of the events. ReportEnd is the last; with OK it
+  // comes after every image. A second ReportEnd tells that the call was abandoned before all of it
+  // was sent, and changes nothing once Finish was called.
+  virtual void ReportQueued(int32_t position) = 0;
+  virtual void ReportStarted() = 0;
+  virtual void ReportProgress(const GenerationProgress& progress) = 0;
+  virtual void ReportImage(EncodedImage image) = 0;
+  virtual void ReportEnd(const Status& status) = 0;
+  // Forgets what has not been sent: the call was abandoned.
+  virtual void DropUnsent() = 0;
+  // False while so much waits to be sent that no further image should be encoded.
+  virtual bool HasRoomForImage() const { return true; }
+  // Called without the lock after hooks: sends what can be sent.
+  virtual void Flush() = 0;
+
+  // Encodes the next image if there is one and there is room for it. Without the lock.
+  void EncodeNext();
+  // For the final report: the engine's timings, the encoding's, and the time since the start.
+  v1::Timings TimingsMessage() const;
+
+  const CallContext& context() const { return *context_; }
+  const AcceptedRequest& accepted() const { return accepted_; }
+  CallRecord& record() { return record_; }
+
+  mutable std::mutex mutex_;
+
+ private:
+  void Encode(Image image);
+  void EndIfDone();
+
+  const CallContext* const context_;
+  CallRecord record_;
+  const std::shared_ptr<Cancellation> cancellation_;
+  AcceptedRequest accepted_;  // set before the request is submitted, constant after
+
+  // Guarded by mutex_.
+  bool submitted_ = false;
+  std::deque<Image> waiting_images_;
+  bool encoding_ = false;
+  std::optional<Status> failure_;     // ends the call instead of the engine's status
+  std::optional<Status> engine_end_;  // set when the executor has let go
+  bool ended_ = false;
+  Clock::time_point started_at_;
+  GenerationProgress last_progress_;
+  GenerationTimings timings_;
+  std::chrono::nanoseconds encode_duration_{0};
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_RPC_GENERATION_CALL_H_

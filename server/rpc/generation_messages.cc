@@ -1,0 +1,123 @@
+#include "server/rpc/generation_messages.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+v1::Stage ToMessage(Stage stage) {
+  switch (stage) {
+    case Stage::kTextEncode:
+      return v1::STAGE_TEXT_ENCODE;
+    case Stage::kDenoise:
+      return v1::STAGE_DENOISE;
+    case Stage::kVaeDecode:
+      return v1::STAGE_VAE_DECODE;
+    case Stage::kImageEncode:
+      return v1::STAGE_IMAGE_ENCODE;
+  }
+  return v1::STAGE_UNSPECIFIED;
+}
+
+void SetSize(const GenerationParameters::SizePx& size, v1::Size* message) {
+  message->set_width_px(size.width_px);
+  message->set_height_px(size.height_px);
+}
+
+}  // namespace
+
+google::protobuf::Duration ToMessage(std::chrono::nanoseconds duration) {
+  google::protobuf::Duration message;
+  message.set_seconds(duration / std::chrono::seconds(1));
+  message.set_nanos(static_cast<int32_t>((duration % std::chrono::seconds(1)).count()));
+  return message;
+}
+
+v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
+                                 const ModelDescription& model) {
+  v1::ResolvedParameters message;
+  message.set_model(parameters.model);
+  message.set_model_hash(model.hash);
+  message.set_width_px(parameters.width_px);
+  message.set_height_px(parameters.height_px);
+  message.set_step_count(parameters.step_count);
+  message.set_guidance_scale(parameters.guidance_scale);
+  message.set_sampler(parameters.sampler);
+  message.set_seed(parameters.seed);
+  message.set_image_count(parameters.image_count);
+  const GenerationParameters::SizePx picture = {.height_px = parameters.height_px,
+                                                .width_px = parameters.width_px};
+  SetSize(parameters.original_size.value_or(picture), message.mutable_original_size());
+  SetSize(parameters.target_size.value_or(picture), message.mutable_target_size());
+  const GenerationParameters::SizePx crop =
+      parameters.crop_top_left.value_or(GenerationParameters::SizePx{});
+  message.mutable_crop_top_left()->set_left_px(crop.width_px);
+  message.mutable_crop_top_left()->set_top_px(crop.height_px);
+  message.set_format(model.format);
+  message.set_scope(model.scope);
+  message.set_compute_dtype(model.compute_dtype);
+  return message;
+}
+
+v1::Progress ToMessage(const GenerationProgress& progress) {
+  v1::Progress message;
+  message.set_stage(ToMessage(progress.stage));
+  message.set_step(progress.step);
+  message.set_step_count(progress.step_count);
+  *message.mutable_elapsed_duration() = ToMessage(progress.elapsed);
+  if (progress.remaining.has_value()) {
+    *message.mutable_remaining_duration() = ToMessage(*progress.remaining);
+  }
+  return message;
+}
+
+v1::ImageMetadata MetadataOf(const EncodedImage& image) {
+  v1::ImageMetadata message;
+  message.set_image_index(image.index);
+  message.set_seed(image.seed);
+  message.set_mime_type(image.mime_type);
+  message.set_width_px(image.width_px);
+  message.set_height_px(image.height_px);
+  message.set_size_bytes(static_cast<int64_t>(image.content.size()));
+  return message;
+}
+
+v1::Timings ToMessage(const GenerationTimings& timings, std::chrono::nanoseconds image_encode,
+                      std::chrono::nanoseconds total) {
+  v1::Timings message;
+  *message.mutable_queued_duration() = ToMessage(timings.queued);
+  for (const StageTiming& stage : timings.stages) {
+    switch (stage.stage) {
+      case Stage::kTextEncode:
+        *message.mutable_text_encode_duration() = ToMessage(stage.duration);
+        break;
+      case Stage::kDenoise:
+        *message.mutable_denoise_duration() = ToMessage(stage.duration);
+        break;
+      case Stage::kVaeDecode:
+        *message.mutable_vae_decode_duration() = ToMessage(stage.duration);
+        break;
+      case Stage::kImageEncode:
+        break;
+    }
+  }
+  *message.mutable_image_encode_duration() = ToMessage(image_encode);
+  *message.mutable_total_duration() = ToMessage(total);
+  return message;
+}
+
+v1::ImageChunk ChunkOf(const EncodedImage& image, int64_t offset_bytes, int64_t max_bytes) {
+  const auto total = static_cast<int64_t>(image.content.size());
+  const int64_t size = std::min(max_bytes, total - offset_bytes);
+  v1::ImageChunk chunk;
+  chunk.set_image_index(image.index);
+  chunk.set_offset_bytes(offset_bytes);
+  chunk.set_content(image.content.data() + offset_bytes, static_cast<size_t>(size));
+  chunk.set_last(offset_bytes + size == total);
+  chunk.set_total_bytes(total);
+  chunk.set_mime_type(image.mime_type);
+  return chunk;
+}
+
+}  // namespace tightfit

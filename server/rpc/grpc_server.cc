@@ -1,0 +1,233 @@
+#include "server/rpc/grpc_server.h"
+
+#include "server/rpc/encode_workers.h"
+#include "server/rpc/generation_call.h"
+#include "server/rpc/image_generation_service.h"
+#include "server/rpc/model_service.h"
+#include "server/rpc/server_service.h"
+#include "server/rpc/stalled_readers.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+constexpr char kUnixPrefix[] = "unix:";
+constexpr std::chrono::milliseconds kStalledReaderInterval{250};
+
+// Streams of one connection: more than the queue holds, so that a client sees QUEUE_FULL rather
+// than waiting in its own library.
+constexpr int kMaxConcurrentStreams = 128;
+constexpr int kMaxMetadataBytes = 8 << 10;
+constexpr int kHandshakeTimeoutMs = 10'000;
+// A peer that vanished without closing (a cut cable) is noticed after the sum of both.
+constexpr int kKeepaliveTimeMs = 60'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
+constexpr int kMinPingIntervalMs = 10'000;
+constexpr int kMaxPingStrikes = 2;
+constexpr int kMaxConnectionIdleMs = 5 * 60'000;
+// Without a grace period: calls that run when a connection gets old are finished on it.
+constexpr int kMaxConnectionAgeMs = 30 * 60'000;
+
+RpcObserver* NoObserver() {
+  static RpcObserver* const observer = new RpcObserver;
+  return observer;
+}
+
+std::string ModelHealthName(const std::string& model) { return "model/" + model; }
+
+// Sizes and times are bounded together: a message limit alone bounds nothing, because gRPC buffers
+// a message before it looks at its size, and unpacks a compressed one before that.
+void SetBounds(const Limits& limits, grpc::ServerBuilder& builder) {
+  grpc::ResourceQuota quota("tightfit");
+  quota.Resize(static_cast<size_t>(limits.grpc_memory_quota_bytes));
+  builder.SetResourceQuota(quota);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder.SetMaxReceiveMessageSize(limits.max_receive_message_bytes);
+  builder.SetMaxSendMessageSize(limits.max_send_message_bytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, kMaxPingStrikes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kMaxConnectionIdleMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxConnectionAgeMs);
+  // Otherwise a second server on the same port takes half of its connections.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+}
+
+// Both are switches of the process that gRPC reads when a server is built.
+void EnablePlugins() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+}
+
+Status CheckAddress(const std::string& listen) {
+  if (listen.starts_with(kUnixPrefix) && listen.size() > sizeof(kUnixPrefix) - 1) return OkStatus();
+  const size_t colon = listen.rfind(':');
+  if (colon != std::string::npos && colon > 0 && colon + 1 < listen.size()) return OkStatus();
+  return {StatusCode::kInvalidArgument, "BAD_ADDRESS",
+          "the address to listen on must be HOST:PORT or unix:PATH"};
+}
+
+// The address with the port that was bound.
+std::string BoundAddress(const std::string& listen, int port) {
+  if (listen.starts_with(kUnixPrefix)) return listen;
+  return listen.substr(0, listen.rfind(':') + 1) + std::to_string(port);
+}
+
+}  // namespace
+
+// Health names that follow the registry. Listeners of the registry cannot be taken back, so this is
+// shared with them and forgets the server when it goes.
+class ServingHealth {
+ public:
+  explicit ServingHealth(grpc::HealthCheckServiceInterface* service) : service_(service) {}
+
+  void Set(const std::string& name, bool serving) {
+    const std::lock_guard lock(mutex_);
+    if (service_ != nullptr) service_->SetServingStatus(name, serving);
+  }
+  void Stop() {
+    const std::lock_guard lock(mutex_);
+    if (service_ != nullptr) service_->Shutdown();
+  }
+  void Detach() {
+    const std::lock_guard lock(mutex_);
+    service_ = nullptr;
+  }
+
+ private:
+  std::mutex mutex_;
+  grpc::HealthCheckServiceInterface* service_;
+};
+
+class GrpcServer::Impl {
+ public:
+  Impl(const GrpcServerOptions& options, const GrpcServerDependencies& dependencies,
+       ServerInfo info)
+      : workers_(options.encode_threads),
+        stalled_readers_(dependencies.clock,
+                         std::chrono::seconds(options.limits.stalled_reader_seconds),
+                         kStalledReaderInterval),
+        context_{dependencies.executor,
+                 dependencies.registry,
+                 dependencies.clock,
+                 dependencies.observer != nullptr ? dependencies.observer : NoObserver(),
+                 options.limits,
+                 &workers_,
+                 &stalled_readers_},
+        image_generation_(&context_),
+        model_(&context_),
+        server_service_(&context_, std::move(info)) {}
+
+  ~Impl() { Shutdown(std::chrono::milliseconds(0)); }
+
+  Status Listen(const std::string& listen) {
+    EnablePlugins();
+    grpc::ServerBuilder builder;
+    SetBounds(context_.limits, builder);
+    int port = 0;
+    builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&image_generation_);
+    builder.RegisterService(&model_);
+    builder.RegisterService(&server_service_);
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr) {
+      return {StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+              "cannot listen on " + listen + ": the address is in use or not of this machine"};
+    }
+    address_ = BoundAddress(listen, port);
+    StartHealth();
+    return OkStatus();
+  }
+
+  void SetReady(bool ready) {
+    health_->Set("", ready);
+    health_->Set(v1::ImageGenerationService::service_full_name(), ready);
+  }
+
+  void SetServing(std::string_view service, bool serving) {
+    health_->Set(std::string(service), serving);
+  }
+
+  void StopServing() { health_->Stop(); }
+
+  void Shutdown(std::chrono::milliseconds limit) {
+    if (server_ == nullptr) return;
+    const std::lock_guard lock(shutdown_mutex_);
+    if (shut_down_) return;
+    shut_down_ = true;
+    health_->Detach();
+    server_->Shutdown(std::chrono::system_clock::now() + limit);
+    server_->Wait();
+  }
+
+  const std::string& address() const { return address_; }
+
+ private:
+  void StartHealth() {
+    health_ = std::make_shared<ServingHealth>(server_->GetHealthCheckService());
+    SetReady(false);
+    health_->Set(v1::ModelService::service_full_name(), true);
+    health_->Set(v1::ServerService::service_full_name(), true);
+    const auto follow = [health =
+                             std::weak_ptr<ServingHealth>(health_)](const ModelSnapshot& snapshot) {
+      const std::shared_ptr<ServingHealth> alive = health.lock();
+      if (alive == nullptr) return;
+      alive->Set(ModelHealthName(snapshot.spec.name), snapshot.state == ModelState::kResident);
+    };
+    context_.registry->OnChange(follow);
+    // A change between OnChange and here is told twice, the same.
+    for (const ModelSnapshot& snapshot : context_.registry->List()) follow(snapshot);
+  }
+
+  // The server is last: it goes first, and with it every call that uses the others.
+  EncodeWorkers workers_;
+  StalledReaders stalled_readers_;
+  const CallContext context_;
+  ImageGenerationServiceImpl image_generation_;
+  ModelServiceImpl model_;
+  ServerServiceImpl server_service_;
+  std::shared_ptr<ServingHealth> health_;
+  std::mutex shutdown_mutex_;
+  bool shut_down_ = false;
+  std::string address_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
+                                                      const GrpcServerDependencies& dependencies,
+                                                      ServerInfo info) {
+  TF_RETURN_IF_ERROR(CheckAddress(options.listen));
+  auto impl = std::make_unique<Impl>(options, dependencies, std::move(info));
+  TF_RETURN_IF_ERROR(impl->Listen(options.listen));
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
+}
+
+GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+GrpcServer::~GrpcServer() = default;
+
+std::string GrpcServer::address() const { return impl_->address(); }
+void GrpcServer::SetReady(bool ready) { impl_->SetReady(ready); }
+void GrpcServer::SetServing(std::string_view service, bool serving) {
+  impl_->SetServing(service, serving);
+}
+void GrpcServer::StopServing() { impl_->StopServing(); }
+void GrpcServer::Shutdown(std::chrono::milliseconds limit) { impl_->Shutdown(limit); }
+
+}  // namespace tightfit

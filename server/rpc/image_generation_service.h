@@ -1,0 +1,35 @@
+// tightfit.v1.ImageGenerationService on gRPC's callback API.
+#ifndef TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_
+#define TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_
+
+#include "server/rpc/generate_images_call.h"
+#include "server/rpc/generation_call.h"
+#include "server/rpc/stream_images_call.h"
+
+#include <tightfit/v1/image_generation.grpc.pb.h>
+
+namespace tightfit {
+
+// Thread-safe. `context` must outlive the service and its calls.
+class ImageGenerationServiceImpl final : public v1::ImageGenerationService::CallbackService {
+ public:
+  explicit ImageGenerationServiceImpl(const CallContext* context) : context_(context) {}
+
+  grpc::ServerWriteReactor<v1::StreamImagesResponse>* StreamImages(
+      grpc::CallbackServerContext* rpc, const v1::StreamImagesRequest* request) override {
+    return StreamImagesCall::Start(context_, rpc, request);
+  }
+
+  grpc::ServerUnaryReactor* GenerateImages(grpc::CallbackServerContext* rpc,
+                                           const v1::GenerateImagesRequest* request,
+                                           v1::GenerateImagesResponse* response) override {
+    return GenerateImagesCall::Start(context_, rpc, request, response);
+  }
+
+ private:
+  const CallContext* const context_;
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_

@@ -1,0 +1,289 @@
+#include "server/rpc/request_validator.h"
+
+#include "server/rpc/request_identity.h"
+#include "server/rpc/unknown_fields.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace tightfit {
+namespace {
+
+constexpr int32_t kMaxConditioningPx = 8192;
+constexpr std::string_view kParametersPrefix = "parameters.";
+
+std::string Joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+std::string Between(int64_t low, int64_t high) {
+  return "must be from " + std::to_string(low) + " to " + std::to_string(high);
+}
+
+// Newline and tab are the only control characters that prompts need; C1 controls (U+0080 to U+009F)
+// are two bytes in UTF-8.
+bool HasControlCharacter(std::string_view text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0x20 && byte != '\n' && byte != '\t') return true;
+    if (byte == 0x7F) return true;
+    if (byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Checks one ImageParameters message and collects what is wrong.
+class Validator {
+ public:
+  Validator(const v1::ImageParameters& message, const Limits& limits)
+      : message_(message), limits_(limits) {}
+
+  std::vector<FieldViolation>& violations() { return violations_; }
+
+  void Refuse(std::string field, std::string description) {
+    violations_.push_back({std::move(field), std::move(description)});
+  }
+
+  // What no model changes.
+  void CheckTexts() {
+    CheckPrompt("prompt", message_.prompt());
+    if (message_.has_prompt_2()) CheckPrompt("prompt_2", message_.prompt_2());
+    if (message_.has_negative_prompt()) CheckPrompt("negative_prompt", message_.negative_prompt());
+    if (message_.has_negative_prompt_2()) {
+      CheckPrompt("negative_prompt_2", message_.negative_prompt_2());
+    }
+    if (message_.has_mime_type() && message_.mime_type() != kPngMimeType) {
+      Refuse("mime_type", std::string("must be ") + kPngMimeType);
+    }
+  }
+
+  void CheckNumbers() {
+    if (message_.has_width_px()) {
+      CheckRange("width_px", message_.width_px(), limits_.min_side_px, limits_.max_side_px);
+    }
+    if (message_.has_height_px()) {
+      CheckRange("height_px", message_.height_px(), limits_.min_side_px, limits_.max_side_px);
+    }
+    if (message_.has_step_count()) {
+      CheckRange("step_count", message_.step_count(), 1, limits_.max_step_count);
+    }
+    if (message_.has_image_count()) {
+      CheckRange("image_count", message_.image_count(), 1, limits_.max_image_count);
+    }
+    if (message_.has_guidance_scale()) CheckGuidanceScale(message_.guidance_scale());
+    if (message_.has_seed()) {
+      const int32_t count = std::clamp(message_.image_count(), 1, limits_.max_image_count);
+      CheckRange("seed", message_.seed(), 0, std::numeric_limits<int64_t>::max() - count);
+    }
+  }
+
+  void CheckConditioning() {
+    if (message_.has_original_size()) CheckSize("original_size", message_.original_size());
+    if (message_.has_target_size()) CheckSize("target_size", message_.target_size());
+    if (message_.has_crop_top_left()) {
+      CheckRange("crop_top_left.left_px", message_.crop_top_left().left_px(), 0,
+                 kMaxConditioningPx);
+      CheckRange("crop_top_left.top_px", message_.crop_top_left().top_px(), 0, kMaxConditioningPx);
+    }
+  }
+
+  // What depends on the model and its defaults.
+  void CheckAgainst(const ModelDescription& model) {
+    CheckMultiple("width_px", message_.has_width_px(), message_.width_px(), model);
+    CheckMultiple("height_px", message_.has_height_px(), message_.height_px(), model);
+    if (message_.has_sampler() &&
+        std::ranges::find(model.samplers, message_.sampler()) == model.samplers.end()) {
+      Refuse("sampler", "must be one of " + Joined(model.samplers));
+    }
+  }
+
+  // Products of fields that are fine by themselves.
+  void CheckProducts(const GenerationParameters& parameters) {
+    const int64_t area = int64_t{parameters.width_px} * parameters.height_px;
+    if (area > limits_.max_area_px) {
+      Refuse("width_px", "width_px x height_px is " + std::to_string(area) +
+                             ", but must be at most " + std::to_string(limits_.max_area_px));
+      return;
+    }
+    const int64_t pixel_steps = area * parameters.image_count * parameters.step_count;
+    if (pixel_steps > limits_.max_pixel_steps) {
+      Refuse("step_count", "width_px x height_px x image_count x step_count is " +
+                               std::to_string(pixel_steps) + ", but must be at most " +
+                               std::to_string(limits_.max_pixel_steps));
+    }
+  }
+
+  GenerationParameters Resolve(const ModelDescription& model) const {
+    GenerationParameters parameters;
+    parameters.model = model.name;
+    parameters.prompt = message_.prompt();
+    if (message_.has_prompt_2()) parameters.prompt_2 = message_.prompt_2();
+    if (message_.has_negative_prompt()) parameters.negative_prompt = message_.negative_prompt();
+    if (message_.has_negative_prompt_2()) {
+      parameters.negative_prompt_2 = message_.negative_prompt_2();
+    }
+    parameters.width_px = message_.has_width_px() ? message_.width_px() : model.default_width_px;
+    parameters.height_px =
+        message_.has_height_px() ? message_.height_px() : model.default_height_px;
+    parameters.step_count =
+        message_.has_step_count() ? message_.step_count() : model.default_step_count;
+    parameters.guidance_scale =
+        message_.has_guidance_scale() ? message_.guidance_scale() : model.default_guidance_scale;
+    parameters.sampler = message_.has_sampler() ? message_.sampler() : model.default_sampler;
+    parameters.seed = message_.has_seed() ? message_.seed() : DrawSeed();
+    parameters.image_count = message_.has_image_count() ? message_.image_count() : 1;
+    if (message_.has_original_size()) parameters.original_size = SizeOf(message_.original_size());
+    if (message_.has_target_size()) parameters.target_size = SizeOf(message_.target_size());
+    if (message_.has_crop_top_left()) {
+      parameters.crop_top_left = {.height_px = message_.crop_top_left().top_px(),
+                                  .width_px = message_.crop_top_left().left_px()};
+    }
+    return parameters;
+  }
+
+ private:
+  static GenerationParameters::SizePx SizeOf(const v1::Size& size) {
+    return {.height_px = size.height_px(), .width_px = size.width_px()};
+  }
+
+  void CheckPrompt(const char* field, const std::string& text) {
+    if (std::cmp_greater(text.size(), limits_.max_prompt_bytes)) {
+      Refuse(field, "has " + std::to_string(text.size()) + " bytes, but may have at most " +
+                        std::to_string(limits_.max_prompt_bytes));
+    } else if (HasControlCharacter(text)) {
+      Refuse(field, "must not contain control characters other than newline and tab");
+    }
+  }
+
+  void CheckRange(std::string field, int64_t value, int64_t low, int64_t high) {
+    if (value < low || value > high) {
+      Refuse(std::move(field), Between(low, high) + ", but is " + std::to_string(value));
+    }
+  }
+
+  void CheckGuidanceScale(float value) {
+    // The negation refuses NaN too.
+    if (!(value >= 0.0f && value <= limits_.max_guidance_scale)) {
+      Refuse("guidance_scale",
+             Between(0, static_cast<int64_t>(limits_.max_guidance_scale)) +
+                 (std::isfinite(value) ? ", but is " + std::to_string(value) : ""));
+    }
+  }
+
+  void CheckSize(const std::string& field, const v1::Size& size) {
+    CheckRange(field + ".width_px", size.width_px(), 1, kMaxConditioningPx);
+    CheckRange(field + ".height_px", size.height_px(), 1, kMaxConditioningPx);
+  }
+
+  void CheckMultiple(const char* field, bool present, int32_t value,
+                     const ModelDescription& model) {
+    if (!present || value < limits_.min_side_px || value > limits_.max_side_px) return;
+    if (model.pixels_per_latent > 0 && value % model.pixels_per_latent != 0) {
+      Refuse(field, "must be a multiple of " + std::to_string(model.pixels_per_latent) +
+                        ", but is " + std::to_string(value));
+    }
+  }
+
+  const v1::ImageParameters& message_;
+  const Limits& limits_;
+  std::vector<FieldViolation> violations_;
+};
+
+// The model that is asked for; nullopt when it is not configured. A choice that the client must
+// make is a violation.
+std::optional<ModelSnapshot> FindModel(const v1::ImageParameters& message,
+                                       const ModelRegistry& registry, Validator& validator) {
+  if (!message.model().empty()) return registry.Find(message.model());
+  std::vector<ModelSnapshot> models = registry.List();
+  if (models.size() == 1) return std::move(models.front());
+  if (models.size() > 1) {
+    validator.Refuse("model", "is required, because several models are configured");
+  }
+  return std::nullopt;
+}
+
+Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
+                                 const v1::ImageParameters& message, const std::string& request_id,
+                                 const Limits& limits, const ModelRegistry& registry) {
+  Validator validator(message, limits);
+  for (FieldViolation& violation : UnknownFields(request)) {
+    if (violation.field.starts_with(kParametersPrefix)) {
+      violation.field.erase(0, kParametersPrefix.size());
+    }
+    validator.Refuse(std::move(violation.field), std::move(violation.description));
+  }
+  if (!request_id.empty() && !IsRequestId(request_id)) {
+    validator.Refuse("request_id", "must be 1 to 64 characters of [A-Za-z0-9._-]");
+  }
+  validator.CheckTexts();
+  validator.CheckConditioning();
+  const size_t violations_before_numbers = validator.violations().size();
+  validator.CheckNumbers();
+  const bool numbers_fit = validator.violations().size() == violations_before_numbers;
+
+  const std::optional<ModelSnapshot> snapshot = FindModel(message, registry, validator);
+  const ModelDescription* const model =
+      snapshot.has_value() ? snapshot->description.get() : nullptr;
+  AcceptedRequest accepted;
+  if (model != nullptr) {
+    validator.CheckAgainst(*model);
+    accepted.parameters = validator.Resolve(*model);
+    if (numbers_fit) validator.CheckProducts(accepted.parameters);
+  }
+  TF_RETURN_IF_ERROR(RefuseIfAny(std::move(validator.violations())));
+
+  if (!snapshot.has_value()) return ModelNotFound(message.model());
+  TF_RETURN_IF_ERROR(CheckServable(*snapshot));
+  accepted.parameters.request_id = request_id.empty() ? MakeRequestId() : request_id;
+  accepted.model = snapshot->description;
+  accepted.embed_metadata = !message.has_embed_metadata() || message.embed_metadata();
+  return accepted;
+}
+
+}  // namespace
+
+Result<AcceptedRequest> ValidateRequest(const v1::StreamImagesRequest& request,
+                                        const Limits& limits, const ModelRegistry& registry) {
+  return Validate(request, request.parameters(), request.request_id(), limits, registry);
+}
+
+Result<AcceptedRequest> ValidateRequest(const v1::GenerateImagesRequest& request,
+                                        const Limits& limits, const ModelRegistry& registry) {
+  TF_ASSIGN_OR_RETURN(AcceptedRequest accepted, Validate(request, request.parameters(),
+                                                         request.request_id(), limits, registry));
+  const int64_t reply_bytes = LargestUnaryReplyBytes(accepted.parameters);
+  if (reply_bytes > limits.max_unary_reply_bytes) {
+    return RefuseIfAny({{"image_count", "the reply may take " + std::to_string(reply_bytes) +
+                                            " bytes, more than the " +
+                                            std::to_string(limits.max_unary_reply_bytes) +
+                                            " of a unary reply: use StreamImages"}});
+  }
+  return accepted;
+}
+
+std::string ModelLabel(const v1::ImageParameters& parameters, const ModelRegistry& registry) {
+  if (!parameters.model().empty()) {
+    return registry.Find(parameters.model()).has_value() ? parameters.model() : "unknown";
+  }
+  const std::vector<ModelSnapshot> models = registry.List();
+  return models.size() == 1 ? models.front().spec.name : "unknown";
+}
+
+int64_t LargestUnaryReplyBytes(const GenerationParameters& parameters) {
+  // PNG rows carry one filter byte; deflate's stored blocks and PNG's chunk headers add less than 1
+  // in 256; header, text (four prompts of 4096 bytes) and metadata less than 32 KiB.
+  const int64_t raw_bytes = (int64_t{parameters.width_px} * 3 + 1) * parameters.height_px;
+  const int64_t image_bytes = raw_bytes + raw_bytes / 256 + (32 << 10);
+  return image_bytes * parameters.image_count;
+}
+
+}  // namespace tightfit

@@ -1,0 +1,50 @@
+#include "server/rpc/stalled_readers.h"
+
+#include <utility>
+
+namespace tightfit {
+
+StalledReaders::StalledReaders(const Clock* clock, std::chrono::nanoseconds limit,
+                               std::chrono::milliseconds interval)
+    : clock_(clock), limit_(limit), interval_(interval), thread_([this] { Run(); }) {}
+
+StalledReaders::~StalledReaders() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void StalledReaders::Watch(std::weak_ptr<WatchedStream> stream) {
+  const std::lock_guard lock(mutex_);
+  streams_.push_back(std::move(stream));
+}
+
+void StalledReaders::Run() {
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      if (wake_.wait_for(lock, interval_, [this] { return stopping_; })) return;
+    }
+    const Clock::time_point now = clock_->Now();
+    for (const std::shared_ptr<WatchedStream>& stream : Live()) {
+      stream->CancelIfStalled(now, limit_);
+    }
+  }
+}
+
+std::vector<std::shared_ptr<WatchedStream>> StalledReaders::Live() {
+  std::vector<std::shared_ptr<WatchedStream>> live;
+  const std::lock_guard lock(mutex_);
+  std::erase_if(streams_, [&](const std::weak_ptr<WatchedStream>& stream) {
+    std::shared_ptr<WatchedStream> locked = stream.lock();
+    if (locked == nullptr) return true;
+    live.push_back(std::move(locked));
+    return false;
+  });
+  return live;
+}
+
+}  // namespace tightfit

@@ -1,0 +1,107 @@
+"""Pillow reads the PNG files that the server writes, and the server those of Pillow.
+
+TIGHTFIT_PNG_ROUND_TRIP names the program png_round_trip of the build; ctest sets it.
+"""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+PROGRAM = os.environ.get("TIGHTFIT_PNG_ROUND_TRIP")
+pytestmark = pytest.mark.skipif(not PROGRAM, reason="TIGHTFIT_PNG_ROUND_TRIP is not set")
+
+
+def picture(mode: str) -> Image.Image:
+    values = numpy.random.default_rng(1).integers(0, 256, (19, 23, 4), dtype=numpy.uint8)
+    if mode == "RGBA":
+        return Image.fromarray(values, "RGBA")
+    rgb = Image.fromarray(values[:, :, :3].copy(), "RGB")
+    return rgb.quantize(200) if mode == "P" else rgb.convert(mode)
+
+
+def round_trip(source: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
+    target = source.with_suffix(".out.png")
+    run = subprocess.run([PROGRAM, source, target], stdout=subprocess.PIPE, text=True, check=False)
+    return run, target
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA"])
+def test_pixels_are_those_of_pillow(mode: str, tmp_path: Path) -> None:
+    source = tmp_path / "in.png"
+    original = picture(mode)
+    original.save(source)
+    run, target = round_trip(source)
+    assert run.returncode == 0, run.stdout
+    with Image.open(target) as result:
+        assert result.mode == "RGB"
+        assert result.tobytes() == original.convert("RGB").tobytes()
+
+
+def test_palette_with_transparency_keeps_its_colours(tmp_path: Path) -> None:
+    source = tmp_path / "in.png"
+    original = picture("P")
+    original.save(source, transparency=0)
+    run, target = round_trip(source)
+    assert run.returncode == 0, run.stdout
+    with Image.open(target) as result:
+        assert result.tobytes() == original.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("mode", ["1", "I;16"])
+def test_other_depths_are_refused(mode: str, tmp_path: Path) -> None:
+    source = tmp_path / "in.png"
+    if mode == "1":
+        picture("1").save(source)
+    else:
+        Image.fromarray(numpy.full((3, 3), 40000, dtype=numpy.uint16)).save(source)
+    run, _ = round_trip(source)
+    assert run.returncode == 1
+    assert "8 bits" in run.stdout
+
+
+def test_texts_come_through_in_every_chunk_type(tmp_path: Path) -> None:
+    source = tmp_path / "in.png"
+    text = PngInfo()
+    text.add_text("Title", "caf\u00e9")  # Latin-1 in tEXt
+    text.add_text("Packed", "x" * 5000, zip=True)
+    text.add_itxt("Comment", "\u732b \U0001f600", lang="ja", tkey="\u732b")
+    text.add_itxt("PackedComment", "\u732b" * 2000, zip=True)
+    picture("RGB").save(source, pnginfo=text, dpi=(72, 72))
+    run, target = round_trip(source)
+    assert run.returncode == 0, run.stdout
+    with Image.open(target) as result:
+        result.load()
+        assert result.text["Title"] == "caf\u00e9"
+        assert result.text["Packed"] == "x" * 5000
+        assert result.text["Comment"] == "\u732b \U0001f600"
+        assert result.text["PackedComment"] == "\u732b" * 2000
+
+
+def test_parameters_text_is_read_field_by_field(tmp_path: Path) -> None:
+    source = tmp_path / "in.png"
+    picture("RGB").save(source)
+    run, target = round_trip(source)
+    assert run.returncode == 0, run.stdout
+    with Image.open(target) as result:
+        lines = result.info["parameters"].split("\n")
+    assert lines[:3] == ["caf\u00e9 \u732b", "second line", "Negative prompt: blurry, bad"]
+    fields = re.findall(r'\s*(\w[\w -]*): ("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)', lines[3])
+    values = [(name, json.loads(value) if value[0] == '"' else value) for name, value in fields]
+    version = values.pop()
+    assert values == [
+        ("Steps", "25"),
+        ("Sampler", "Euler a"),
+        ("CFG scale", "7.5"),
+        ("Seed", "4294967296"),
+        ("Size", "23x19"),
+        ("Model hash", "0123456789"),
+        ("Model", "emoji: first, fine-tuned"),
+    ]
+    assert version[0] == "Version" and version[1].startswith("tightfit ")
