@@ -140,11 +140,15 @@ TEST_F(MetricsTest, CountsRefusalsByReasonAndOnlyThose) {
   RequestRecord record;
   record.status = Status(StatusCode::kResourceExhausted, "QUEUE_FULL", "full");
   metrics_.OnRequestRecord(record);
+  record.status =
+      Status(StatusCode::kUnavailable, "DRAINING", "cut").WithMetadata("stage", "denoise");
+  metrics_.OnRequestRecord(record);
   record.status = Status(StatusCode::kInternal, "INTERNAL", "x");
   metrics_.OnRequestRecord(record);
   record.status = OkStatus();
   metrics_.OnRequestRecord(record);
   EXPECT_EQ(Value("tightfit_admission_rejections_total{reason=\"queue_full\"}"), 1);
+  EXPECT_EQ(Value("tightfit_admission_rejections_total{reason=\"draining\"}"), 0);
   EXPECT_THAT(metrics_.Text(), Not(HasSubstr("reason=\"internal\"")));
 }
 
