@@ -1,35 +1,39 @@
 #include "server/closest_name.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace tightfit {
 namespace {
 
-// Levenshtein distance by one row of the table.
+// Nobody mistypes a name into something longer; keeps the table small.
+constexpr size_t kMaxLength = 64;
+
+// Optimal string alignment distance: insertions, deletions, substitutions, swapped neighbours.
 size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
+  std::vector<std::vector<size_t>> table(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) table[i][0] = i;
+  for (size_t j = 0; j <= b.size(); ++j) table[0][j] = j;
   for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
     for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
+      const size_t substituted = table[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      table[i][j] = std::min({substituted, table[i - 1][j] + 1, table[i][j - 1] + 1});
+      const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped) table[i][j] = std::min(table[i][j], table[i - 2][j - 2] + 1);
     }
   }
-  return row.back();
+  return table[a.size()][b.size()];
 }
 
 }  // namespace
 
 std::string_view ClosestName(std::string_view name, const std::vector<std::string_view>& known) {
+  if (name.empty() || name.size() > kMaxLength) return {};
   std::string_view closest;
-  size_t best = std::max<size_t>(1, name.size() / 3) + 1;
+  size_t best = 0;
   for (const std::string_view candidate : known) {
+    const size_t allowed = std::max<size_t>(1, std::max(name.size(), candidate.size()) / 3);
     const size_t distance = EditDistance(name, candidate);
-    if (distance < best) {
+    if (distance <= allowed && (closest.empty() || distance < best)) {
       best = distance;
       closest = candidate;
     }

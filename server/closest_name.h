@@ -8,8 +8,8 @@
 
 namespace tightfit {
 
-// The name of `known` with the smallest Levenshtein distance to `name`, at most a third of its
-// length and at least 1 edit allowed; empty where none is that close.
+// The name of `known` that takes the fewest edits (swapped neighbours count as one), at most a
+// third of the longer name's letters; empty where none is that close.
 std::string_view ClosestName(std::string_view name, const std::vector<std::string_view>& known);
 
 // `; did you mean "format"?` or nothing.

@@ -47,14 +47,14 @@ struct Flags {
 
 void Declare(CLI::App* app, Flags* flags) {
   app->set_help_flag();
-  app->get_formatter()->column_width(44);
+  app->get_formatter()->column_width(38);
   app->footer(kFooter);
   app->add_option("--config", flags->config_path,
-                  "The file with settings; see tightfit.example.toml")
+                  "File with settings; see deploy/tightfit.example.toml")
       ->option_text("FILE")
       ->group("Configuration");
   app->add_option("--model", flags->models,
-                  "A model to serve, repeatable; replaces one of that name in the file")
+                  "A model, repeatable; replaces one of that name in the file")
       ->option_text("NAME=PATH[,KEY=VALUE...]")
       ->allow_extra_args(false)
       ->group("Models");

@@ -94,8 +94,7 @@ std::string Setting::flag() const {
 
 const std::vector<Setting>& Settings() {
   static const auto* const settings = new std::vector<Setting>{
-      {"listen", "HOST:PORT", "Address of the gRPC services, or unix:PATH; port 0: any free one",
-       &ServerConfig::listen},
+      {"listen", "HOST:PORT", "gRPC address, or unix:PATH; port 0: any", &ServerConfig::listen},
       {"metrics_listen", "HOST:PORT", "Address of GET /metrics; \"\" switches it off",
        &ServerConfig::metrics_listen},
       {"address_file", "FILE", "File to write the chosen addresses to, as JSON",
@@ -134,13 +133,13 @@ const std::vector<Setting>& Settings() {
        0, 1000},
       {"limits.max_prompt_bytes", "BYTES", "Length of one prompt in UTF-8",
        &Limits::max_prompt_bytes, 1, kMib},
-      {"limits.max_pixel_steps", "COUNT", "Width x height x images x steps of one request",
+      {"limits.max_pixel_steps", "COUNT", "Width x height x images x steps",
        &Limits::max_pixel_steps, 1, 1e15},
       {"limits.max_receive_message_bytes", "BYTES", "Largest request message",
        &Limits::max_receive_message_bytes, kKib, kGib},
       {"limits.max_send_message_bytes", "BYTES", "Largest reply message",
        &Limits::max_send_message_bytes, kKib, kGib},
-      {"limits.max_unary_reply_bytes", "BYTES", "GenerateImages refuses what may reply with more",
+      {"limits.max_unary_reply_bytes", "BYTES", "Largest reply of GenerateImages",
        &Limits::max_unary_reply_bytes, kKib, kGib},
       {"limits.grpc_memory_quota_bytes", "BYTES", "Memory that gRPC may use for messages",
        &Limits::grpc_memory_quota_bytes, kMib, 64 * kGib},

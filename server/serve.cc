@@ -17,6 +17,7 @@
 #include "server/telemetry/metrics.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/request_log.h"
+#include "server/unfinished_calls.h"
 
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ using Event = ProcessEvents::Event;
 constexpr milliseconds kCancelGrace{2000};
 // How long the end of the last requests may take to reach their clients.
 constexpr milliseconds kHandOver{500};
+constexpr milliseconds kLastMoment{100};
 
 void PrintError(const std::string& line) {
   std::fprintf(stderr, "tightfit-server: %s\n", line.c_str());
@@ -88,6 +90,7 @@ class RunningServer {
         load_log_(&Clock::Real()),
         metrics_(&registry_, info_),
         request_log_(&metrics_),
+        unfinished_calls_(&request_log_),
         executor_(
             &registry_, LoaderOn(device_, backend),
             {config.limits.max_queued_requests, config.max_running_requests, backend.init_thread},
@@ -114,8 +117,8 @@ class RunningServer {
   // Both addresses before any model: what is wrong with them shows at once.
   Status Listen() {
     const GrpcServerOptions options = {config_.listen, config_.limits};
-    Result<std::unique_ptr<GrpcServer>> server =
-        GrpcServer::Start(options, {&executor_, &registry_, &Clock::Real(), &request_log_}, info_);
+    Result<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(
+        options, {&executor_, &registry_, &Clock::Real(), &unfinished_calls_}, info_);
     if (!server.ok()) return CannotListen("listen", config_.listen, server.status());
     grpc_ = std::move(server).value();
     if (!config_.metrics_listen.empty()) TF_RETURN_IF_ERROR(ListenForMetrics());
@@ -251,6 +254,7 @@ class RunningServer {
   LoadLog load_log_;
   Metrics metrics_;
   RequestLog request_log_;
+  UnfinishedCalls unfinished_calls_;
   DeviceExecutor executor_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<MetricsEndpoint> endpoint_;

@@ -316,7 +316,8 @@ void Metrics::OnRequestFinished(const std::string& method, const std::string& mo
 void Metrics::OnRequestRecord(const RequestRecord& record) {
   const std::string& reason = record.status.reason();
   const auto* const known = std::find(kAdmissionReasons.begin(), kAdmissionReasons.end(), reason);
-  if (known == kAdmissionReasons.end()) return;
+  // A request that was cut later carries the stage in which it was.
+  if (known == kAdmissionReasons.end() || record.status.metadata().contains("stage")) return;
   impl_->rejections_.Add({{"reason", LowerCase(reason)}}).Increment();
 }
 

@@ -1,12 +1,12 @@
 #include "server/command_line.h"
 
+#include "server/config_settings.h"
+#include "tests/unit/config/model_directories.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <vector>
-
-#include "server/config_settings.h"
-#include "tests/unit/config/model_directories.h"
 
 namespace tightfit {
 namespace {

@@ -1,11 +1,11 @@
 #include "server/config.h"
 
+#include "tests/unit/config/model_directories.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
-
-#include "tests/unit/config/model_directories.h"
 
 namespace tightfit {
 namespace {

@@ -1,9 +1,9 @@
 // deploy/tightfit.example.toml stays complete and true.
-#include <gtest/gtest.h>
-
 #include "server/config_file.h"
 #include "server/config_models.h"
 #include "server/config_settings.h"
+
+#include <gtest/gtest.h>
 
 namespace tightfit {
 namespace {

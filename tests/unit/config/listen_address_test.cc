@@ -22,11 +22,26 @@ TEST(ListenAddressTest, WritesBackWhatItRead) {
 }
 
 TEST(ListenAddressTest, RefusesWhatIsNoAddress) {
-  for (const char* text :
-       {"", ":", "127.0.0.1", "127.0.0.1:", ":50051", "127.0.0.1:65536", "127.0.0.1:-1",
-        "127.0.0.1:80a", "127.0.0.1: 80", "300.0.0.1:80", "1.2.3:80", "::1:80", "[::1]", "[]:80",
-        "[127.0.0.1]:80", "host name:80", "-host:80", "http://localhost:80", "unix:",
-        "127.0.0.1:99999999999999999999"}) {
+  for (const char* text : {"",
+                           ":",
+                           "127.0.0.1",
+                           "127.0.0.1:",
+                           ":50051",
+                           "127.0.0.1:65536",
+                           "127.0.0.1:-1",
+                           "127.0.0.1:80a",
+                           "127.0.0.1: 80",
+                           "300.0.0.1:80",
+                           "1.2.3:80",
+                           "::1:80",
+                           "[::1]",
+                           "[]:80",
+                           "[127.0.0.1]:80",
+                           "host name:80",
+                           "-host:80",
+                           "http://localhost:80",
+                           "unix:",
+                           "127.0.0.1:99999999999999999999"}) {
     const Result<ListenAddress> address = ParseListenAddress(text);
     ASSERT_FALSE(address.ok()) << text;
     EXPECT_NE(address.status().message().find('"' + std::string(text) + '"'), std::string::npos)

@@ -11,8 +11,8 @@
 
 namespace tightfit {
 
-// A new directory with `one/model.json`, `two/model.json`, `empty/` and the file `file`; removed at the
-// end.
+// A new directory with `one/model.json`, `two/model.json`, `empty/` and the file `file`; removed at
+// the end.
 class ModelDirectories {
  public:
   ModelDirectories() {

@@ -1,0 +1,94 @@
+// A server that cannot start says why in one line and exits with 78.
+#include "server/serve.h"
+#include "tests/integration/served_fixture.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace tightfit {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class BadStartTest : public ServedFixture {
+ protected:
+  ChildOutcome Run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), TIGHTFIT_FAKE_SERVER);
+    return RunChild(arguments);
+  }
+
+  // Expects exit code 78 and one line on standard error that begins with `line`.
+  void ExpectRefused(const std::vector<std::string>& arguments, const std::string& line) {
+    const ChildOutcome outcome = Run(arguments);
+    EXPECT_EQ(outcome.code, kExitConfiguration);
+    EXPECT_THAT(outcome.standard_error, StartsWith("tightfit-server: " + line));
+    EXPECT_EQ(std::count(outcome.standard_error.begin(), outcome.standard_error.end(), '\n'), 1)
+        << outcome.standard_error;
+    EXPECT_EQ(outcome.standard_output, "");
+  }
+
+  std::string Model() { return "--model=one=" + scratch_.MakeModel("one"); }
+};
+
+TEST_F(BadStartTest, NamesAnUnknownKey) {
+  scratch_.MakeModel("one");
+  const std::string path = scratch_.Write(
+      "tightfit.toml", "[[model]]\nname = \"sdxl\"\npath = \"one\"\nformt = \"hf8\"\n");
+  ExpectRefused({"--config", path}, path +
+                                        ":4: unknown key \"formt\" in [[model]] \"sdxl\"; did "
+                                        "you mean \"format\"?\n");
+}
+
+TEST_F(BadStartTest, NamesAMissingModel) {
+  ExpectRefused({"--model=one=/nonexistent/sdxl"},
+                "--model one: path: /nonexistent/sdxl does not exist\n");
+}
+
+TEST_F(BadStartTest, NamesAMissingFile) {
+  ExpectRefused({"--config=/nonexistent.toml"}, "/nonexistent.toml: No such file or directory\n");
+}
+
+TEST_F(BadStartTest, RefusesCuda) {
+  ExpectRefused({Model(), "--device=cuda:0"},
+                "--device: \"cuda:0\": this build has no CUDA kernels; use cpu or auto\n");
+}
+
+TEST_F(BadStartTest, RefusesAPortInUse) {
+  Start();
+  ExpectRefused({Model(), "--listen=" + server_->listen(), "--metrics-listen="},
+                "listen: " + server_->listen() + ": ");
+  ExpectRefused({Model(), "--listen=127.0.0.1:0", "--metrics-listen=" + server_->metrics_listen()},
+                "metrics_listen: " + server_->metrics_listen() + ": ");
+  EXPECT_TRUE(WaitForHealth("", "SERVING")) << "the first server goes on";
+}
+
+TEST_F(BadStartTest, RefusesAnAddressFileThatCannotBeWritten) {
+  ExpectRefused({Model(), "--listen=127.0.0.1:0",
+                 "--metrics-listen=", "--address-file=/nonexistent/addresses.json"},
+                "address_file: cannot write /nonexistent/addresses.json: No such file");
+}
+
+TEST_F(BadStartTest, ChecksWithoutServing) {
+  const ChildOutcome good = Run({Model(), "--check"});
+  EXPECT_EQ(good.code, 0);
+  EXPECT_EQ(good.standard_output, "The configuration is valid: 1 model.\n");
+  EXPECT_EQ(good.standard_error, "");
+  ExpectRefused({"--check"}, "no model is configured");
+}
+
+TEST_F(BadStartTest, AnswersHelpAndVersion) {
+  const ChildOutcome help = Run({"--help"});
+  EXPECT_EQ(help.code, 0);
+  EXPECT_THAT(help.standard_output, HasSubstr("--max-queued-requests"));
+  const ChildOutcome version = Run({"--version"});
+  EXPECT_EQ(version.code, 0);
+  EXPECT_THAT(version.standard_output,
+              testing::ContainsRegex("^tightfit-server [0-9]+\\.[0-9]+\\.[0-9]+ \\((commit "
+                                     "[0-9a-f]{12}(-dirty)?|no commit known)\\)\n"));
+}
+
+}  // namespace
+}  // namespace tightfit

@@ -1,0 +1,82 @@
+// fake_model_server: tightfit-server with the fake diffusion model instead of LibTorch, for tests
+// of the process. Tests steer it through the environment:
+//   FAKE_FAILING_MODEL    name of a model that cannot be loaded
+//   FAKE_LOAD_HOLD        while this file exists, loading does not go on
+//   FAKE_STEP_HOLD        while this file exists, a denoising step does not come back
+//   FAKE_STEP_MILLISECONDS  how long a step takes
+#include "server/memory/memory_accounts.h"
+#include "server/serve.h"
+#include "tests/support/fake_diffusion_model.h"
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+
+namespace tightfit {
+namespace {
+
+std::string Environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+void WaitWhileExists(const std::string& path) {
+  while (!path.empty() && std::filesystem::exists(path)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+Status OnCall(const std::string& call, const std::string& hold, std::chrono::milliseconds pause) {
+  if (call != "step") return OkStatus();
+  WaitWhileExists(hold);
+  std::this_thread::sleep_for(pause);
+  return OkStatus();
+}
+
+// Charges the accounts as the allocator does under LibTorch.
+void ChargeWeights(const ModelDescription& description) {
+  for (const ComponentDescription& component : description.components) {
+    MemoryAccounts& accounts = MemoryAccounts::Instance();
+    accounts.Get(description.name, component.name, MemoryPurpose::kWeights)
+        ->Charge(component.weight_bytes);
+    MemoryAccount* const scratch =
+        accounts.Get(description.name, component.name, MemoryPurpose::kScratch);
+    scratch->Charge(4096);
+    scratch->Credit(4096);
+  }
+}
+
+ModelBackend FakeBackend() {
+  auto controls = std::make_shared<FakeModelControls>();
+  const std::string pause = Environment("FAKE_STEP_MILLISECONDS");
+  controls->on_call = [hold = Environment("FAKE_STEP_HOLD"),
+                       pause = std::chrono::milliseconds(pause.empty() ? 0 : std::stoi(pause))](
+                          const char* call) { return OnCall(call, hold, pause); };
+  const ModelLoader loader =
+      FakeLoader(controls, Environment("FAKE_FAILING_MODEL"),
+                 Status(StatusCode::kDataLoss, "CHECKSUM_MISMATCH", "unet.safetensors is damaged")
+                     .WithDetail("/secret/path"));
+  ModelBackend backend;
+  backend.libtorch_version = "none";
+  backend.load = [loader, hold = Environment("FAKE_LOAD_HOLD")](
+                     const ModelSpec& spec, const std::string&,
+                     const std::function<void(const LoadProgress&)>& progress)
+      -> Result<std::unique_ptr<DiffusionModel>> {
+    progress({"unet", 1, 2});
+    WaitWhileExists(hold);
+    Result<std::unique_ptr<DiffusionModel>> model = loader(spec, progress);
+    if (model.ok()) ChargeWeights((*model)->description());
+    return model;
+  };
+  return backend;
+}
+
+}  // namespace
+}  // namespace tightfit
+
+int main(int argc, char** argv) {
+  return tightfit::ServerMain(argc, argv, tightfit::FakeBackend());
+}
