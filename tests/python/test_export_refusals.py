@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tightfit_export.cli import main
+from tightfit_export.source_pipeline import open_pipeline
 
 CopyOfSource = Callable[[], Path]
 
@@ -162,6 +163,26 @@ def test_too_little_disk_space(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
     line = refusal(["--source", str(tiny_pipeline_dir)], tmp_path / "out", capsys)
     assert "0.0 GB free" in line
+
+
+@pytest.mark.parametrize(
+    ("class_name", "sampler", "is_native"),
+    [
+        ("EulerDiscreteScheduler", "euler", True),
+        ("EulerAncestralDiscreteScheduler", "euler-a", True),
+        ("DPMSolverMultistepScheduler", "euler", False),
+    ],
+)
+def test_the_default_sampler_follows_the_scheduler(
+    copy_of_source: CopyOfSource, class_name: str, sampler: str, is_native: bool
+) -> None:
+    source = copy_of_source()
+    edit(source / "scheduler/scheduler_config.json", _class_name=class_name)
+    edit(source / "unet/config.json", sample_size=[12, 10])
+    pipeline = open_pipeline(source, "name", None)
+    assert pipeline.default_sampler == sampler
+    assert pipeline.sampler_is_native is is_native
+    assert pipeline.default_size_px == (80, 96)  # the list is height, width
 
 
 def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]) -> None:

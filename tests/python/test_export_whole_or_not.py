@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tightfit_export import component_export, verification
+from tightfit_export import component_export, export, verification
 from tightfit_export.cli import main
+from tightfit_export.export import ExportOptions, ExportSummary
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,26 @@ def test_a_failed_replacement_keeps_the_old_directory(
     assert "tokenizer_2" in capsys.readouterr().err
     assert (out / "model.json").read_text() == "old"
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_replacement_leaves_only_the_new_directory(
+    tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_only_a_manifest(folder: Path, options: ExportOptions, *unused: object):
+        assert (options.out / "model.json").read_text() == "old"
+        (folder / "model.json").write_text("new")
+        return ExportSummary(options.out, {})
+
+    monkeypatch.setattr(export, "_write", write_only_a_manifest)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.json").write_text("old")
+    (out / "unet.fp16.ts").write_text("old")
+    arguments = ["--source", str(tiny_pipeline_dir), "--out", str(out), "--quiet"]
+    assert main([*arguments, "--overwrite"]) == 0
+    assert list(tmp_path.iterdir()) == [out]
+    assert [path.name for path in out.iterdir()] == ["model.json"]
+    assert (out / "model.json").read_text() == "new"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

@@ -51,7 +51,14 @@ def compare(
     for batch, size in checks:
         inputs = inputs_of(batch, size)
         with torch.no_grad(), torch.jit.optimized_execution(False):
-            expected, found = module(*inputs), graph(*inputs)
+            expected = module(*inputs)
+            try:
+                found = graph(*inputs)
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise VerificationError(
+                    f"{what}: fails at batch {batch}, latents {size[0]}x{size[1]}: {reason}"
+                ) from error
         if isinstance(expected, torch.Tensor):
             expected, found = (expected,), (found,)
         for index, (want, got) in enumerate(zip(expected, found, strict=True)):
