@@ -29,9 +29,9 @@ TEST(GraphSourceScanTest, AcceptsWhatATraceWrites) {
     _4 = annotate(List[Optional[Tensor]], [_2, _3])
     _5 = torch.layer_norm(x, [64], weight, bias, 1.0000000000000001e-05)
     _6, _7, = (conv_in).forward((self.act).forward1(x, ), int(_1), )
-    return (torch.add(_5, -1.5e+3), "torch.save(x)")) "));
-                        EXPECT_TRUE(status.ok())
-                        << status.ForLog();
+    return (torch.add(_5, -1.5e+3), "torch.save(x)")
+)py"));
+  EXPECT_TRUE(status.ok()) << status.ForLog();
 }
 
 struct Forbidden {
@@ -93,7 +93,7 @@ TEST(PickleScanTest, AcceptsModulesTensorsAndContainers) {
     EXPECT_TRUE(ScanPickle(kFile, Global(module, name)).ok()) << module;
   }
   const std::string numbers =
-      std::string("\x80\x02(K\x05M\x01\x02J\x01\x02\x03\x04X\x03\x00\x00\x00xyz\x8a\x01\x07t.", 27);
+      std::string("\x80\x02(K\x05M\x01\x02J\x01\x02\x03\x04X\x03\x00\x00\x00xyz\x8a\x01\x07t.", 26);
   EXPECT_TRUE(ScanPickle(kFile, numbers).ok());
 }
 

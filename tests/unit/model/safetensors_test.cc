@@ -59,7 +59,9 @@ struct HostileHeader {
   const char* expected;  // within the message
 };
 
-std::string Tensor(const std::string& fields) { return "{\"a\":{" + fields + "}}"; }
+std::string Tensor(std::string_view fields) {
+  return std::string("{\"a\":{").append(fields).append("}}");
+}
 
 // The data of each is 4 bytes: two values of F16.
 std::vector<HostileHeader> HostileHeaders() {
@@ -169,8 +171,8 @@ TEST(SafetensorsHeaderTest, RefusesMoreThan65536Tensors) {
   const auto header_of = [](int count) {
     std::string header;
     for (int i = 0; i < count; ++i) {
-      header += (i == 0 ? "{\"" : ",\"") + std::to_string(i) +
-                R"(":{"dtype":"F16","shape":[0],"data_offsets":[0,0]})";
+      header.append(i == 0 ? "{\"" : ",\"").append(std::to_string(i));
+      header.append(R"(":{"dtype":"F16","shape":[0],"data_offsets":[0,0]})");
     }
     return header + "}";
   };

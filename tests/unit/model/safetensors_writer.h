@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,14 +25,12 @@ class SafetensorsWriter {
   // `dtype`: "F16", "BF16", "F32". `data`: the tensor's bytes.
   void Add(const std::string& name, std::string_view dtype, const std::vector<int64_t>& shape,
            std::string_view data) {
-    std::string dimensions;
-    for (const int64_t dimension : shape) {
-      dimensions += (dimensions.empty() ? "" : ",") + std::to_string(dimension);
-    }
-    header_ += (header_.empty() ? "{" : ",");
-    header_ += "\"" + name + "\":{\"dtype\":\"" + std::string(dtype) + "\",\"shape\":[" +
-               dimensions + "],\"data_offsets\":[" + std::to_string(data_.size()) + "," +
-               std::to_string(data_.size() + data.size()) + "]}";
+    std::ostringstream entry;
+    entry << (header_.empty() ? "{" : ",") << '"' << name << "\":{\"dtype\":\"" << dtype
+          << "\",\"shape\":[";
+    for (size_t i = 0; i < shape.size(); ++i) entry << (i == 0 ? "" : ",") << shape[i];
+    entry << "],\"data_offsets\":[" << data_.size() << ',' << data_.size() + data.size() << "]}";
+    header_ += entry.str();
     data_ += data;
   }
 

@@ -2,12 +2,10 @@
 
 #include "tests/unit/model/traced_layers.h"
 
-#include <caffe2/serialize/inline_container.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/script.h>
 
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,29 +21,6 @@ Result<torch::jit::Module> Load(const std::string& bytes) {
   return LoadTorchScript(kFile, bytes, at::kCPU);
 }
 
-// `archive` with `records` added.
-std::string WithRecords(const std::string& archive,
-                        const std::vector<std::pair<std::string, std::string>>& records) {
-  std::istringstream in(archive);
-  caffe2::serialize::PyTorchStreamReader reader(&in);
-  std::string out;
-  caffe2::serialize::PyTorchStreamWriter writer([&out](const void* bytes, size_t size) {
-    out.append(static_cast<const char*>(bytes), size);
-    return size;
-  });
-  const auto written_by_writer = [](const std::string& name) {
-    return name == "version" || name == "byteorder" || name.substr(0, 1) == ".";
-  };
-  for (const std::string& name : reader.getAllRecords()) {
-    if (written_by_writer(name)) continue;
-    const auto [data, size] = reader.getRecord(name);
-    writer.writeRecord(name, data.get(), size);
-  }
-  for (const auto& [name, bytes] : records) writer.writeRecord(name, bytes.data(), bytes.size());
-  writer.writeEndOfFile();
-  return out;
-}
-
 TEST(TorchScriptArchiveTest, LoadsAGraphOfAllowedOperators) {
   const auto module = Load(ArchiveOf(TwoLayerGraph(at::kFloat)));
   ASSERT_TRUE(module.ok()) << module.status().ForLog();
@@ -53,8 +28,8 @@ TEST(TorchScriptArchiveTest, LoadsAGraphOfAllowedOperators) {
 }
 
 TEST(TorchScriptArchiveTest, LoadsWhatItsTestsRewrite) {
-  // Control of WithRecords: an archive that is only copied stays loadable.
-  const auto module = Load(WithRecords(ArchiveOf(TwoLayerGraph(at::kFloat)), {}));
+  // Control of RewriteArchive: an archive that is only copied stays loadable.
+  const auto module = Load(RewriteArchive(ArchiveOf(TwoLayerGraph(at::kFloat)), {}));
   EXPECT_TRUE(module.ok()) << module.status().ForLog();
 }
 
@@ -104,22 +79,22 @@ TEST(TorchScriptArchiveTest, RefusesCodeThatWouldRunWhileLoading) {
 TEST(TorchScriptArchiveTest, RefusesAPickleThatNamesOtherGlobals) {
   const std::string pickle = std::string("\x80\x02", 2) + "cos\nsystem\n.";
   const auto module =
-      Load(WithRecords(ArchiveOf(TwoLayerGraph(at::kFloat)), {{"extra.pkl", pickle}}));
+      Load(RewriteArchive(ArchiveOf(TwoLayerGraph(at::kFloat)), {{"extra.pkl", pickle}}));
   EXPECT_EQ(module.status().reason(), "FORBIDDEN_OPERATOR");
   EXPECT_THAT(module.status().message(), HasSubstr("os.system"));
 }
 
 TEST(TorchScriptArchiveTest, ScansSourcesThatNoModuleUses) {
-  const auto module = Load(
-      WithRecords(ArchiveOf(TwoLayerGraph(at::kFloat)),
-                  {{"code/__torch__/unused.py", "def free(x: Tensor) -> Tensor:\n  return x\n"}}));
+  const auto module = Load(RewriteArchive(
+      ArchiveOf(TwoLayerGraph(at::kFloat)),
+      {{"code/__torch__/unused.py", "def free(x: Tensor) -> Tensor:\n  return x\n"}}));
   EXPECT_EQ(module.status().reason(), "FORBIDDEN_OPERATOR");
   EXPECT_THAT(module.status().message(), HasSubstr("free"));
 }
 
 TEST(TorchScriptArchiveTest, RefusesRecordsThatNoGraphNeeds) {
   for (const char* record : {"extra/notes.txt", "code/evil.so", "bytecode", "CODE/__torch__.PY"}) {
-    const auto module = Load(WithRecords(ArchiveOf(TwoLayerGraph(at::kFloat)), {{record, "x"}}));
+    const auto module = Load(RewriteArchive(ArchiveOf(TwoLayerGraph(at::kFloat)), {{record, "x"}}));
     EXPECT_EQ(module.status().reason(), "BAD_MODEL_DIRECTORY") << record;
   }
 }

@@ -4,6 +4,7 @@
 #include "tests/unit/model/safetensors_writer.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <caffe2/serialize/inline_container.h>
 
 #include <memory>
 #include <sstream>
@@ -19,16 +20,18 @@ using CompilationUnit = std::shared_ptr<jit::CompilationUnit>;
 // A layer with empty weight and bias.
 jit::Module Layer(const CompilationUnit& unit, const std::string& type, at::ScalarType dtype,
                   const std::string& call) {
-  jit::Module layer(c10::QualifiedName("__torch__.torch.nn.modules." + type), unit);
+  jit::Module layer(c10::QualifiedName(std::string("__torch__.torch.nn.modules.").append(type)),
+                    unit);
   for (const char* name : {"weight", "bias"}) {
     layer.register_parameter(name, at::empty({0}, dtype), /*is_buffer=*/false);
   }
-  layer.define("def forward(self, x: Tensor) -> Tensor:\n  return " + call + "\n");
+  layer.define(
+      std::string("def forward(self, x: Tensor) -> Tensor:\n  return ").append(call).append("\n"));
   return layer;
 }
 
 jit::Module Container(const CompilationUnit& unit, const std::string& type) {
-  return jit::Module(c10::QualifiedName("__torch__." + type), unit);
+  return jit::Module(c10::QualifiedName(std::string("__torch__.").append(type)), unit);
 }
 
 std::string_view DtypeOf(const at::Tensor& tensor) {
@@ -83,7 +86,28 @@ jit::Module OneMethod(const std::string& source) {
 std::string ArchiveOf(const jit::Module& module) {
   std::ostringstream stream;
   module.save(stream);
-  return stream.str();
+  return RewriteArchive(stream.str(), {});
+}
+
+std::string RewriteArchive(const std::string& archive,
+                           const std::vector<std::pair<std::string, std::string>>& records) {
+  std::istringstream in(archive);
+  caffe2::serialize::PyTorchStreamReader reader(&in);
+  std::string out;
+  caffe2::serialize::PyTorchStreamWriter writer([&out](const void* bytes, size_t size) {
+    out.append(static_cast<const char*>(bytes), size);
+    return size;
+  });
+  for (const std::string& name : reader.getAllRecords()) {
+    const bool written_by_writer = name == "version" || name == "byteorder" || name.front() == '.';
+    const bool debugging = name.find(".debug_pkl") != std::string::npos;
+    if (written_by_writer || debugging) continue;
+    const auto [data, size] = reader.getRecord(name);
+    writer.writeRecord(name, data.get(), size);
+  }
+  for (const auto& [name, bytes] : records) writer.writeRecord(name, bytes.data(), bytes.size());
+  writer.writeEndOfFile();
+  return out;
 }
 
 NamedTensors TwoLayerWeights(uint64_t seed) {
@@ -121,7 +145,8 @@ ModelDirectory WriteDirectory(const TemporaryDirectory& directory, const std::st
   ModelDirectory model;
   model.path = directory.path();
   ManifestComponent& unet = model.components["unet"];
-  unet.graphs[dtype] = WriteListed(directory, "unet." + dtype + ".ts", graph);
+  unet.graphs[dtype] =
+      WriteListed(directory, std::string("unet.").append(dtype).append(".ts"), graph);
   unet.weights = WriteListed(directory, "unet.safetensors", weights);
   return model;
 }

@@ -7,8 +7,8 @@
 
 #include <torch/script.h>
 
-#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tightfit {
@@ -24,7 +24,12 @@ torch::jit::Module TwoLayerGraph(at::ScalarType dtype);
 // A module whose only method is `source`: "def forward(self, x: Tensor) -> Tensor: ...".
 torch::jit::Module OneMethod(const std::string& source);
 
+// The bytes of a .ts file: like the exporter's, without the records that only help debugging.
 std::string ArchiveOf(const torch::jit::Module& module);
+
+// `archive` without its debugging records and with `records` (name, bytes) added.
+std::string RewriteArchive(const std::string& archive,
+                           const std::vector<std::pair<std::string, std::string>>& records);
 
 // Weights for TwoLayerGraph in fp16, within the range of every format.
 NamedTensors TwoLayerWeights(uint64_t seed);
