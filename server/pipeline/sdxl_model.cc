@@ -122,7 +122,7 @@ class SdxlLoader {
     return description;
   }
 
-  const ModelSpec& spec_;
+  const ModelSpec spec_;
   const ModelDirectory directory_;
   const ComputeDtypes dtypes_;
   const std::function<void(const LoadProgress&)>& progress_;

@@ -1,7 +1,7 @@
 """The pipeline draws what diffusers draws, unpacked and packed, on a small random pipeline.
 
-Every picture of ours comes from one run of pipeline_probe; diffusers draws the same jobs in fp32 on the
-CPU from the same fp16 weight files. For packed weights diffusers' own are replaced by
+Every picture of ours comes from one run of pipeline_probe; diffusers draws the same jobs in fp32 on
+the CPU from the same fp16 weight files. For packed weights diffusers' own are replaced by
 decode(encode(w)), looked up in the golden tables.
 """
 
@@ -16,8 +16,10 @@ from diffusers import UNet2DConditionModel
 from parity.check import assert_different, assert_same
 from parity.jobs import FORMATS, SCOPES, Job, Weights
 from parity.packing import PLANE_BITS, layout_bytes, selected_layers
-from parity.probe import ProbeResult, probe_binary, run_probe
+from parity.probe import ProbeResult, load_status, probe_binary, run_probe
 from parity.reference import Reference
+
+pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
 
 UNPACKED = Weights()
 BASE = Job()
@@ -80,8 +82,6 @@ def same_shape(one: Job, other: Job) -> bool:
 
 @pytest.fixture(scope="module")
 def ours(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
-    if not probe_binary().is_file():
-        pytest.skip(f"{probe_binary()} is not built")
     jobs = [(UNPACKED, job) for job in [*PICTURES.values(), PACKED_JOB]]
     jobs += [(UNPACKED, change(BASE)) for change in CONTROLS.values()]
     jobs += [(weights, PACKED_JOB) for weights in PACKED]
@@ -187,6 +187,13 @@ def test_padding_takes_less_than_half_a_percent_of_a_full_sdxl_unet(weights: Wei
     assert exact <= padded <= exact * 1.005
 
 
+def test_a_finished_request_leaves_no_activations(ours: ProbeResult) -> None:
+    for accounts in ours.accounts_after_job.values():
+        for component in ("text_encoder", "text_encoder_2", "unet", "vae"):
+            account = accounts[component, "activations"]
+            assert account["current_bytes"] == 0 < account["peak_bytes"]
+
+
 def test_an_unloaded_model_leaves_nothing_but_the_decode_scratch(
     ours: ProbeResult, diffusers: Reference
 ) -> None:
@@ -194,3 +201,20 @@ def test_an_unloaded_model_leaves_nothing_but_the_decode_scratch(
     largest = 4 * max(parameter.numel() for parameter in diffusers.unet.parameters())
     for weights, load in ours.loads.items():
         assert 0 <= load.bytes_after_unload <= largest, weights
+
+
+def test_a_compute_dtype_without_graphs_is_refused_with_those_there_are(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    status = load_status(tiny_model_dir, tmp_path, compute_dtype="fp16")
+    assert status["reason"] == "COMPUTE_DTYPE_UNAVAILABLE"
+    assert "fp32, bf16" in status["message"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("format", "hf9"), ("scope", "everything")])
+def test_an_unknown_format_or_scope_is_refused_by_name(
+    tiny_model_dir: Path, tmp_path: Path, key: str, value: str
+) -> None:
+    status = load_status(tiny_model_dir, tmp_path, **{key: value})
+    assert not status["ok"]
+    assert value in status["message"]

@@ -134,7 +134,8 @@ class ProbedModel {
     if (model_ != nullptr && model == key_) return OkStatus();
     Unload();
     key_ = model;
-    const ModelSpec spec{.name = "model-" + std::to_string(++loads_),
+    ++loads_;
+    const ModelSpec spec{.name = model_name(),
                          .path = model.at("path"),
                          .format = model.at("format"),
                          .scope = model.at("scope"),
@@ -168,6 +169,7 @@ class ProbedModel {
   }
 
   DiffusionModel& model() { return *model_; }
+  std::string model_name() const { return "model-" + std::to_string(loads_); }
   const Json& summaries() const { return summaries_; }
 
  private:
@@ -186,7 +188,9 @@ int Main(const char* jobs_path, const char* summary_path) {
   for (const Json& job : Json::parse(std::ifstream(jobs_path))) {
     Status status = probed.Use(job.at("model"));
     if (status.ok()) status = RunJob(probed.model(), job);
-    jobs.push_back({{"output", job.at("output")}, {"status", ToJson(status)}});
+    jobs.push_back({{"output", job.at("output")},
+                    {"status", ToJson(status)},
+                    {"accounts", AccountsOf(probed.model_name())}});
   }
   probed.Unload();
   std::ofstream(summary_path) << Json{{"jobs", jobs}, {"models", probed.summaries()}}.dump(1);

@@ -1,4 +1,4 @@
-"""decode(encode(w)) through the golden tables: what packing does to a weight, without our kernels."""
+"""decode(encode(w)) by the golden tables: what packing does to a weight, without our kernels."""
 
 from __future__ import annotations
 

@@ -21,6 +21,10 @@ def probe_binary() -> Path:
     return build / "tests" / "support" / "pipeline_probe"
 
 
+# By (component, purpose): current_bytes, peak_bytes.
+Accounts = dict[tuple[str, str], dict[str, int]]
+
+
 @dataclass(frozen=True)
 class Pictures:
     latents: np.ndarray  # fp32 [images, channels, h, w]
@@ -32,7 +36,7 @@ class Load:
     """What the probe tells of one loading."""
 
     description: dict[str, Any]
-    accounts: dict[tuple[str, str], dict[str, int]]
+    accounts: Accounts
     bytes_while_loaded: int
     peak_bytes: int
     bytes_after_unload: int
@@ -43,6 +47,7 @@ class Load:
 class ProbeResult:
     pictures: dict[tuple[Weights, Job], Pictures]
     loads: dict[Weights, Load]
+    accounts_after_job: dict[tuple[Weights, Job], Accounts]
 
 
 def run_probe(
@@ -66,13 +71,7 @@ def run_probe(
         }
         for number, (weights, job) in enumerate(ordered)
     ]
-    jobs_file = work_dir / "jobs.json"
-    summary_file = work_dir / "summary.json"
-    jobs_file.write_text(json.dumps(specs))
-    subprocess.run(
-        [probe_binary(), jobs_file, summary_file], check=True, timeout=600, cwd=work_dir
-    )
-    summary = json.loads(summary_file.read_text())
+    summary = _run(work_dir, specs)
     for number, job in enumerate(summary["jobs"]):
         assert job["status"]["ok"], (ordered[number], job["status"])
     return ProbeResult(
@@ -87,15 +86,39 @@ def run_probe(
             Weights(load["model"]["format"], load["model"]["scope"]): _load(load)
             for load in summary["models"]
         },
+        accounts_after_job={
+            pair: _accounts(job["accounts"])
+            for pair, job in zip(ordered, summary["jobs"], strict=True)
+        },
     )
+
+
+def load_status(model_dir: Path, work_dir: Path, **model: str) -> dict[str, Any]:
+    """How loading a model with these settings ends."""
+    settings = {"format": "fp16", "scope": "linear+conv", "compute_dtype": "fp32"}
+    spec = {"model": {"path": str(model_dir), **settings, **model}}
+    summary = _run(work_dir, [{"output": str(work_dir / "job"), **spec, **Job().as_json()}])
+    return summary["jobs"][0]["status"]
+
+
+def _run(work_dir: Path, specs: list[dict[str, Any]]) -> dict[str, Any]:
+    jobs_file = work_dir / "jobs.json"
+    summary_file = work_dir / "summary.json"
+    jobs_file.write_text(json.dumps(specs))
+    subprocess.run(
+        [probe_binary(), jobs_file, summary_file], check=True, timeout=600, cwd=work_dir
+    )
+    return json.loads(summary_file.read_text())
+
+
+def _accounts(accounts: list[dict[str, Any]]) -> Accounts:
+    return {(account["component"], account["purpose"]): account for account in accounts}
 
 
 def _load(load: dict[str, Any]) -> Load:
     return Load(
         description=load["description"],
-        accounts={
-            (account["component"], account["purpose"]): account for account in load["accounts"]
-        },
+        accounts=_accounts(load["accounts"]),
         bytes_while_loaded=load["bytes_while_loaded"],
         peak_bytes=load["peak_bytes_of_load"],
         bytes_after_unload=load["bytes_after_unload"],
