@@ -84,8 +84,8 @@ void ProgressDisplay::Finish() {
 }
 
 void ProgressDisplay::Draw() {
-  // The last column stays free: a full line would wrap on some terminals.
-  const int columns = std::max(width_columns_() - 1, 1);
+  // Room for the "^C" that a terminal echoes, without wrapping to a line that Erase does not reach.
+  const int columns = std::max(width_columns_() - 3, 1);
   write_("\r" + RenderProgressBar(tracker_.At(clock_.Now()), columns, style_) + "\x1b[K");
   is_drawn_ = true;
 }

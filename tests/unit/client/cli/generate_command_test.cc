@@ -1,3 +1,4 @@
+#include "tests/unit/client/bound_port.h"
 #include "tests/unit/client/cli/run_command.h"
 #include "tests/unit/client/scripted_server.h"
 
@@ -271,9 +272,8 @@ TEST_F(GenerateCommandTest, AFileThatCannotBeWrittenStopsTheCall) {
 }
 
 TEST_F(GenerateCommandTest, WithoutAServerItSaysSoWithinTheTimeout) {
-  // A port that was free a moment ago; nobody listens on it.
-  std::string address;
-  { address = ScriptedServer({}).address(); }
+  const BoundPort refused(/*listens=*/false);
+  const std::string address = refused.address();
   const auto start = std::chrono::steady_clock::now();
   const RunResult run =
       RunTightfit({.arguments = {"generate", "apple", "--connect-timeout", "2.3", "--json"},

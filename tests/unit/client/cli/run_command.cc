@@ -104,6 +104,20 @@ RunningCommand::~RunningCommand() {
 
 void RunningCommand::Signal(int number) const { Check(kill(process_, number) == 0); }
 
+bool RunningCommand::WaitUntilBlocked(int number) const {
+  const std::filesystem::path status = "/proc/" + std::to_string(process_) + "/status";
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (std::chrono::steady_clock::now() < deadline) {
+    const std::string text = ReadFile(status);
+    const size_t at = text.find("SigBlk:");
+    if (at == std::string::npos) return false;
+    const uint64_t blocked = std::strtoull(text.c_str() + at + 7, nullptr, 16);
+    if ((blocked >> (number - 1) & 1) != 0) return true;
+    usleep(1000);
+  }
+  return false;
+}
+
 RunResult RunningCommand::Wait() {
   RunResult result;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);

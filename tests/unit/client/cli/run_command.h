@@ -33,6 +33,8 @@ class RunningCommand {
   RunningCommand& operator=(const RunningCommand&) = delete;
 
   void Signal(int number) const;
+  // Returns once the command has blocked the signal, as /proc shows; false after ten seconds.
+  bool WaitUntilBlocked(int number) const;
   // Reads both streams to their ends; kills the command after thirty seconds.
   RunResult Wait();
 

@@ -1,11 +1,9 @@
 #include "client/cpp/generation_client.h"
+#include "tests/unit/client/bound_port.h"
 #include "tests/unit/client/scripted_server.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <optional>
@@ -17,6 +15,7 @@ namespace tightfit::client {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::BoundPort;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::MakeError;
@@ -30,30 +29,6 @@ grpc::Status Loading() {
                     .reason = "MODEL_LOADING",
                     .retry_milliseconds = 7});
 }
-
-// A loopback socket that is bound and so belongs to nobody else.
-class BoundPort {
- public:
-  explicit BoundPort(bool listens) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof(address);
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    EXPECT_EQ(bind(socket_, generic, length), 0);
-    if (listens) {
-      EXPECT_EQ(listen(socket_, 1), 0);
-    }
-    getsockname(socket_, generic, &length);
-    port_ = ntohs(address.sin_port);
-  }
-  ~BoundPort() { close(socket_); }
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
-
- private:
-  int socket_;
-  int port_ = 0;
-};
 
 TEST(CallRetryTest, RetriesUnavailableUntilItWorks) {
   int calls = 0;
