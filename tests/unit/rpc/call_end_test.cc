@@ -156,7 +156,8 @@ TEST_F(CallEndTest, ManyCancelsLeaveNothingBehind) {
     grpc::ClientContext context;
     auto reader = images_->StreamImages(&context, EndlessRequest());
     v1::StreamImagesResponse event;
-    for (int reads = 0; reads < i % 5; ++reads) reader->Read(&event);
+    // At least one: a call that is cancelled at once may never reach the server.
+    for (int reads = 0; reads <= i % 5; ++reads) reader->Read(&event);
     context.TryCancel();
     ReadToEnd(*reader);
   }

@@ -119,7 +119,8 @@ TEST_F(GenerateImagesTest, CancelStopsTheWork) {
   std::promise<grpc::Status> ended;
   images_->async()->GenerateImages(&context, &request, &response_,
                                    [&](grpc::Status status) { ended.set_value(status); });
-  ASSERT_TRUE(gate_.WaitForArrivals(3));
+  gate_.Let(2);
+  EXPECT_TRUE(gate_.WaitForArrivals(3));  // begin, step, in the next step
   context.TryCancel();
   EXPECT_EQ(ended.get_future().get().error_code(), grpc::StatusCode::CANCELLED);
   gate_.Open();
