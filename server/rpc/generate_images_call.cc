@@ -1,6 +1,5 @@
 #include "server/rpc/generate_images_call.h"
 
-#include "server/rpc/call_cancellation.h"
 #include "server/rpc/status_mapping.h"
 
 #include <utility>
@@ -23,7 +22,6 @@ GenerateImagesCall::GenerateImagesCall(const CallContext* call_context,
                                        const v1::GenerateImagesRequest& request,
                                        v1::GenerateImagesResponse* response)
     : GenerationCall(call_context, "GenerateImages", request.parameters(), rpc->deadline()),
-      rpc_(rpc),
       response_(response) {}
 
 void GenerateImagesCall::ReportImage(EncodedImage image) {
@@ -57,7 +55,7 @@ void GenerateImagesCall::Flush() {
   Finish(ToGrpcStatus(status));
 }
 
-void GenerateImagesCall::OnCancel() { Abandon(CancellationOf(*rpc_)); }
+void GenerateImagesCall::OnCancel() { AbandonByClient(); }
 
 void GenerateImagesCall::OnDone() {
   record().Finish(*end_);

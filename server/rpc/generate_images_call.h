@@ -38,7 +38,6 @@ class GenerateImagesCall final : public GenerationCall, public grpc::ServerUnary
   void DropUnsent() override;
   void Flush() override;
 
-  grpc::CallbackServerContext* const rpc_;
   v1::GenerateImagesResponse* const response_;  // guarded by mutex_ until Finish
   std::shared_ptr<GenerateImagesCall> self_;
 

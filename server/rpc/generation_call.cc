@@ -2,6 +2,7 @@
 
 #include "server/image/parameters_text.h"
 #include "server/image/png.h"
+#include "server/rpc/call_cancellation.h"
 
 #include <map>
 #include <string>
@@ -45,6 +46,8 @@ GenerationCall::GenerationCall(const CallContext* context, const char* method,
                                const v1::ImageParameters& parameters,
                                std::chrono::system_clock::time_point deadline)
     : context_(context),
+      received_at_(std::chrono::system_clock::now()),
+      deadline_(deadline),
       record_(context->observer, context->clock, method,
               ModelLabel(parameters, *context->registry)),
       cancellation_(std::make_shared<Cancellation>(DeadlineOn(*context->clock, deadline))) {}
@@ -82,6 +85,10 @@ void GenerationCall::Abandon(Status cause) {
     }
   }
   Flush();
+}
+
+void GenerationCall::AbandonByClient() {
+  Abandon(CancellationOf(received_at_, deadline_, std::chrono::system_clock::now()));
 }
 
 void GenerationCall::OnQueued(int32_t position) {

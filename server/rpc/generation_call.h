@@ -59,8 +59,10 @@ class GenerationCall : public GenerationObserver,
   // Queues an accepted request, or ends the call with the reason.
   void Submit(Result<AcceptedRequest> accepted);
 
-  // The client is gone or out of time: the work stops before the next call of the model.
+  // Stops the work before the next call of the model; the call ends with `cause`.
   void Abandon(Status cause);
+  // The same, because gRPC cancelled the call: the client is gone or out of time.
+  void AbandonByClient();
 
   // Hooks, called with mutex_ held, in the order of the events. ReportEnd is the last; with OK it
   // comes after every image. A second ReportEnd tells that the call was abandoned before all of it
@@ -93,6 +95,8 @@ class GenerationCall : public GenerationObserver,
   void EndIfDone();
 
   const CallContext* const context_;
+  const std::chrono::system_clock::time_point received_at_;
+  const std::chrono::system_clock::time_point deadline_;
   CallRecord record_;
   const std::shared_ptr<Cancellation> cancellation_;
   AcceptedRequest accepted_;  // set before the request is submitted, constant after

@@ -3,23 +3,25 @@
 #include "server/rpc/encode_workers.h"
 #include "server/rpc/generation_call.h"
 #include "server/rpc/image_generation_service.h"
+#include "server/rpc/listen_address.h"
 #include "server/rpc/model_service.h"
 #include "server/rpc/server_service.h"
 #include "server/rpc/stalled_readers.h"
 
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 
-#include <atomic>
+#include <cstdlib>
 #include <mutex>
 #include <utility>
 
 namespace tightfit {
 namespace {
 
-constexpr char kUnixPrefix[] = "unix:";
 constexpr std::chrono::milliseconds kStalledReaderInterval{250};
 
 // Streams of one connection: more than the queue holds, so that a client sees QUEUE_FULL rather
@@ -67,27 +69,19 @@ void SetBounds(const Limits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
 
-// Both are switches of the process that gRPC reads when a server is built.
-void EnablePlugins() {
+// Switches of the process, which gRPC reads when a server is built.
+void PrepareProcess() {
   static std::once_flag once;
   std::call_once(once, [] {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    // The libraries' own lines on stderr: anybody who can connect can cause them, and they would
+    // break lines of a log in JSON. Whoever debugs gRPC sets its variable.
+    if (std::getenv("GRPC_VERBOSITY") == nullptr) {
+      gpr_set_log_function([](gpr_log_func_args*) {});
+      google::protobuf::SetLogHandler(nullptr);
+    }
   });
-}
-
-Status CheckAddress(const std::string& listen) {
-  if (listen.starts_with(kUnixPrefix) && listen.size() > sizeof(kUnixPrefix) - 1) return OkStatus();
-  const size_t colon = listen.rfind(':');
-  if (colon != std::string::npos && colon > 0 && colon + 1 < listen.size()) return OkStatus();
-  return {StatusCode::kInvalidArgument, "BAD_ADDRESS",
-          "the address to listen on must be HOST:PORT or unix:PATH"};
-}
-
-// The address with the port that was bound.
-std::string BoundAddress(const std::string& listen, int port) {
-  if (listen.starts_with(kUnixPrefix)) return listen;
-  return listen.substr(0, listen.rfind(':') + 1) + std::to_string(port);
 }
 
 }  // namespace
@@ -138,7 +132,7 @@ class GrpcServer::Impl {
   ~Impl() { Shutdown(std::chrono::milliseconds(0)); }
 
   Status Listen(const std::string& listen) {
-    EnablePlugins();
+    PrepareProcess();
     grpc::ServerBuilder builder;
     SetBounds(context_.limits, builder);
     int port = 0;
@@ -213,7 +207,7 @@ class GrpcServer::Impl {
 Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
                                                       const GrpcServerDependencies& dependencies,
                                                       ServerInfo info) {
-  TF_RETURN_IF_ERROR(CheckAddress(options.listen));
+  TF_RETURN_IF_ERROR(CheckListenAddress(options.listen));
   auto impl = std::make_unique<Impl>(options, dependencies, std::move(info));
   TF_RETURN_IF_ERROR(impl->Listen(options.listen));
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));

@@ -1,6 +1,5 @@
 #include "server/rpc/stream_images_call.h"
 
-#include "server/rpc/call_cancellation.h"
 #include "server/rpc/status_mapping.h"
 
 #include <string>
@@ -132,14 +131,14 @@ void StreamImagesCall::OnWriteDone(bool ok) {
     write_in_flight_ = false;
   }
   if (!ok) {
-    Abandon(CancellationOf(*rpc_));
+    AbandonByClient();
     return;
   }
   Flush();
   EncodeNext();
 }
 
-void StreamImagesCall::OnCancel() { Abandon(CancellationOf(*rpc_)); }
+void StreamImagesCall::OnCancel() { AbandonByClient(); }
 
 void StreamImagesCall::OnDone() {
   Status status;

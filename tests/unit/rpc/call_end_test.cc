@@ -23,16 +23,6 @@ class CallEndTest : public RpcFixture {
     return request;
   }
 
-  // Lets model calls through until the `count`-th call to end has ended.
-  RequestRecord LetUntilRecord(size_t count = 1) {
-    while (true) {
-      const std::optional<RequestRecord> record =
-          recorder_.WaitForRecord(count, std::chrono::milliseconds(20));
-      if (record.has_value()) return *record;
-      gate_.Let();
-    }
-  }
-
   void ExpectSlotFree() {
     EXPECT_EQ(executor_->running_count(), 0);
     EXPECT_EQ(executor_->queued_count(), 0);
@@ -156,7 +146,8 @@ TEST_F(CallEndTest, ManyCancelsLeaveNothingBehind) {
     grpc::ClientContext context;
     auto reader = images_->StreamImages(&context, EndlessRequest());
     v1::StreamImagesResponse event;
-    for (int reads = 0; reads < i % 5; ++reads) reader->Read(&event);
+    // At least one: a call that is cancelled at once may never reach the server.
+    for (int reads = 0; reads <= i % 5; ++reads) reader->Read(&event);
     context.TryCancel();
     ReadToEnd(*reader);
   }

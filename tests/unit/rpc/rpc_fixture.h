@@ -202,6 +202,16 @@ class RpcFixture : public ::testing::Test {
     };
   }
 
+  // Lets model calls through until the `count`-th call to end has ended.
+  RequestRecord LetUntilRecord(size_t count = 1) {
+    while (true) {
+      const std::optional<RequestRecord> record =
+          recorder_.WaitForRecord(count, std::chrono::milliseconds(20));
+      if (record.has_value()) return *record;
+      gate_.Let();
+    }
+  }
+
   Gate gate_;
   RpcRecorder recorder_;
   std::shared_ptr<FakeModelControls> controls_ = std::make_shared<FakeModelControls>();
