@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import shutil
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 # Before the first import of torch: on a busy machine, threads that wait for each other cost more
@@ -20,50 +17,20 @@ EXPORTER = REPOSITORY / "deploy" / "export"
 sys.path.insert(0, str(EXPORTER))
 
 import pytest  # noqa: E402
+from tiny_model import tiny_root  # noqa: E402
 
-_LIBRARIES = ("torch", "diffusers", "transformers", "safetensors", "numpy")
-_DTYPES = "fp32,bf16"
-
-
-def _cache_key() -> str:
-    digest = hashlib.sha256(_DTYPES.encode())
-    for path in sorted((EXPORTER / "tightfit_export").glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    for library in _LIBRARIES:
-        digest.update(f"{library} {version(library)}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 @pytest.fixture(scope="session")
-def _tiny_root() -> Path:
-    """Holds `source` and `model`; made once for a version of the exporter and its libraries."""
-    default = REPOSITORY / "build" / "test-models"
-    cache = Path(os.environ.get("TIGHTFIT_TEST_CACHE") or default).absolute()
-    cache.mkdir(parents=True, exist_ok=True)
-    root = cache / f"tiny-{_cache_key()}"
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (root / "model").is_dir():
-            from tightfit_export.cli import main
-
-            shutil.rmtree(root, ignore_errors=True)
-            root.mkdir()
-            arguments = ["--random", "tiny", "--dtypes", _DTYPES, "--quiet"]
-            places = ["--out", str(root / "model"), "--save-source", str(root / "source")]
-            assert main([*arguments, *places]) == 0
-    return root
-
-
-@pytest.fixture(scope="session")
-def tiny_pipeline_dir(_tiny_root: Path) -> Path:
+def tiny_pipeline_dir() -> Path:
     """The random pipeline in diffusers' layout. Read only."""
-    return _tiny_root / "source"
+    return tiny_root() / "source"
 
 
 @pytest.fixture(scope="session")
-def tiny_model_dir(_tiny_root: Path) -> Path:
+def tiny_model_dir() -> Path:
     """The same pipeline as a model directory with fp32 and bf16 graphs. Read only."""
-    return _tiny_root / "model"
+    return tiny_root() / "model"
 
 
 @pytest.fixture
