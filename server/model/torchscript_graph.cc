@@ -59,20 +59,24 @@ bool IsExcluded(const PackingScope& scope, const std::string& module) {
                      [&](const std::string& prefix) { return IsWithin(module, prefix); });
 }
 
+bool ReadsWeight(const jit::Node* node) {
+  return node->kind() == c10::prim::GetAttr && node->s(c10::attr::name) == kWeight;
+}
+
 // The only node `kind` of the form op(x, GetAttr[weight](self), ...); nullptr where there is
 // another number of them or the weight has another use.
 jit::Node* FindProduct(jit::Graph& graph, const char* kind) {
   jit::Node* found = nullptr;
+  int reads = 0;
   for (jit::Node* node : graph.nodes()) {
+    reads += ReadsWeight(node) ? 1 : 0;
     if (node->kind() != c10::Symbol::fromQualString(kind)) continue;
     jit::Node* const weight = node->input(1)->node();
-    const bool own_weight = weight->kind() == c10::prim::GetAttr &&
-                            weight->s(c10::attr::name) == kWeight &&
-                            weight->input(0) == graph.inputs()[0];
+    const bool own_weight = ReadsWeight(weight) && weight->input(0) == graph.inputs()[0];
     if (!own_weight || weight->output()->uses().size() != 1 || found != nullptr) return nullptr;
     found = node;
   }
-  return found;
+  return reads == 1 ? found : nullptr;
 }
 
 bool IsConstantFalse(const jit::Value* value) {
@@ -110,6 +114,16 @@ void VisitGraphs(const jit::Module& root, const Visit& visit) {
   }
 }
 
+// Types of the modules whose weight is read by code other than their own.
+std::set<const c10::Type*> TypesReadFromOutside(const jit::Module& root) {
+  std::set<const c10::Type*> types;
+  VisitGraphs(root, [&](jit::Node* node) {
+    if (!ReadsWeight(node) || node->input(0) == node->owningGraph()->inputs()[0]) return;
+    types.insert(node->input(0)->type().get());
+  });
+  return types;
+}
+
 }  // namespace
 
 bool IsPackingScope(std::string_view name) {
@@ -119,6 +133,7 @@ bool IsPackingScope(std::string_view name) {
 std::vector<ParameterSlot> FindParameterSlots(const jit::Module& root, const PackingScope& scope) {
   std::map<const c10::ClassType*, int> modules_of_type;
   for (const jit::Module& module : root.modules()) ++modules_of_type[module.type().get()];
+  const std::set<const c10::Type*> read_from_outside = TypesReadFromOutside(root);
 
   std::vector<ParameterSlot> slots;
   for (const auto& [name, module] : root.named_modules()) {
@@ -135,6 +150,8 @@ std::vector<ParameterSlot> FindParameterSlots(const jit::Module& root, const Pac
         slot.unpackable = "excluded by the configuration";
       } else if (modules_of_type[module.type().get()] > 1) {
         slot.unpackable = "its code is shared with another module";
+      } else if (read_from_outside.count(module.type().get()) > 0) {
+        slot.unpackable = "another module reads its weight";
       } else if (module.find_method("forward1").has_value()) {
         slot.unpackable = "the graph calls it more than once";
       }

@@ -119,7 +119,15 @@ TEST(PackedConv2dTest, EqualsTheDenseConvolutionBitForBit) {
       const at::Tensor packed = Pack(weight.permute({0, 2, 3, 1}), info.format);
       const at::Tensor decoded = RoundTrip(weight, info.format);
       for (const at::ScalarType dtype : kDtypes) {
-        const at::Tensor dense = decoded.to(dtype).contiguous(at::MemoryFormat::ChannelsLast);
+        // K, R, S, C in memory, with the strides of it also where a dimension of 1 allows others:
+        // LibTorch chooses its kernel by them.
+        const int64_t c = geometry.shape[1];
+        const int64_t s = geometry.shape[3];
+        const at::Tensor dense =
+            decoded.to(dtype)
+                .permute({0, 2, 3, 1})
+                .contiguous()
+                .as_strided(geometry.shape, {geometry.shape[2] * s * c, 1, s * c, c});
         const at::Tensor x =
             Random({2, geometry.shape[1] * geometry.groups, 9, 11}, 1.0, 5).to(dtype);
         const at::Tensor bias = Random({geometry.shape[0]}, 1.0, 6).to(dtype);

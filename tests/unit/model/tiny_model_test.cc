@@ -112,11 +112,11 @@ class TinyModelTest : public ::testing::Test {
   ModelDirectory model_;
 };
 
-TEST_F(TinyModelTest, EveryComponentLoadsAndRunsInEveryFormatAndDtype) {
+TEST_F(TinyModelTest, EveryComponentLoadsAndRunsPackedAndUnpackedInEachDtype) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     for (const std::string component : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
       std::vector<at::Tensor> unpacked;
-      for (const std::string format : {"fp16", "hf12", "hf10", "hf8x", "hf8"}) {
+      for (const std::string format : {"fp16", "hf8", "hf12"}) {
         const std::unique_ptr<Component> loaded = Load(model_, component, format, dtype);
         ASSERT_NE(loaded, nullptr);
         auto output = loaded->Run(Inputs(component, dtype));
