@@ -26,12 +26,12 @@ Every command takes --help and --json. Exit codes: 0 done, 1 refused or failed, 
 constexpr const char* kGenerateFooter = R"(Examples:
   tightfit generate "red apple"                      tightfit-SEED.png, with the model's defaults
   tightfit generate "red apple" -o apple.png --seed 42 --steps 30 --sampler euler-a
-  tightfit generate "red apple" --count 4 -o apple.png     apple-1.png to apple-4.png, seeds s to s+3
+  tightfit generate "red apple" --count 4 -o apple.png     apple-1.png to apple-4.png, seeds s..s+3
   tightfit generate "red apple" --count 4 -o pictures/     tightfit-SEED.png in a folder
   echo "red apple" | tightfit generate - --quiet
   tightfit generate "red apple" --json 2>/dev/null | jq -r '.images[].file'
 
-An option left out takes the model's default; `tightfit models NAME` shows them and `tightfit info` the
+An option left out takes the model's default; `tightfit models NAME` shows them, `tightfit info` the
 limits. A file named by -o is overwritten; files that get a name of their own never replace another.
 The names of the files go to stdout, all else to stderr. Ctrl-C stops the work on the server too and
 keeps the pictures that are complete.)";

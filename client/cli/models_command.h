@@ -1,3 +1,4 @@
+// `tightfit models`: its flags, its call of the server, what it prints.
 #ifndef TIGHTFIT_CLIENT_CLI_MODELS_COMMAND_H_
 #define TIGHTFIT_CLIENT_CLI_MODELS_COMMAND_H_
 

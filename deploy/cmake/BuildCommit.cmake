@@ -1,5 +1,6 @@
 # The commit that is built, read from git at each build, so that --version is never that of the last
-# configure. Run as a script: cmake -DSOURCE_DIR=... -DTEMPLATE=... -DOUTPUT=... -DVERSION=... -P this
+# configure. Run as a script: cmake -DSOURCE_DIR=... -DTEMPLATE=... -DOUTPUT=... -DVERSION=... -P
+# this
 execute_process(
   COMMAND git -C ${SOURCE_DIR} rev-parse --show-prefix
   OUTPUT_VARIABLE _prefix OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE _no_git ERROR_QUIET)

@@ -1,4 +1,5 @@
-# LibTorch from the torch wheel, as imported targets. find_package(Torch) is not used: it stops where
+# LibTorch from the torch wheel, as imported targets. find_package(Torch) is not used: it stops
+# where
 # no CUDA toolkit is installed, brings an old protoc and defines a dummy protobuf target.
 #
 # tightfit_torch: libtorch_cpu and libc10; the CUDA libraries are linked by the CUDA build.
@@ -32,7 +33,8 @@ set(_rpaths ${TIGHTFIT_TORCH_ROOT}/lib)
 file(GLOB _nvidia_libs LIST_DIRECTORIES true ${TIGHTFIT_SITE_PACKAGES}/nvidia/*/lib)
 list(APPEND _rpaths ${_nvidia_libs})
 foreach(_path IN LISTS _rpaths)
-  target_link_options(tightfit_torch INTERFACE "LINKER:-rpath,${_path}" "LINKER:-rpath-link,${_path}")
+  target_link_options(tightfit_torch INTERFACE "LINKER:-rpath,${_path}"
+  "LINKER:-rpath-link,${_path}")
 endforeach()
 target_link_options(tightfit_torch INTERFACE "LINKER:--allow-shlib-undefined")
 

@@ -1,4 +1,5 @@
-# The virtual environment that deploy/install.sh makes: it holds the torch wheel and google's protos.
+# The virtual environment that deploy/install.sh makes: it holds the torch wheel and google's
+# protos.
 set(TIGHTFIT_PYTHON ${PROJECT_SOURCE_DIR}/.venv/bin/python CACHE FILEPATH
     "The Python whose site-packages hold torch and googleapis-common-protos")
 execute_process(

@@ -3,11 +3,11 @@
 #ifndef TIGHTFIT_SERVER_BASE_CANCELLATION_H_
 #define TIGHTFIT_SERVER_BASE_CANCELLATION_H_
 
+#include "server/base/status.h"
+
 #include <atomic>
 #include <chrono>
 #include <optional>
-
-#include "server/base/status.h"
 
 namespace tightfit {
 

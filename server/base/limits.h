@@ -21,8 +21,8 @@ struct Limits {
   int32_t max_queued_requests = 64;
   int32_t max_receive_message_bytes = 1 << 20;
   int32_t max_send_message_bytes = 64 << 20;
-  // A unary reply that may pass this many bytes is refused early: default clients receive 4 MiB. One
-  // picture of 1024 x 1024 fits (3 MiB of incompressible pixels and its text).
+  // A unary reply that may pass this many bytes is refused early: default clients receive 4 MiB.
+  // One picture of 1024 x 1024 fits (3 MiB of incompressible pixels and its text).
   int64_t max_unary_reply_bytes = 4 << 20;
   int64_t grpc_memory_quota_bytes = 128 << 20;
   int32_t image_chunk_bytes = 64 << 10;

@@ -1,7 +1,8 @@
 // Status and Result<T>: how every layer inside the server reports failure. No code of ours throws.
 //
 // A Status carries two texts. `message` is for the client: what was wrong, the limit, what to do;
-// never a path, a pointer or an exception text. `detail` is for the operator's log and is never sent.
+// never a path, a pointer or an exception text. `detail` is for the operator's log and is never
+// sent.
 #ifndef TIGHTFIT_SERVER_BASE_STATUS_H_
 #define TIGHTFIT_SERVER_BASE_STATUS_H_
 
@@ -17,7 +18,8 @@
 
 namespace tightfit {
 
-// Values equal gRPC's status codes, so that the mapping at the boundary is a cast that a test checks.
+// Values equal gRPC's status codes, so that the mapping at the boundary is a cast that a test
+// checks.
 enum class StatusCode {
   kOk = 0,
   kCancelled = 1,
@@ -76,7 +78,9 @@ class [[nodiscard]] Status {
     return std::move(*this);
   }
   // The text for an operator: message, then detail in brackets where there is one.
-  std::string ForLog() const { return detail_.empty() ? message_ : message_ + " [" + detail_ + "]"; }
+  std::string ForLog() const {
+    return detail_.empty() ? message_ : message_ + " [" + detail_ + "]";
+  }
 
  private:
   StatusCode code_ = StatusCode::kOk;
@@ -94,15 +98,16 @@ inline Status InvalidArgument(std::string message) {
   return {StatusCode::kInvalidArgument, "INVALID_PARAMETER", std::move(message)};
 }
 inline Status Internal(std::string message, std::string detail = {}) {
-  return Status(StatusCode::kInternal, "INTERNAL", std::move(message)).WithDetail(std::move(detail));
+  return Status(StatusCode::kInternal, "INTERNAL", std::move(message))
+      .WithDetail(std::move(detail));
 }
 
 // A value or the reason why there is none. Reading the value of a failed Result ends the process.
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}          // NOLINT: implicit by design
-  Result(Status status) : state_(std::move(status)) {    // NOLINT: implicit by design
+  Result(T value) : state_(std::move(value)) {}        // NOLINT: implicit by design
+  Result(Status status) : state_(std::move(status)) {  // NOLINT: implicit by design
     if (std::get<Status>(state_).ok()) {
       state_ = Internal("an OK status was used as an error");
     }
@@ -136,8 +141,8 @@ class [[nodiscard]] Result {
 }  // namespace tightfit
 
 // Returns the status of `expression` from the enclosing function unless it is OK.
-#define TF_RETURN_IF_ERROR(expression)                            \
-  do {                                                            \
+#define TF_RETURN_IF_ERROR(expression)                                                  \
+  do {                                                                                  \
     if (::tightfit::Status tf_status = (expression); !tf_status.ok()) return tf_status; \
   } while (false)
 

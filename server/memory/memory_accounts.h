@@ -1,8 +1,8 @@
 // MemoryAccounts: who holds how many bytes of tensor storage, exactly.
 //
 // An account is (model, component, purpose). A counting allocator (server/model, LibTorch) charges
-// every allocation to the account that is current on the allocating thread and remembers it with the
-// pointer, so that a free on any thread credits the right account. Free of LibTorch.
+// every allocation to the account that is current on the allocating thread and remembers it with
+// the pointer, so that a free on any thread credits the right account. Free of LibTorch.
 #ifndef TIGHTFIT_SERVER_MEMORY_MEMORY_ACCOUNTS_H_
 #define TIGHTFIT_SERVER_MEMORY_MEMORY_ACCOUNTS_H_
 

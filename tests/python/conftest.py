@@ -20,7 +20,6 @@ import pytest  # noqa: E402
 from tiny_model import tiny_root  # noqa: E402
 
 
-
 @pytest.fixture(scope="session")
 def tiny_pipeline_dir() -> Path:
     """The random pipeline in diffusers' layout. Read only."""

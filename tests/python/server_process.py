@@ -24,8 +24,18 @@ class ServerProcess:
         """`models`: values of --model; `folder`: for its log and address file, must exist."""
         self.log_file = folder / "server.log"
         self._address_file = folder / "addresses.json"
-        arguments = [str(SERVER), "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
-                     "--device", "cpu", "--address-file", str(self._address_file), *flags]
+        arguments = [
+            str(SERVER),
+            "--listen",
+            "127.0.0.1:0",
+            "--metrics-listen",
+            "127.0.0.1:0",
+            "--device",
+            "cpu",
+            "--address-file",
+            str(self._address_file),
+            *flags,
+        ]
         for model in models:
             arguments += ["--model", model]
         with self.log_file.open("wb") as log:
@@ -60,13 +70,20 @@ class ServerProcess:
 
     def cli(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Runs `tightfit ARGUMENTS` against this server."""
-        return subprocess.run([str(CLI), *arguments], capture_output=True, text=True,
-                              timeout=timeout, env=self.environment())
+        return subprocess.run(
+            [str(CLI), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.environment(),
+        )
 
     def cli_json(self, *arguments: str, timeout: float = 300) -> Any:
         """Runs `tightfit ARGUMENTS --json`, which must succeed; the parsed document."""
         done = self.cli(*arguments, "--json", timeout=timeout)
-        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stderr}\n{self.log[-3000:]}"
+        assert (
+            done.returncode == 0
+        ), f"{arguments}: {done.returncode}\n{done.stderr}\n{self.log[-3000:]}"
         return json.loads(done.stdout)
 
     def environment(self) -> dict[str, str]:
@@ -86,6 +103,7 @@ class ServerProcess:
         def settled() -> bool:
             models = self.cli_json("models")["models"]
             return all(model["state"] in ("resident", "failed") for model in models)
+
         self._poll(settled, "its models")
 
     def _poll(self, ready: Any, what: str) -> None:

@@ -1,4 +1,4 @@
-"""The main job on the real server: every format and scope served, bytes told, bad models refused."""
+"""The main job on the real server: all formats and scopes, bytes told, bad models refused."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ def model_name(weight_format: str, scope: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """One server with thirteen models: the same directory in every format and scope."""
-    models = [f"{model_name(f, s)}={tiny_model_dir},format={f},scope={s},compute_dtype=fp32"
-              for f, s in SERVED]
+    models = [
+        f"{model_name(f, s)}={tiny_model_dir},format={f},scope={s},compute_dtype=fp32"
+        for f, s in SERVED
+    ]
     with ServerProcess(tmp_path_factory.mktemp("server"), models) as running:
         yield running
         assert running.stop() == 0, running.log[-3000:]
@@ -39,12 +43,24 @@ def component(model: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("weight_format", "scope"), SERVED)
-def test_every_format_and_scope_draws(server: ServerProcess, tmp_path: Path, weight_format: str,
-                                      scope: str) -> None:
+def test_every_format_and_scope_draws(
+    server: ServerProcess, tmp_path: Path, weight_format: str, scope: str
+) -> None:
     name = model_name(weight_format, scope)
     file = tmp_path / "picture.png"
-    reply = server.cli_json("generate", "--model", name, "--prompt", "a red apple", "--steps", "3",
-                            "--seed", "5", "--output", str(file))
+    reply = server.cli_json(
+        "generate",
+        "--model",
+        name,
+        "--prompt",
+        "a red apple",
+        "--steps",
+        "3",
+        "--seed",
+        "5",
+        "--output",
+        str(file),
+    )
     picture = Image.open(file)
     assert picture.size == (64, 64)
     lines = picture.text["parameters"].splitlines()
@@ -56,8 +72,9 @@ def test_every_format_and_scope_draws(server: ServerProcess, tmp_path: Path, wei
 
 
 @pytest.mark.parametrize(("weight_format", "scope"), SERVED)
-def test_packed_bytes_are_bits_times_elements(server: ServerProcess, weight_format: str,
-                                              scope: str) -> None:
+def test_packed_bytes_are_bits_times_elements(
+    server: ServerProcess, weight_format: str, scope: str
+) -> None:
     unet = component(server.cli_json("models", model_name(weight_format, scope))["model"], "unet")
     if weight_format == "fp16":
         assert unet["packed_bytes"] == 0
@@ -75,7 +92,9 @@ def test_packed_bytes_are_bits_times_elements(server: ServerProcess, weight_form
 
 def test_metrics_parse_and_equal_get_model(server: ServerProcess) -> None:
     text = server.metrics()
-    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
+    )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     memory = metric_values(text, "tightfit_model_memory_bytes")
     weights = metric_values(text, "tightfit_model_weight_bytes")
@@ -88,19 +107,46 @@ def test_metrics_parse_and_equal_get_model(server: ServerProcess) -> None:
             labels = {("model", name), ("component", part["name"]), ("format", part["format"])}
             assert weights[frozenset(labels)] == part["weight_bytes"]
             for use in part["memory"]:
-                key = frozenset({("model", name), ("component", part["name"]),
-                                 ("purpose", use["purpose"])})
+                key = frozenset(
+                    {("model", name), ("component", part["name"]), ("purpose", use["purpose"])}
+                )
                 assert memory[key] == use["current_bytes"], (name, part["name"], use)
 
 
-def test_count_gives_that_many_pictures_with_their_seeds(server: ServerProcess, tmp_path: Path) -> None:
+def test_count_gives_that_many_pictures_with_their_seeds(
+    server: ServerProcess, tmp_path: Path
+) -> None:
     name = model_name("hf8", "linear+conv")
-    reply = server.cli_json("generate", "--model", name, "--prompt", "a cat", "--steps", "2", "--seed",
-                            "7", "--count", "3", "--output", str(tmp_path / "cat.png"))
+    reply = server.cli_json(
+        "generate",
+        "--model",
+        name,
+        "--prompt",
+        "a cat",
+        "--steps",
+        "2",
+        "--seed",
+        "7",
+        "--count",
+        "3",
+        "--output",
+        str(tmp_path / "cat.png"),
+    )
     assert [image["seed"] for image in reply["images"]] == [7, 8, 9]
     single = tmp_path / "single.png"
-    server.cli_json("generate", "--model", name, "--prompt", "a cat", "--steps", "2", "--seed", "8",
-                    "--output", str(single))
+    server.cli_json(
+        "generate",
+        "--model",
+        name,
+        "--prompt",
+        "a cat",
+        "--steps",
+        "2",
+        "--seed",
+        "8",
+        "--output",
+        str(single),
+    )
     second = Image.open(reply["images"][1]["file"])
     difference = max(abs(a - b) for a, b in zip(second.tobytes(), Image.open(single).tobytes()))
     assert difference <= 2, "image 1 of seed 7 is the picture of seed 8"
@@ -108,9 +154,24 @@ def test_count_gives_that_many_pictures_with_their_seeds(server: ServerProcess, 
 
 def test_an_interrupted_client_frees_the_slot(server: ServerProcess, tmp_path: Path) -> None:
     name = model_name("hf8", "linear+conv")
-    client = subprocess.Popen([str(CLI), "generate", "--model", name, "--prompt", "x", "--steps", "150",
-                               "--count", "8", "--output", str(tmp_path / "x.png")],
-                              stderr=subprocess.PIPE, env=server.environment())
+    client = subprocess.Popen(
+        [
+            str(CLI),
+            "generate",
+            "--model",
+            name,
+            "--prompt",
+            "x",
+            "--steps",
+            "150",
+            "--count",
+            "8",
+            "--output",
+            str(tmp_path / "x.png"),
+        ],
+        stderr=subprocess.PIPE,
+        env=server.environment(),
+    )
 
     def running() -> int:
         return server.cli_json("info")["server"]["running_request_count"]
@@ -158,7 +219,7 @@ def lose_graph(folder: Path) -> None:
 
 
 def forbid_operator(folder: Path) -> None:
-    """A graph that reads a file when it runs, with its true hash in model.json: only the allow-list stops it."""
+    """A graph that reads a file, with its true hash in model.json: the allow-list must stop it."""
     import hashlib
 
     import torch
@@ -187,7 +248,8 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
 
 
 def test_broken_models_are_refused_with_the_reason_while_another_serves(
-        tiny_model_dir: Path, tmp_path: Path) -> None:
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
     models = [f"good={tiny_model_dir},format=hf8,compute_dtype=fp32"]
     for name, (damage, _, _) in BROKEN.items():
         folder = copy_model(tiny_model_dir, tmp_path / name)
@@ -201,22 +263,45 @@ def test_broken_models_are_refused_with_the_reason_while_another_serves(
             assert words in model["failure_message"], model
             assert str(tmp_path) not in json.dumps(model), "a client must not see paths"
             assert name in server.log
-            refused = server.cli("generate", "--model", name, "--prompt", "x", "-o",
-                                 str(tmp_path / "no.png"))
-            assert refused.returncode == 1 and reason.lower() in refused.stderr.lower() + "model_failed"
+            refused = server.cli(
+                "generate", "--model", name, "--prompt", "x", "-o", str(tmp_path / "no.png")
+            )
+            assert (
+                refused.returncode == 1
+                and reason.lower() in refused.stderr.lower() + "model_failed"
+            )
             assert not (tmp_path / "no.png").exists()
-            held = sum(v for labels, v in metric_values(
-                server.metrics(), "tightfit_model_memory_bytes").items() if ("model", name) in labels)
+            held = sum(
+                v
+                for labels, v in metric_values(
+                    server.metrics(), "tightfit_model_memory_bytes"
+                ).items()
+                if ("model", name) in labels
+            )
             assert held == 0, f"{name} could not be loaded but holds {held} bytes"
-        server.cli_json("generate", "--model", "good", "--prompt", "x", "--steps", "2", "-o",
-                        str(tmp_path / "good.png"))
+        server.cli_json(
+            "generate",
+            "--model",
+            "good",
+            "--prompt",
+            "x",
+            "--steps",
+            "2",
+            "-o",
+            str(tmp_path / "good.png"),
+        )
 
 
 def test_sigterm_lets_a_running_request_finish(tiny_model_dir: Path, tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
-    with ServerProcess(tmp_path, [f"tiny={tiny_model_dir},format=hf8,compute_dtype=fp32"]) as server:
-        client = subprocess.Popen([str(CLI), "generate", "--prompt", "x", "--steps", "60", "--output",
-                                   str(picture)], stderr=subprocess.PIPE, env=server.environment())
+    with ServerProcess(
+        tmp_path, [f"tiny={tiny_model_dir},format=hf8,compute_dtype=fp32"]
+    ) as server:
+        client = subprocess.Popen(
+            [str(CLI), "generate", "--prompt", "x", "--steps", "60", "--output", str(picture)],
+            stderr=subprocess.PIPE,
+            env=server.environment(),
+        )
         while server.cli_json("info")["server"]["running_request_count"] == 0:
             assert client.poll() is None, client.communicate()
         assert server.stop() == 0, server.log[-3000:]

@@ -1,6 +1,7 @@
 """A trained pipeline, exported and served: the pictures are those that its authors got.
 
-The pipeline (64x64 px emoji, 317 classes, with a contact sheet of 24 prompts) is not part of the repository; set
+The pipeline (64x64 px emoji, 317 classes, with a contact sheet of 24 prompts) is not part of the
+repository; set
 TIGHTFIT_EMOJI_FIRST to its folder.
 """
 
@@ -18,13 +19,34 @@ from PIL import Image
 from server_process import ROOT, ServerProcess
 from test_main_job import SERVED, model_name
 
-SOURCE = Path(os.environ.get("TIGHTFIT_EMOJI_FIRST", ROOT.parent / "shared" / "models" / "emoji-first"))
+SOURCE = Path(
+    os.environ.get("TIGHTFIT_EMOJI_FIRST", ROOT.parent / "shared" / "models" / "emoji-first")
+)
 PROMPTS = [
-    "red apple", "green apple", "banana", "a picture of a strawberry", "dog face", "grinning cat",
-    "lion", "cute panda", "butterfly", "blue heart", "broken heart", "pizza",
-    "hamburger", "an ice cream cone", "a red car", "rocket", "sailboat", "rainbow",
-    "christmas tree", "soccer ball", "a happy smiling face", "guitar",
-    "a photograph of a yellow lemon", "sunflower in a garden",
+    "red apple",
+    "green apple",
+    "banana",
+    "a picture of a strawberry",
+    "dog face",
+    "grinning cat",
+    "lion",
+    "cute panda",
+    "butterfly",
+    "blue heart",
+    "broken heart",
+    "pizza",
+    "hamburger",
+    "an ice cream cone",
+    "a red car",
+    "rocket",
+    "sailboat",
+    "rainbow",
+    "christmas tree",
+    "soccer ball",
+    "a happy smiling face",
+    "guitar",
+    "a photograph of a yellow lemon",
+    "sunflower in a garden",
 ]
 SHEET_COLUMNS = 6
 Pixels = NDArray[np.float64]
@@ -49,20 +71,48 @@ def sheet_cells() -> list[Pixels]:
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("emoji") / "model"
-    subprocess.run([sys.executable, "-m", "tightfit_export", "--source", str(SOURCE), "--out",
-                    str(target), "--dtypes", "fp32,bf16", "--quiet"], check=True,
-                   env={**os.environ, "PYTHONPATH": str(ROOT / "deploy" / "export")})
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tightfit_export",
+            "--source",
+            str(SOURCE),
+            "--out",
+            str(target),
+            "--dtypes",
+            "fp32,bf16",
+            "--quiet",
+        ],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "deploy" / "export")},
+    )
     return target
 
 
 def draw_sheet(server: ServerProcess, model: str, folder: Path) -> list[Image.Image]:
-    """The 24 prompts with the sheet's settings: Euler 25 steps, guidance 4, seeds 1 to 8 in turn."""
+    """The 24 prompts with the sheet's settings: Euler 25 steps, guidance 4, seeds 1 to 8."""
     folder.mkdir()
     pictures = []
     for index, prompt in enumerate(PROMPTS):
         file = folder / f"{index:02d}.png"
-        server.cli_json("generate", "--model", model, "--prompt", prompt, "--steps", "25", "--guidance",
-                        "4", "--sampler", "euler", "--seed", str(1 + index % 8), "--output", str(file))
+        server.cli_json(
+            "generate",
+            "--model",
+            model,
+            "--prompt",
+            prompt,
+            "--steps",
+            "25",
+            "--guidance",
+            "4",
+            "--sampler",
+            "euler",
+            "--seed",
+            str(1 + index % 8),
+            "--output",
+            str(file),
+        )
         pictures.append(Image.open(file).convert("RGB"))
     return pictures
 
@@ -95,9 +145,11 @@ def psnr(a: Image.Image, b: Image.Image) -> float:
 
 
 def test_the_trained_pictures_come_out_in_every_format_and_scope(
-        model_dir: Path, tmp_path: Path) -> None:
-    models = [f"{model_name(f, s)}={model_dir},format={f},scope={s},compute_dtype=fp32"
-              for f, s in SERVED]
+    model_dir: Path, tmp_path: Path
+) -> None:
+    models = [
+        f"{model_name(f, s)}={model_dir},format={f},scope={s},compute_dtype=fp32" for f, s in SERVED
+    ]
     with ServerProcess(tmp_path, models) as server:
         unpacked = draw_sheet(server, model_name("fp16", "linear+conv"), tmp_path / "fp16")
         packed = draw_sheet(server, model_name("hf8", "linear+conv"), tmp_path / "hf8")
@@ -107,13 +159,27 @@ def test_the_trained_pictures_come_out_in_every_format_and_scope(
         assert own_cell_wins(packed) == []
         # A rotated order of prompts must not pass.
         assert len(own_cell_wins(unpacked[1:] + unpacked[:1])) == len(PROMPTS)
-        for (weight_format, scope) in SERVED:
+        for weight_format, scope in SERVED:
             name = model_name(weight_format, scope)
             model = server.cli_json("models", name)["model"]
             unet = next(c for c in model["components"] if c["name"] == "unet")
             assert not unet["modules_left"], (name, unet["modules_left"])
             file = tmp_path / f"{name}.png"
-            server.cli_json("generate", "--model", name, "--prompt", PROMPTS[0], "--steps", "25",
-                            "--guidance", "4", "--seed", "1", "--output", str(file))
-            # hf8 in all layers has its worst of eight pictures at 28.2 dB after 20 steps, measured with diffusers.
+            server.cli_json(
+                "generate",
+                "--model",
+                name,
+                "--prompt",
+                PROMPTS[0],
+                "--steps",
+                "25",
+                "--guidance",
+                "4",
+                "--seed",
+                "1",
+                "--output",
+                str(file),
+            )
+            # hf8 in all layers has its worst of eight pictures at 28.2 dB after 20 steps,
+            # measured with diffusers.
             assert psnr(unpacked[0], Image.open(file).convert("RGB")) > 26, name

@@ -1,6 +1,6 @@
 """The small random pipeline that tests share, made once for a version of the exporter.
 
-    tiny_model.py --link PATH    makes PATH a link to its model directory
+tiny_model.py --link PATH    makes PATH a link to its model directory
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ def tiny_root() -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--link", type=Path, required=True)
     link: Path = parser.parse_args().link
     sys.path.insert(0, str(EXPORTER))

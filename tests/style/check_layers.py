@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks the include layers on what the compiler really read, transitively.
 
-Input: ninja's dependency log of a build tree. Each object file of ours is held against the table below;
+Input: ninja's dependency log of a build tree. Each object file of ours is held against the table
+below;
 the precompiled LibTorch header counts as LibTorch.
 
     check_layers.py --build build/release
@@ -42,7 +43,8 @@ MAY_USE: list[tuple[str, re.Pattern[str], set[str]]] = [
 
 
 def layer_of(path: str) -> str | None:
-    """The layer of a source or header of ours, by its path from the root; None outside the table."""
+    """The layer of a source or header of ours, by its path from the root; None outside the
+    table."""
     parts = Path(path).parts
     if not parts:
         return None
@@ -72,8 +74,10 @@ def violations(source: str, headers: list[str]) -> list[str]:
             if other is not None and other != layer and other not in allowed:
                 found.append(f"{source}: {layer} must not include {header}")
     for name, pattern, layers in MAY_USE:
-        hit = next((h for h in headers if pattern.search(h)
-                    and (pattern is TORCH or not TORCH.search(h))), None)
+        hit = next(
+            (h for h in headers if pattern.search(h) and (pattern is TORCH or not TORCH.search(h))),
+            None,
+        )
         if hit is not None and layer not in layers:
             found.append(f"{source}: {layer} must not include {name} ({hit})")
     return found
@@ -81,8 +85,9 @@ def violations(source: str, headers: list[str]) -> list[str]:
 
 def read_dependencies(build: Path, root: Path) -> dict[str, list[str]]:
     """Source -> headers, ours relative to `root`, of every C++ object below our folders."""
-    log = subprocess.run(["ninja", "-C", str(build), "-t", "deps"], check=True,
-                         capture_output=True, text=True).stdout
+    log = subprocess.run(
+        ["ninja", "-C", str(build), "-t", "deps"], check=True, capture_output=True, text=True
+    ).stdout
     result: dict[str, list[str]] = {}
     for block in log.split("\n\n"):
         lines = block.splitlines()
@@ -132,8 +137,9 @@ def self_test() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--build", type=Path, help="a ninja build tree that was built")
     parser.add_argument("--self-test", action="store_true")
     arguments = parser.parse_args()
@@ -145,10 +151,16 @@ def main() -> int:
     root = Path(__file__).resolve().parents[2]
     dependencies = read_dependencies(arguments.build.absolute(), root)
     layers = {layer_of(source) for source in dependencies}
-    found = [line for source, headers in sorted(dependencies.items())
-             for line in violations(source, headers)]
-    print("\n".join(found) if found else
-          f"{len(dependencies)} object files in {len(layers - {None})} layers: none breaks a rule")
+    found = [
+        line
+        for source, headers in sorted(dependencies.items())
+        for line in violations(source, headers)
+    ]
+    print(
+        "\n".join(found)
+        if found
+        else f"{len(dependencies)} object files in {len(layers - {None})} layers: no rule broken"
+    )
     if len(dependencies) < 20:
         print("fewer than 20 object files: build everything first")
         return 1
