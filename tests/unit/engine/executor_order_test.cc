@@ -145,6 +145,8 @@ TEST_F(ExecutorOrderTest, EstimatesTheRetryDelayFromRecentRequests) {
   const Request second = Submit();
   EXPECT_TRUE(second.submitted.ok());
   EXPECT_EQ(Submit().submitted.retry_after(), std::chrono::milliseconds(3000));
+  gate_.Open();
+  executor_.reset();  // before `stop` goes
 }
 
 TEST_F(ExecutorOrderTest, EndsOnlyTheRequestWhoseCallFailed) {

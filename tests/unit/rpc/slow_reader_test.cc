@@ -9,6 +9,7 @@ using ::testing::SizeIs;
 class SlowReaderTest : public RpcFixture {
  protected:
   SlowReaderTest() { controls_->noisy = true; }
+  ~SlowReaderTest() override { StopServer(); }  // before fake_clock_ goes
 
   // More bytes than gRPC and the kernel buffer for a reader that does not read.
   static v1::StreamImagesRequest LargeRequest() {
@@ -29,6 +30,8 @@ class SlowReaderTest : public RpcFixture {
     return v1::ImageGenerationService::NewStub(grpc::CreateCustomChannel(
         server_->address(), grpc::InsecureChannelCredentials(), arguments));
   }
+
+  FakeClock fake_clock_;
 };
 
 TEST_F(SlowReaderTest, DoesNotStopOthersAndLosesNothing) {
@@ -80,8 +83,7 @@ TEST_F(SlowReaderTest, GetsProgressInOrderAndTheNewestAlways) {
 }
 
 TEST_F(SlowReaderTest, IsCancelledWhenItTakesNothingForTooLong) {
-  FakeClock clock;
-  clock_ = &clock;
+  clock_ = &fake_clock_;
   StartServer();
   const auto narrow = NarrowStub();
   grpc::ClientContext context;
@@ -90,7 +92,7 @@ TEST_F(SlowReaderTest, IsCancelledWhenItTakesNothingForTooLong) {
   ASSERT_TRUE(stalled->Read(&event));
   std::optional<RequestRecord> record;
   for (int i = 0; i < 500 && !record.has_value(); ++i) {
-    clock.Advance(std::chrono::seconds(limits_.stalled_reader_seconds));
+    fake_clock_.Advance(std::chrono::seconds(limits_.stalled_reader_seconds));
     record = recorder_.WaitForRecord(1, std::chrono::milliseconds(100));
   }
   ASSERT_TRUE(record.has_value()) << "the stalled stream still lives";
@@ -98,23 +100,21 @@ TEST_F(SlowReaderTest, IsCancelledWhenItTakesNothingForTooLong) {
   EXPECT_FALSE(ReadToEnd(*stalled).status.ok());
   EXPECT_EQ(controls_->live_samplings, 0);
   EXPECT_TRUE(Stream(Request()).status.ok());
-  StopServer();
 }
 
 TEST_F(SlowReaderTest, IsLeftAloneBeforeThat) {
-  FakeClock clock;
-  clock_ = &clock;
+  clock_ = &fake_clock_;
   StartServer();
   const auto narrow = NarrowStub();
   grpc::ClientContext context;
   auto slow = narrow->StreamImages(&context, LargeRequest());
   v1::StreamImagesResponse event;
   ASSERT_TRUE(slow->Read(&event));
-  clock.Advance(std::chrono::seconds(limits_.stalled_reader_seconds) - std::chrono::seconds(1));
+  fake_clock_.Advance(std::chrono::seconds(limits_.stalled_reader_seconds) -
+                      std::chrono::seconds(1));
   // Longer than the watch's interval.
   EXPECT_FALSE(recorder_.WaitForRecord(1, std::chrono::milliseconds(600)).has_value());
   EXPECT_TRUE(ReadToEnd(*slow).status.ok());
-  StopServer();
 }
 
 }  // namespace
