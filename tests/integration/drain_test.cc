@@ -103,7 +103,7 @@ TEST_F(DrainTest, DoesNotWaitForAWatchOnHealth) {
   grpc::GenericStub stub(Connect());
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
-  const auto call = stub.PrepareCall(&context, "/grpc.health.v1.Health/Watch", &queue);
+  auto call = stub.PrepareCall(&context, "/grpc.health.v1.Health/Watch", &queue);
   call->StartCall(&call);
   void* tag = nullptr;
   bool ok = false;
