@@ -20,7 +20,7 @@ Status CheckAddresses(const ServerConfig& config, const ConfigOrigins& origins) 
   if (!listen.ok()) {
     return BadConfiguration(OriginOf(origins, "listen") + ": " + listen.status().message());
   }
-  if (config.metrics_listen.empty()) return OkStatus();
+  if (!config.HasMetricsEndpoint()) return OkStatus();
   const std::string origin = OriginOf(origins, "metrics_listen") + ": ";
   const Result<ListenAddress> metrics = ParseListenAddress(config.metrics_listen);
   if (!metrics.ok()) return BadConfiguration(origin + metrics.status().message());

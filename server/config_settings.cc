@@ -95,7 +95,7 @@ std::string Setting::flag() const {
 const std::vector<Setting>& Settings() {
   static const auto* const settings = new std::vector<Setting>{
       {"listen", "HOST:PORT", "gRPC address, or unix:PATH; port 0: any", &ServerConfig::listen},
-      {"metrics_listen", "HOST:PORT", "Address of GET /metrics; \"\" switches it off",
+      {"metrics_listen", "HOST:PORT", "Address of GET /metrics; none switches it off",
        &ServerConfig::metrics_listen},
       {"address_file", "FILE", "File to write the chosen addresses to, as JSON",
        &ServerConfig::address_file},

@@ -40,7 +40,7 @@ using Event = ProcessEvents::Event;
 // How long a cancelled request has to leave the call of its model that it is in.
 constexpr milliseconds kCancelGrace{2000};
 // How long the end of the last requests may take to reach their clients.
-constexpr milliseconds kHandOver{500};
+constexpr milliseconds kHandOver{3000};
 constexpr milliseconds kLastMoment{100};
 
 void PrintError(const std::string& line) {
@@ -121,7 +121,7 @@ class RunningServer {
         options, {&executor_, &registry_, &Clock::Real(), &unfinished_calls_}, info_);
     if (!server.ok()) return CannotListen("listen", config_.listen, server.status());
     grpc_ = std::move(server).value();
-    if (!config_.metrics_listen.empty()) TF_RETURN_IF_ERROR(ListenForMetrics());
+    if (config_.HasMetricsEndpoint()) TF_RETURN_IF_ERROR(ListenForMetrics());
     if (config_.address_file.empty()) return OkStatus();
     return WriteAddressFile(config_.address_file, grpc_->address(), metrics_address_);
   }
@@ -196,11 +196,11 @@ class RunningServer {
         {{"queued", int64_t{executor_.queued_count()}},
          {"running", int64_t{executor_.running_count()}},
          {"timeout_seconds", std::chrono::duration<double>(config_.drain_timeout).count()}});
-    std::thread drainer([this, deadline] {
+    std::thread drainer([this] {
       if (!executor_.Drain(config_.drain_timeout)) requests_were_cut_ = true;
       // What remains is to hand finished pictures, or the reason why there are none, to clients.
-      grpc_->Shutdown(
-          std::max(kHandOver, std::chrono::ceil<milliseconds>(deadline - steady_clock::now())));
+      // Not longer: a watch on health never ends by itself.
+      grpc_->Shutdown(kHandOver);
       events_->Post(Event::kDrained);
     });
     WaitUntilDrained(deadline + kCancelGrace);

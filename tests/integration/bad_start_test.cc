@@ -58,7 +58,7 @@ TEST_F(BadStartTest, RefusesCuda) {
 
 TEST_F(BadStartTest, RefusesAPortInUse) {
   Start();
-  ExpectRefused({Model(), "--listen=" + server_->listen(), "--metrics-listen="},
+  ExpectRefused({Model(), "--listen=" + server_->listen(), "--metrics-listen=none"},
                 "listen: " + server_->listen() + ": ");
   ExpectRefused({Model(), "--listen=127.0.0.1:0", "--metrics-listen=" + server_->metrics_listen()},
                 "metrics_listen: " + server_->metrics_listen() + ": ");
@@ -66,8 +66,8 @@ TEST_F(BadStartTest, RefusesAPortInUse) {
 }
 
 TEST_F(BadStartTest, RefusesAnAddressFileThatCannotBeWritten) {
-  ExpectRefused({Model(), "--listen=127.0.0.1:0",
-                 "--metrics-listen=", "--address-file=/nonexistent/addresses.json"},
+  ExpectRefused({Model(), "--listen=127.0.0.1:0", "--metrics-listen=none",
+                 "--address-file=/nonexistent/addresses.json"},
                 "address_file: cannot write /nonexistent/addresses.json: No such file");
 }
 

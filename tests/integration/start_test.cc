@@ -80,10 +80,10 @@ TEST_F(StartTest, WritesItsAddressesAsJson) {
 
 TEST_F(StartTest, ServesOnAUnixSocketWithoutMetrics) {
   const std::string address = "unix:" + scratch_.Path("socket");
-  const std::vector<std::string> arguments = {
-      TIGHTFIT_FAKE_SERVER, "--listen=" + address,
-      "--metrics-listen=", "--address-file=" + scratch_.Path("addresses.json"),
-      "--model=one=" + scratch_.MakeModel("one")};
+  const std::vector<std::string> arguments = {TIGHTFIT_FAKE_SERVER, "--listen=" + address,
+                                              "--metrics-listen=none",
+                                              "--address-file=" + scratch_.Path("addresses.json"),
+                                              "--model=one=" + scratch_.MakeModel("one")};
   const std::unique_ptr<ChildProcess> server = ChildProcess::Start(arguments, {});
   ASSERT_TRUE(WaitUntil([&] { return scratch_.Has("addresses.json"); }));
   std::ifstream file(scratch_.Path("addresses.json"));

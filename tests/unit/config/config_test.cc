@@ -118,7 +118,7 @@ TEST_F(ConfigTest, RefusesLimitsThatExcludeEachOther) {
   EXPECT_EQ(error([](auto* l) { l->max_send_message_bytes = 2048; }),
             "limits.image_chunk_bytes: 65536 is above max_send_message_bytes, 2048");
   EXPECT_EQ(error([](auto* l) { l->max_send_message_bytes = 1 << 20; }),
-            "limits.max_unary_reply_bytes: 3145728 is above max_send_message_bytes, 1048576");
+            "limits.max_unary_reply_bytes: 4194304 is above max_send_message_bytes, 1048576");
   EXPECT_EQ(error([](auto* l) {
               l->grpc_memory_quota_bytes = 1 << 20;
               l->max_receive_message_bytes = 2 << 20;
