@@ -20,7 +20,7 @@ esac
 readonly TORCH_VERSION=2.11.0
 packages=(
   g++ cmake ninja-build mold pkg-config git ca-certificates
-  libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libssl-dev
+  libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev
   libspdlog-dev prometheus-cpp-dev libcpp-httplib-dev
   libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
   libpng-dev libicu-dev libhwy-dev python3-venv python3-dev
