@@ -21,7 +21,7 @@ readonly TORCH_VERSION=2.11.0
 packages=(
   g++ cmake ninja-build mold pkg-config git ca-certificates
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev
-  libspdlog-dev prometheus-cpp-dev libcpp-httplib-dev
+  libspdlog-dev libfmt-dev prometheus-cpp-dev libcpp-httplib-dev
   libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
   libpng-dev libicu-dev libhwy-dev python3-venv python3-dev
 )

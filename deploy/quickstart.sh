@@ -22,6 +22,7 @@ source deploy/build.sh
 say "building (the first time takes some minutes)"
 build_targets tightfit-server tightfit
 
+mkdir -p out/models
 if [[ ! -f $MODEL/model.json ]]; then
   say "exporting a small SDXL pipeline with random weights"
   PYTHONPATH=deploy/export .venv/bin/python -m tightfit_export --random tiny --dtypes fp32,bf16 \
@@ -41,7 +42,7 @@ trap stop_server EXIT
 trap 'exit 130' INT TERM
 
 say "starting the server on free ports, the UNet packed as hf8"
-mkdir -p out
+
 $BUILD/bin/tightfit-server --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --device cpu \
   --model "tiny=$MODEL,format=hf8,scope=linear+conv" --address-file "$state/addresses.json" \
   > out/quickstart.log 2>&1 &
