@@ -69,4 +69,4 @@ say "what the model holds"
 $BUILD/bin/tightfit models tiny
 
 stop_server
-say "out/quickstart.png is there after $((SECONDS - started)) s. The weights are random: it shows that everything works, not a $PROMPT."
+say "out/quickstart.png is there after $((SECONDS - started)) s. The weights are random: it shows that everything works, not what was asked for."
