@@ -1,56 +1,73 @@
-// Encode and decode spans of weights. The only header of kernels/ that the server calls, beside
-// format.h. No LibTorch, no allocation, no exceptions; thread-safe.
+// Encode and decode tensors of weights: what the server calls. The CPU's kernels; those of CUDA are
+// in codec_cuda.h. No LibTorch, no exceptions; thread-safe.
+//
+//   const EncodingPlan plan = PlanEncoding(format, rows, columns, fp16, in_threads);
+//   if (!plan.representability.ok()) ...      // the tensor stays as it is
+//   buffer of plan.layout.total_bytes         // 16-byte aligned
+//   EncodeTensor(plan.layout, fp16, packed, in_threads);
+//   DecodeToBf16(plan.layout, packed, {first_row, row_count, 0, columns}, out);
+//
+// fp16 stands for IEEE binary16 patterns in uint16_t, bf16 likewise.
 #ifndef TIGHTFIT_KERNELS_CODEC_H_
 #define TIGHTFIT_KERNELS_CODEC_H_
 
 #include "kernels/format.h"
+#include "kernels/packed_layout.h"
 
-#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 namespace tightfit {
 
-// Layout version 1: a tensor is `rows` rows of `columns` weights. Each plane holds its rows one
-// after the other, every row padded to a multiple of 16 bytes with zero codes; the low plane comes
-// first. Offsets and strides are in bytes. See FORMATS.md for the order of bits inside the high
-// plane.
-struct PackedLayout {
-  static constexpr int kVersion = 1;
+// Runs `work(begin, end)` over pieces of [0, count), each of at least `grain` but the last; in any
+// order, in as many threads as it likes; returns when all is done. An empty one means: here, at
+// once.
+using ParallelFor = std::function<void(int64_t count, int64_t grain,
+                                       const std::function<void(int64_t, int64_t)>& work)>;
 
-  WeightFormat format;
-  int64_t rows = 0;
-  int64_t columns = 0;
-  int64_t low_row_bytes = 0;
-  int64_t high_row_bytes = 0;  // 0 where the format has one plane
-  int64_t high_plane_offset_bytes = 0;
-  int64_t total_bytes = 0;
-};
-
-// Requires rows >= 0, columns >= 0 and rows * columns * 2 within int64.
-PackedLayout LayoutOf(WeightFormat format, int64_t rows, int64_t columns);
+// One for programs without a thread pool of their own: `thread_count` threads that live as long as
+// the call.
+ParallelFor InThreads(int thread_count);
 
 // Why a tensor cannot be encoded. Counts are over the whole input.
 struct Representability {
   int64_t nan_count = 0;
   int64_t infinity_count = 0;
-  int64_t out_of_range_count = 0;  // finite, above the format's largest value
+  int64_t out_of_range_count = 0;  // finite, larger than the format takes
   bool ok() const { return nan_count + infinity_count + out_of_range_count == 0; }
 };
 
-// Counts what cannot be encoded. `fp16`: IEEE binary16 patterns, any alignment of 2 bytes.
-Representability CheckRepresentable(WeightFormat format, std::span<const uint16_t> fp16);
+struct EncodingPlan {
+  Representability representability;
+  PackedLayout layout;  // of an unscaled tensor where it is not representable
+};
 
-// Encodes rows [first_row, first_row + row_count) of the tensor into `packed` (layout.total_bytes,
-// 16-byte aligned); `fp16` holds row_count * columns patterns. Nearest, ties to even. Requires
-// every input to be representable. Different rows may be encoded by different threads. Rows outside
-// the tensor end the process.
-void EncodeRows(const PackedLayout& layout, int64_t first_row, int64_t row_count,
-                const uint16_t* fp16, uint8_t* packed);
+// Looks at the whole tensor: whether the format takes it, and what its layout depends on. Of
+// tensor-scaled floats that is the exponent bias: the one with the least squared error among those
+// that leave at most 0.1 % of the weights to the side list; where errors are equal, the shorter
+// list, then the larger bias.
+EncodingPlan PlanEncoding(WeightFormat format, int64_t rows, int64_t columns, const uint16_t* fp16,
+                          const ParallelFor& parallel_for = {});
+
+// Writes every byte of `packed` (layout.total_bytes, 16-byte aligned). `fp16`: the rows * columns
+// patterns that the layout was planned for.
+void EncodeTensor(const PackedLayout& layout, const uint16_t* fp16, uint8_t* packed,
+                  const ParallelFor& parallel_for = {});
+
+// Encodes blocks [first_block, first_block + block_count) with their scales (see
+// EncodeBlockWeights); `fp16` points at the first of these blocks. Different blocks may be encoded
+// by different threads. Does not write the side list. Blocks outside the tensor end the process.
+void EncodeBlocks(const PackedLayout& layout, int64_t first_block, int64_t block_count,
+                  const uint16_t* fp16, uint8_t* packed);
+
+// Writes the side list, from the whole tensor.
+void EncodeSideList(const PackedLayout& layout, const uint16_t* fp16, uint8_t* packed);
 
 // Decodes weights [first_column, first_column + column_count) of `row_count` rows, out row-major
-// without padding. fp16 and fp32 are exact for every format; bf16 where FormatInfo::exact_in_bf16,
-// else rounded to nearest even. A range outside the tensor ends the process.
+// without padding, any alignment. fp16 and fp32 are the weights' values; bf16 rounds them to
+// nearest even. A range outside the tensor ends the process. Whatever `packed` holds, nothing is
+// read outside it nor written outside `out`.
 struct DecodeRange {
   int64_t first_row = 0;
   int64_t row_count = 0;
