@@ -84,6 +84,8 @@ struct FormatInfo {
 namespace format_table {
 
 constexpr double kLargestFp16 = 65504.0;
+// Where raw * S may come out a little above the weight and must stay within fp16.
+constexpr double kLargestOfScaled = 32768.0;
 
 constexpr FormatInfo Hf(WeightFormat format, std::string_view name, int exponent_bits,
                         int mantissa_bits, double max_value) {
@@ -118,7 +120,7 @@ constexpr FormatInfo Float(WeightFormat format, std::string_view name, Scaling s
           .mantissa_bits = mantissa_bits,
           .low_plane_bits = bits < 8 ? 4 : 8,
           .high_plane_bits = bits < 8 ? bits - 4 : bits - 8,
-          .max_value = largest < kLargestFp16 ? largest : kLargestFp16,
+          .max_value = largest < kLargestFp16 ? largest : kLargestOfScaled,
           .exact_in_bf16 = scaling == Scaling::kTensor && mantissa_bits < 8};
 }
 
@@ -143,7 +145,7 @@ constexpr FormatInfo NormalFloat(WeightFormat format, std::string_view name, int
           .low_plane_bits = low_plane_bits,
           .high_plane_bits = high_plane_bits,
           .level_count = level_count,
-          .max_value = kLargestFp16};
+          .max_value = kLargestOfScaled};
 }
 
 }  // namespace format_table

@@ -1,12 +1,5 @@
-// Vector codecs of the HF family: bytes of codes to bytes of fp16 patterns, and patterns to codes.
+// Vector codecs of the HF family. codec_cpu.cc says what a codec has.
 // Included once per instruction set (hwy/foreach_target.h).
-//
-// A codec has:
-//   kBits      bits of a code
-//   kHighBits  how many of them lie in the high plane
-//   Decode     8-bit lanes: low-plane bytes and high-plane bits (one weight a lane) to fp16 halves
-//   Encode     16-bit lanes: representable fp16 patterns to codes
-// and a constructor from the 8-bit tag that loads its constants.
 
 #if defined(TIGHTFIT_KERNELS_HF_CODEC_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TIGHTFIT_KERNELS_HF_CODEC_INL_H_
@@ -15,6 +8,7 @@
 #define TIGHTFIT_KERNELS_HF_CODEC_INL_H_
 #endif
 
+#include "kernels/fp16_vectors-inl.h"
 #include "kernels/hf_tables.h"
 
 #include <hwy/highway.h>
@@ -27,13 +21,6 @@ namespace cpu {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-
-// The two bytes of fp16 patterns, each in its own vector.
-template <class V8>
-struct Fp16Bytes {
-  V8 low;
-  V8 high;
-};
 
 // Adds half a unit of the last kept place, or just less where the kept part is even: rounding to
 // nearest with ties to even, once the dropped bits are cut off. The sum may carry into the
@@ -50,7 +37,10 @@ template <int kMantissaBits, class D8>
 class Hf {
  public:
   static constexpr int kBits = kMantissaBits + 4;
+  static constexpr int kLowBits = 8;
   static constexpr int kHighBits = kBits - 8;
+  static constexpr bool kIsScaled = false;
+  static constexpr bool kIsExactInBf16 = kBits < 12;
   using V8 = hn::Vec<D8>;
 
   explicit HWY_INLINE Hf(D8 d)
@@ -58,7 +48,7 @@ class Hf {
         gate_(hn::LoadDup128(d, kTables.gate.data())),
         by_selector_(hn::LoadDup128(d, kTables.by_selector.data())) {}
 
-  HWY_INLINE Fp16Bytes<V8> Decode(V8 low, V8 high) const {
+  HWY_INLINE PatternPair Decode(V8 low, V8 high) const {
     const D8 d;
     // The high plane begins inside the index for hf10, where it is `s E2`.
     V8 x = high;
@@ -70,11 +60,9 @@ class Hf {
         hn::Or(hn::And(low, hn::Set(d, HfTables<kMantissaBits>::kSelectorMask)), gate);
     const V8 upper_mantissa = hn::And(hn::ShiftRight<kMantissaBits - 2>(low), hn::Set(d, 3));
     const V8 kept = hn::Or(gate, hn::Set(d, HfTables<kMantissaBits>::kCoarseMask));
-    return {
-        .low = hn::And(hn::ShiftLeft<10 - kMantissaBits>(low), kept),
-        .high = hn::Add(hn::Add(hn::TableLookupBytes(by_index_, x), upper_mantissa),
-                        hn::TableLookupBytesOr0(by_selector_, selector)),
-    };
+    return Interleave(hn::And(hn::ShiftLeft<10 - kMantissaBits>(low), kept),
+                      hn::Add(hn::Add(hn::TableLookupBytes(by_index_, x), upper_mantissa),
+                              hn::TableLookupBytesOr0(by_selector_, selector)));
   }
 
   template <class V16>
@@ -124,18 +112,16 @@ template <class D8>
 class Hf8x {
  public:
   static constexpr int kBits = 8;
+  static constexpr int kLowBits = 8;
   static constexpr int kHighBits = 0;
+  static constexpr bool kIsScaled = false;
+  static constexpr bool kIsExactInBf16 = true;
   using V8 = hn::Vec<D8>;
 
   explicit HWY_INLINE Hf8x(D8 /*d*/) {}
 
-  HWY_INLINE Fp16Bytes<V8> Decode(V8 code, V8 /*high*/) const {
-    const D8 d;
-    return {
-        .low = hn::ShiftLeft<7>(code),
-        .high =
-            hn::OrAnd(hn::And(hn::ShiftRight<1>(code), hn::Set(d, 0x3F)), code, hn::Set(d, 0x80)),
-    };
+  HWY_INLINE PatternPair Decode(V8 code, V8 /*high*/) const {
+    return ShiftIntoPlace<1, 0xBF80>(Interleave(hn::Zero(D8()), code));
   }
 
   template <class V16>

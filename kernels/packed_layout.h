@@ -57,6 +57,13 @@ struct PackedLayout {
 // number above 0 would be smaller than that of fp16.
 constexpr int LargestExponentBias(const FormatInfo& info) { return 25 - info.mantissa_bits; }
 
+// S of a tensor-scaled float: a power of two that fp16 holds, subnormal below 2^-14.
+constexpr float TensorScale(int exponent_bias) {
+  float scale = 32768.0f;
+  for (int i = 0; i < exponent_bias; ++i) scale /= 2.0f;
+  return scale;
+}
+
 // Radix words of normal floats whose level count is no power of two: `digits` digits, the first
 // weight's the least significant, in `bits` bits. Words follow each other bit by bit, from the
 // lowest bit of the first byte up.

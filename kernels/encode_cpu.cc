@@ -1,0 +1,121 @@
+#include "kernels/codec_cpu.h"
+
+// Highway avoids its plain C++ target, the fallback without SSSE3, before GCC 12.3 for the sake of
+// 16-bit high multiplication (GCC bug 106322), which no codec here has. A test runs every target.
+#define HWY_BROKEN_EMU128 0
+
+// This file compiles itself once per instruction set; the order of these includes matters.
+// clang-format off
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/encode_cpu.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/codec_choice-inl.h"
+#include "kernels/encode_rows-inl.h"
+// clang-format on
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+// Vectors are members of classes and their lengths constants below.
+#if HWY_HAVE_SCALABLE || HWY_TARGET == HWY_SCALAR
+#error "needs vectors of a fixed length of at least 16 bytes"
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace tightfit {
+namespace cpu {
+namespace HWY_NAMESPACE {
+
+void EncodeRows(WeightFormat format, const PackedRows<uint8_t>& rows, int64_t columns,
+                const uint16_t* fp16) {
+  WithChoice(format, [&](auto choice) {
+    using Chosen = decltype(choice);
+    EncodeRowsOf<typename Chosen::Codec, typename Chosen::template Factors<ToEncode>>(rows, columns,
+                                                                                      fp16);
+  });
+}
+
+uint16_t LargestMagnitude(const uint16_t* fp16, int64_t count) {
+  const D16 d;
+  const hn::RebindToSigned<D16> di;  // magnitudes are below 2^15
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto most = hn::Zero(di);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const V16 magnitude = hn::And(hn::LoadU(d, fp16 + i), hn::Set(d, 0x7FFF));
+    most = hn::Max(most, hn::BitCast(di, magnitude));
+  }
+  HWY_ALIGN int16_t parts[hn::MaxLanes(D16())];
+  hn::Store(most, di, parts);
+  int16_t largest = *std::max_element(parts, parts + lanes);
+  for (; i < count; ++i) largest = std::max<int16_t>(largest, fp16[i] & 0x7FFF);
+  return static_cast<uint16_t>(largest);
+}
+
+uint16_t RowScaleOf(WeightFormat format, const uint16_t* fp16, int64_t columns) {
+  const FormatInfo& info = InfoOf(format);
+  const uint16_t largest = LargestMagnitude(fp16, columns);
+  if (largest == 0) return 0;
+  if (info.family == FormatFamily::kInteger) {
+    return Fp16OfFp32(Fp32OfFp16(largest) * (128.0f / 127.0f));
+  }
+  uint16_t scale = 0;
+  WithChoice(format, [&](auto choice) {
+    using Codec = typename decltype(choice)::Codec;
+    if constexpr (Codec::kIsScaled && !std::is_same_v<Codec, RawInt8>) {
+      scale = BestRowScale<Codec>(info, largest, fp16, columns);
+    }
+  });
+  return scale;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace cpu
+}  // namespace tightfit
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tightfit {
+namespace cpu {
+
+HWY_EXPORT(EncodeRows);
+HWY_EXPORT(RowScaleOf);
+HWY_EXPORT(LargestMagnitude);
+
+void EncodeRows(WeightFormat format, const PackedRows<uint8_t>& rows, int64_t columns,
+                const uint16_t* fp16) {
+  HWY_DYNAMIC_DISPATCH(EncodeRows)(format, rows, columns, fp16);
+}
+
+uint16_t RowScaleOf(WeightFormat format, const uint16_t* fp16, int64_t columns) {
+  return HWY_DYNAMIC_DISPATCH(RowScaleOf)(format, fp16, columns);
+}
+
+uint16_t LargestMagnitude(const uint16_t* fp16, int64_t count) {
+  return HWY_DYNAMIC_DISPATCH(LargestMagnitude)(fp16, count);
+}
+
+Representability CountUnrepresentable(uint16_t largest, const uint16_t* fp16, int64_t count) {
+  // Tensors are almost always fine, which a block's largest pattern tells; only a block that is not
+  // is counted number by number.
+  constexpr int64_t kBlock = 4096;
+  Representability counts;
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t end = std::min(begin + kBlock, count);
+    if (LargestMagnitude(fp16 + begin, end - begin) <= largest) continue;
+    for (int64_t i = begin; i < end; ++i) {
+      const uint16_t magnitude = fp16[i] & 0x7FFF;
+      counts.nan_count += magnitude > 0x7C00;
+      counts.infinity_count += magnitude == 0x7C00;
+      counts.out_of_range_count += magnitude > largest && magnitude < 0x7C00;
+    }
+  }
+  return counts;
+}
+
+}  // namespace cpu
+}  // namespace tightfit
+#endif  // HWY_ONCE
