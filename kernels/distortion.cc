@@ -1,27 +1,17 @@
 #include "kernels/distortion.h"
 
+#include "kernels/fp16.h"
+
 #include <hwy/base.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
 namespace tightfit {
 namespace {
 
-// Right also in threads that flush denormals: no fp32 subnormal comes up on the way.
-float ValueOf(uint16_t fp16) {
-  const uint32_t sign = static_cast<uint32_t>(fp16 & 0x8000) << 16;
-  const uint32_t magnitude = fp16 & 0x7FFF;
-  if (magnitude < 0x0400) {
-    const float value = static_cast<float>(magnitude) * 0x1p-24f;
-    return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
-  }
-  const uint32_t exponent_shift = magnitude < 0x7C00 ? 112u : 224u;  // infinity and NaN stay so
-  return std::bit_cast<float>(sign | ((magnitude << 13) + (exponent_shift << 23)));
-}
-
+float ValueOf(uint16_t fp16) { return Fp32OfFp16(fp16); }
 float ValueOf(float fp32) { return fp32; }
 
 template <typename Decoded>

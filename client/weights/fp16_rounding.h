@@ -9,10 +9,8 @@
 
 namespace tightfit::weights {
 
-// The nearest fp16, ties to even; infinity from 65520 on. NaN becomes 0x7E00 with its sign.
-uint16_t RoundToFp16(float value);
-
-// `stored`: out.size() weights of `dtype`, little-endian; fp16 is taken as it is.
+// `stored`: out.size() weights of `dtype`, little-endian. Nearest fp16, ties to even, infinity from
+// 65520 on; fp16 is taken as it is.
 void RoundToFp16(StoredDtype dtype, std::span<const uint8_t> stored, std::span<uint16_t> out);
 
 }  // namespace tightfit::weights
