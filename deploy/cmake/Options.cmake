@@ -28,6 +28,15 @@ else()
   target_link_options(tightfit_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
 endif()
 
+# libFuzzer follows which edges of our code an input takes.
+if(TIGHTFIT_BUILD_FUZZERS)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "TIGHTFIT_BUILD_FUZZERS needs clang: apt-get install clang "
+                        "libclang-rt-14-dev, then cmake --preset fuzz")
+  endif()
+  target_compile_options(tightfit_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 find_program(TIGHTFIT_LINKER_MOLD mold)
 if(TIGHTFIT_LINKER_MOLD)
   target_link_options(tightfit_options INTERFACE -fuse-ld=mold)

@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "server/model": {"server/base", "server/memory", "server/engine", "kernels"},
     "server/pipeline": {"server/base", "server/memory", "server/engine", "server/model", "kernels"},
     "client": {"server/base"},
+    "client/weights": {"client", "kernels", "server/base", "server/model"},
 }
 # Third parties by the paths of their headers.
 TORCH = re.compile(r"/torch/include/|cmake_pch")
@@ -50,6 +51,8 @@ def layer_of(path: str) -> str | None:
         return None
     if parts[0] == "server":
         return f"server/{parts[1]}" if len(parts) > 2 else "server"
+    if parts[:2] == ("client", "weights"):  # a program of its own, without gRPC
+        return "client/weights"
     if parts[0] in ("kernels", "client"):
         return parts[0]
     return None
@@ -126,6 +129,13 @@ def self_test() -> None:
         ("kernels/a.cc", ["server/base/status.h"], 1),
         ("client/cpp/a.cc", ["server/base/status.h", grpc], 0),
         ("client/cpp/a.cc", ["server/engine/generation.h"], 1),
+        ("client/cpp/a.cc", ["kernels/codec.h"], 1),
+        ("client/cli/a.cc", ["client/weights/packed_file.h"], 1),
+        ("client/weights/a.cc", ["kernels/codec.h", "server/model/safetensors.h"], 0),
+        ("client/weights/a.cc", ["client/cli/table.h", "server/base/status.h"], 0),
+        ("client/weights/a.cc", ["server/engine/generation.h"], 1),
+        ("client/weights/a.cc", [grpc], 1),
+        ("client/weights/a.cc", [torch], 1),
         ("server/model/a.cc", ["/usr/include/google/protobuf/message.h"], 1),
         ("server/newfolder/a.cc", [], 1),
         ("server/base/a.cc", ["/usr/include/spdlog/spdlog.h"], 1),

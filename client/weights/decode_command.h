@@ -1,0 +1,15 @@
+// `tightfit-weights decode`: a file of one packed tensor into raw weights.
+#ifndef TIGHTFIT_CLIENT_WEIGHTS_DECODE_COMMAND_H_
+#define TIGHTFIT_CLIENT_WEIGHTS_DECODE_COMMAND_H_
+
+#include "client/cli/interrupt_watcher.h"
+#include "client/weights/command_line.h"
+
+namespace tightfit::weights {
+
+// Returns the exit code.
+int Run(const DecodeOptions& options, const cli::InterruptWatcher& interrupts);
+
+}  // namespace tightfit::weights
+
+#endif  // TIGHTFIT_CLIENT_WEIGHTS_DECODE_COMMAND_H_
