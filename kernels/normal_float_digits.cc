@@ -6,20 +6,32 @@
 namespace tightfit::cpu {
 namespace {
 
-// Sixteen bits a group: byte j holds weight j + 2k in bit k.
-uint8_t HighBit(const uint8_t* high_group, int64_t place) {
-  return high_group[place % 2] >> (place / 2) & 1;
+// One whole group. `high_group`: null where the format has no high plane.
+void ReadGroup(const uint8_t* low_group, const uint8_t* high_group, uint8_t* digits) {
+  for (int j = 0; j < 8; ++j) {
+    digits[j] = low_group[j] & 15;
+    digits[j + 8] = low_group[j] >> 4;
+  }
+  if (high_group == nullptr) return;
+  for (int k = 0; k < 8; ++k) {
+    digits[2 * k] |= (high_group[0] >> k & 1) << 4;
+    digits[2 * k + 1] |= (high_group[1] >> k & 1) << 4;
+  }
 }
 
 void ReadPlanes(const PackedLayout& layout, const uint8_t* packed, int64_t first, int64_t count,
                 uint8_t* digits) {
   const bool has_high_plane = layout.high_row_bytes != 0;
-  const uint8_t* const high = packed + layout.high_plane_offset_bytes;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t group = (first + i) / kGroupWeights;
-    const int64_t place = (first + i) % kGroupWeights;
-    digits[i] = packed[group * 8 + place % 8] >> (place / 8 * 4) & 15;
-    if (has_high_plane) digits[i] |= HighBit(high + group * 2, place) << 4;
+  int64_t skip = first % kGroupWeights;
+  for (int64_t group = first / kGroupWeights; count > 0; ++group) {
+    uint8_t all[kGroupWeights];
+    const int64_t taken = std::min(count, kGroupWeights - skip);
+    ReadGroup(packed + group * 8,
+              has_high_plane ? packed + layout.high_plane_offset_bytes + group * 2 : nullptr, all);
+    std::memcpy(digits, all + skip, taken);
+    digits += taken;
+    count -= taken;
+    skip = 0;
   }
 }
 

@@ -1,4 +1,4 @@
-// Where the parts of a packed tensor lie. Layout version 1; kernels/FORMATS.md section 4 draws it.
+// Where the parts of a packed tensor lie. Layout version 1; kernels/FORMATS.md section 6 draws it.
 #ifndef TIGHTFIT_KERNELS_PACKED_LAYOUT_H_
 #define TIGHTFIT_KERNELS_PACKED_LAYOUT_H_
 

@@ -1,6 +1,7 @@
 // Every format on every instruction set against the reference, byte for byte.
 #include "kernels/codec.h"
 #include "kernels/codec_reference.h"
+#include "tests/unit/kernels/hard_weights.h"
 #include "tests/unit/kernels/packed_tensor_probe.h"
 #include "tests/unit/kernels/weight_samples.h"
 
@@ -57,6 +58,27 @@ TEST_P(CodecFormatsTest, EncodesLongRowsAsTheReference) {
   const PackedSample encoded(format(), 2, 98304 + 77, WeightSample::kTrained, 1);
   ASSERT_TRUE(encoded.plan.representability.ok());
   EXPECT_EQ(encoded.packed, reference::EncodeTensor(encoded.plan.layout, encoded.fp16));
+}
+
+// The weights of hard_weights.h, in every format.
+TEST_P(CodecFormatsTest, RoundsEachStepAsTheReference) {
+  const auto expect_equal = [&](std::vector<uint16_t> fp16) {
+    const auto columns = static_cast<int64_t>(fp16.size());
+    const EncodingPlan plan = PlanEncoding(format(), 1, columns, fp16.data());
+    ASSERT_TRUE(plan.representability.ok());
+    EXPECT_EQ(Pack(plan.layout, fp16), reference::EncodeTensor(plan.layout, fp16));
+  };
+  expect_equal({kRowOfCloseScales.begin(), kRowOfCloseScales.end()});
+  expect_equal({kRowOfATieOfQ8.begin(), kRowOfATieOfQ8.end()});
+  for (const WeightAtThreshold& hard : kWeightsAtThresholds) {
+    std::vector<uint16_t> fp16(2 * kNormalBlockWeights);
+    fp16.front() = hard.superblock_largest;
+    // The block's largest magnitude is what gives its scale code: near code / 255 of the whole.
+    const double share = reference::ValueOfFp16(hard.superblock_largest) * hard.scale_code / 255;
+    fp16[kNormalBlockWeights] = reference::Fp16OfValue(share);
+    fp16[kNormalBlockWeights + 1] = hard.weight;
+    expect_equal(fp16);
+  }
 }
 
 // Codes of all kinds: random bytes. Scales are finite numbers that do not overflow.
