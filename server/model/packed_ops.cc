@@ -1,5 +1,8 @@
 #include "server/model/packed_ops.h"
 
+#include "kernels/codec.h"
+#include "server/model/packed_weight.h"
+
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
@@ -56,14 +59,11 @@ void DecodeWeight(const PackedLayout& layout, const uint8_t* packed, at::ScalarT
 at::Tensor DenseWeight(const at::Tensor& weight, at::IntArrayRef shape, int64_t format,
                        at::ScalarType dtype) {
   if (weight.scalar_type() != at::kByte) return weight;
-  const PackedLayout layout = LayoutOfWeight(FormatByValue(format), shape);
-  TORCH_CHECK(weight.is_contiguous() && weight.numel() == layout.total_bytes,
-              "a packed weight of shape ", shape, " must have ", layout.total_bytes,
-              " bytes, but has ", weight.numel());
+  const PackedLayout layout = LayoutOfPackedWeight(weight, FormatByValue(format), shape);
   ReserveDecodeScratch(layout.rows * layout.columns *
                        static_cast<int64_t>(c10::elementSize(dtype)));
   void* const out = decode_scratch.mutable_data_ptr();
-  DecodeWeight(layout, weight.const_data_ptr<uint8_t>(), dtype, out);
+  DecodeWeight(layout, PackedBytes(weight), dtype, out);
   const at::TensorOptions options = at::TensorOptions().dtype(dtype);
   if (shape.size() != 4) return at::from_blob(out, shape, options);
   const int64_t c = shape[1];
@@ -86,13 +86,6 @@ at::Tensor Conv2d(const at::Tensor& x, const at::Tensor& weight, at::IntArrayRef
 }
 
 }  // namespace
-
-PackedLayout LayoutOfWeight(WeightFormat format, at::IntArrayRef shape) {
-  TORCH_CHECK(!shape.empty(), "a weight has at least one dimension");
-  int64_t columns = 1;
-  for (const int64_t dimension : shape.slice(1)) columns *= dimension;
-  return LayoutOf(format, shape[0], columns);
-}
 
 MemoryAccount* DecodeScratchAccount() {
   static MemoryAccount* const account =

@@ -5,10 +5,10 @@
 //   tightfit::conv2d(Tensor x, Tensor weight, int[] shape, int format, Tensor? bias,
 //                    int[] stride, int[] padding, int[] dilation, int groups) -> Tensor
 //
-// A `weight` of uint8 is packed: codes of `format` (kernels/format.h) in layout version 1 of
-// kernels/codec.h, for a dense weight of `shape`: [N, K] for linear, [K, C, R, S] for conv2d, whose
-// codes lie in the order K, R, S, C, so K rows of R*S*C. Any other `weight` is dense and used as it
-// is: a tensor that its format cannot represent stays in the compute dtype without another graph.
+// A `weight` of uint8 is packed (packed_weight.h): of `format` (kernels/format.h), for a dense
+// weight of `shape`: [N, K] for linear, [K, C, R, S] for conv2d, whose codes lie in the order K, R,
+// S, C, so K rows of R*S*C. Any other `weight` is dense and used as it is: a tensor that its format
+// cannot represent stays in the compute dtype without another graph.
 //
 // A packed weight is decoded whole, in x's dtype (fp32, bf16, fp16), into one buffer that all
 // layers of all models share, one per thread that calls, and multiplied by LibTorch: decoding
@@ -16,7 +16,6 @@
 #ifndef TIGHTFIT_SERVER_MODEL_PACKED_OPS_H_
 #define TIGHTFIT_SERVER_MODEL_PACKED_OPS_H_
 
-#include "kernels/codec.h"
 #include "server/memory/memory_accounts.h"
 
 #include <torch/script.h>
@@ -24,9 +23,6 @@
 #include <cstdint>
 
 namespace tightfit {
-
-// The layout of a dense weight of rank 2 or 4 (any rank >= 1: the first dimension are the rows).
-PackedLayout LayoutOfWeight(WeightFormat format, at::IntArrayRef shape);
 
 // The buffer's account: no model and no component, since it belongs to none, purpose kScratch.
 MemoryAccount* DecodeScratchAccount();

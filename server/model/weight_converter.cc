@@ -1,13 +1,12 @@
 #include "server/model/weight_converter.h"
 
 #include "server/model/model_errors.h"
-#include "server/model/packed_ops.h"
+#include "server/model/packed_weight.h"
 #include "server/model/sha256.h"
 
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <string_view>
 #include <unordered_map>
@@ -15,8 +14,6 @@
 
 namespace tightfit {
 namespace {
-
-constexpr int64_t kWeightsPerTask = 1 << 16;
 
 at::ScalarType ScalarTypeOf(StoredDtype dtype) {
   switch (dtype) {
@@ -88,32 +85,6 @@ at::Tensor NewBytes(int64_t size_bytes) {
   return at::empty({size_bytes}, at::TensorOptions().dtype(at::kByte));
 }
 
-at::Tensor Pack(WeightFormat format, at::IntArrayRef shape, const uint16_t* fp16) {
-  const PackedLayout layout = LayoutOfWeight(format, shape);
-  at::Tensor packed = NewBytes(layout.total_bytes);
-  uint8_t* const out = packed.mutable_data_ptr<uint8_t>();
-  const int64_t rows_per_task =
-      std::max<int64_t>(1, kWeightsPerTask / std::max<int64_t>(1, layout.columns));
-  at::parallel_for(0, layout.rows, rows_per_task, [&](int64_t begin, int64_t end) {
-    EncodeRows(layout, begin, end - begin, fp16 + begin * layout.columns, out);
-  });
-  return packed;
-}
-
-Representability CountUnrepresentable(WeightFormat format, const uint16_t* fp16, int64_t count) {
-  std::atomic<int64_t> nan_count{0};
-  std::atomic<int64_t> infinity_count{0};
-  std::atomic<int64_t> out_of_range_count{0};
-  at::parallel_for(0, count, kWeightsPerTask, [&](int64_t begin, int64_t end) {
-    const Representability part =
-        CheckRepresentable(format, {fp16 + begin, static_cast<size_t>(end - begin)});
-    nan_count += part.nan_count;
-    infinity_count += part.infinity_count;
-    out_of_range_count += part.out_of_range_count;
-  });
-  return {nan_count, infinity_count, out_of_range_count};
-}
-
 std::string Counted(int64_t count, const std::string& one, const std::string& many) {
   return std::to_string(count) + " " + (count == 1 ? one : many);
 }
@@ -162,9 +133,10 @@ class Conversion {
   void Fill(const StoredTensor& tensor, ParameterSlot* slot) {
     if (options_.format.has_value() && slot->is_packable()) {
       const auto* fp16 = static_cast<const uint16_t*>(staging_.const_data_ptr());
-      slot->unpackable = WhyNotPackable(*options_.format, tensor, fp16);
+      EncodingPlan plan;
+      slot->unpackable = WhyNotPackable(*options_.format, tensor, fp16, &plan);
       if (slot->unpackable.empty()) {
-        FillPacked(tensor, fp16, slot);
+        FillPacked(plan.layout, tensor, fp16, slot);
         return;
       }
     }
@@ -172,13 +144,14 @@ class Conversion {
                   .to(options_.dtype, /*non_blocking=*/false, /*copy=*/true));
   }
 
-  void FillPacked(const StoredTensor& tensor, const uint16_t* fp16, ParameterSlot* slot) {
+  void FillPacked(const PackedLayout& layout, const StoredTensor& tensor, const uint16_t* fp16,
+                  ParameterSlot* slot) {
     if (NeedsChannelsLast(*slot, tensor)) {
       auto* const ordered = static_cast<uint16_t*>(channels_last_.mutable_data_ptr());
       PutChannelsLast(tensor, fp16, ordered);
       fp16 = ordered;
     }
-    at::Tensor packed = Pack(*options_.format, tensor.shape, fp16);
+    at::Tensor packed = PackWeight(layout, tensor.shape, fp16);
     report_.packed_bytes += packed.numel();
     report_.packed_parameter_count += tensor.element_count;
     report_.packed_module_count += 1;
@@ -224,10 +197,12 @@ class ClearOnFailure {
 
 }  // namespace
 
-std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, const uint16_t* fp16) {
+std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, const uint16_t* fp16,
+                           EncodingPlan* plan) {
   if (tensor.dtype == StoredDtype::kF32) return "stored as fp32: out of fp16's range";
   if (tensor.dtype == StoredDtype::kBF16) return "stored as bf16, not as fp16";
-  const Representability counts = CountUnrepresentable(format, fp16, tensor.element_count);
+  *plan = PlanWeight(format, tensor.shape, fp16);
+  const Representability& counts = plan->representability;
   if (counts.ok()) return {};
   std::string why;
   const auto append = [&why](const std::string& part) { why += (why.empty() ? "" : ", ") + part; };

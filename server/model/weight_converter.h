@@ -2,7 +2,7 @@
 #ifndef TIGHTFIT_SERVER_MODEL_WEIGHT_CONVERTER_H_
 #define TIGHTFIT_SERVER_MODEL_WEIGHT_CONVERTER_H_
 
-#include "kernels/format.h"
+#include "kernels/codec.h"
 #include "server/base/status.h"
 #include "server/engine/diffusion_model.h"
 #include "server/memory/memory_accounts.h"
@@ -37,8 +37,10 @@ struct ConversionReport {
 };
 
 // Why `tensor` cannot be packed although its module can: "3 NaN", "7 values above the largest value
-// 0.75 of hf8". Empty when it can. `fp16`: its values, where it is stored as F16.
-std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, const uint16_t* fp16);
+// 0.75 of hf8". Empty when it can; *plan is then how. `fp16`: its values, where it is stored as
+// F16; their order does not matter.
+std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, const uint16_t* fp16,
+                           EncodingPlan* plan);
 
 // Reads `file` once from beginning to end into one staging buffer of the largest tensor's size (and
 // one more for convolutions, to change the order of their weights), hashing every byte, and fills

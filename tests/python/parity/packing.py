@@ -15,6 +15,7 @@ NOT_REPRESENTABLE = 0xFFFF
 # Planes of a format: bits of each code that lie in the low and in the high plane.
 PLANE_BITS = {"hf8": (8, 0), "hf8x": (8, 0), "hf10": (8, 2), "hf12": (8, 4)}
 ROW_ALIGNMENT_BYTES = 16
+HEADER_BYTES = 128
 
 
 def round_trip(weight: torch.Tensor, weight_format: str) -> torch.Tensor | None:
@@ -41,9 +42,9 @@ def selected_layers(unet: torch.nn.Module, scope: str) -> dict[str, torch.nn.Mod
 
 
 def layout_bytes(shape: torch.Size, weight_format: str) -> int:
-    """Bytes of both planes, each row padded to 16 bytes."""
+    """Bytes of the header and both planes, each row padded to 16 bytes."""
     columns = int(np.prod(shape[1:]))
-    total = 0
+    total = HEADER_BYTES
     for bits in PLANE_BITS[weight_format]:
         row_bytes = -(-columns * bits // 8)
         total += -(-row_bytes // ROW_ALIGNMENT_BYTES) * ROW_ALIGNMENT_BYTES * shape[0]

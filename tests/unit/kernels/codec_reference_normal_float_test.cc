@@ -1,6 +1,7 @@
 // The reference's normal floats: levels by their formula, digits, scales and radix words.
 #include "kernels/codec_reference.h"
 #include "kernels/normal_float_levels.h"
+#include "tests/unit/kernels/hard_weights.h"
 #include "tests/unit/kernels/reference_probe.h"
 
 #include <gtest/gtest.h>
@@ -142,6 +143,18 @@ TEST(CodecReferenceNormalFloatTest, PicksTheNearestLevel) {
       // The roundings of y and of the threshold.
       ASSERT_LE(std::abs(levels[packed.Digit(i)] - y), least + 1e-6) << i;
     }
+  }
+}
+
+TEST(CodecReferenceNormalFloatTest, RoundsEachStepBesideAThreshold) {
+  for (const WeightAtThreshold& hard : kWeightsAtThresholds) {
+    std::vector<uint16_t> fp16(128);
+    fp16[0] = hard.superblock_largest;
+    fp16[64] = Fp16OfValue(ValueOfFp16(hard.superblock_largest) * hard.scale_code / 255);
+    fp16[65] = hard.weight;
+    const Packed packed = PackRow(hard.format, fp16);
+    ASSERT_EQ(packed.BlockCode(1), hard.scale_code);
+    EXPECT_EQ(packed.Digit(65), hard.digit) << InfoOf(hard.format).name;
   }
 }
 

@@ -1,5 +1,6 @@
 // The reference's choice of exponent bias and scales, against searches written down anew.
 #include "kernels/codec_reference.h"
+#include "tests/unit/kernels/hard_weights.h"
 #include "tests/unit/kernels/reference_probe.h"
 
 #include <gtest/gtest.h>
@@ -96,6 +97,27 @@ TEST(CodecReferenceBiasTest, IsTheOneOfASearchOverAllNumbers) {
   for (const WeightFormat format : TensorFloats()) {
     for (const double deviation : {1e-6, 1e-3, 0.02, 0.5, 30.0}) {
       ExpectBiasOfSearch(format, GaussianWeights(1000, deviation, 7));
+    }
+  }
+}
+
+// A bias more gives up the top binade and adds one at the bottom; in between, the numbers are the
+// same. So errors never grow with the bias, and what bounds it is the side list.
+TEST(CodecReferenceBiasTest, IsTheLargestThatTheSideListAllowsForWeightsWithTails) {
+  for (const WeightFormat format : TensorFloats()) {
+    for (const uint64_t seed : {1, 2, 3, 4}) {
+      std::vector<uint16_t> fp16;
+      for (const uint16_t x : GaussianWeights(3000, 1.0, seed)) {
+        fp16.push_back(Fp16OfValue(0.01 * std::pow(ValueOfFp16(x), 3)));
+      }
+      ExpectBiasOfSearch(format, fp16);
+      std::vector<double> magnitudes;
+      for (const double weight : Values(fp16)) magnitudes.push_back(std::abs(weight));
+      std::sort(magnitudes.begin(), magnitudes.end());
+      // All but three.
+      int bias = 25 - InfoOf(format).mantissa_bits;
+      while (NumbersAtBias(InfoOf(format), bias).back() < magnitudes[2996]) --bias;
+      EXPECT_EQ(PlanRow(format, fp16).layout.exponent_bias, bias) << InfoOf(format).name;
     }
   }
 }
@@ -284,12 +306,12 @@ TEST(CodecReferenceSideListTest, HoldsWhatIsAboveTheLargestNumberInOrder) {
 }
 
 TEST(CodecReferenceSideListTest, IsReadWithoutPositionsOutsideTheTensor) {
-  const std::vector<uint16_t> fp16 = {Fp16OfValue(0.25), Fp16OfValue(0.6)};
-  const PackedLayout layout = LayoutOf(WeightFormat::kE2m5, 1, 2, 5, 1);
+  const std::vector<uint16_t> fp16 = {Fp16OfValue(0.25), Fp16OfValue(0.6), Fp16OfValue(0.7)};
+  const PackedLayout layout = LayoutOf(WeightFormat::kE2m5, 1, 3, 5, 2);
   std::vector<uint8_t> packed = EncodeTensor(layout, fp16);
-  packed[layout.side_position_offset_bytes] = 2;
+  packed[layout.side_position_offset_bytes] = 3;
   EXPECT_EQ(DecodeTensor(layout, packed),
-            (std::vector<uint16_t>{Fp16OfValue(0.25), Fp16OfValue(0.4921875)}));
+            (std::vector<uint16_t>{fp16[0], Fp16OfValue(0.4921875), fp16[2]}));
 }
 
 uint16_t ScaleAt(const PackedLayout& layout, const std::vector<uint8_t>& packed, int64_t i) {
@@ -340,6 +362,19 @@ TEST(CodecReferenceRowScaleTest, IsTheBestOf32CandidatesAndNeverWorseThanTheLarg
       EXPECT_LE(RowError(magnitudes, row, chosen), best * (1 + 1e-6)) << info.name << " row " << r;
     }
   }
+}
+
+TEST(CodecReferenceRowScaleTest, HangsOnTheOrderOfTheSum) {
+  const std::vector<uint16_t> fp16(kRowOfCloseScales.begin(), kRowOfCloseScales.end());
+  const PackedLayout layout = LayoutOf(WeightFormat::kE3m8r, 1, 50);
+  EXPECT_EQ(ScaleAt(layout, EncodeTensor(layout, fp16), 0), kScaleOfCloseScales);
+}
+
+TEST(CodecReferenceRowScaleTest, IsTheSmallestOfThoseWithEqualErrors) {
+  // Three steps of fp16's smallest are 1.5 * 2 as well as 1 * 3.
+  const PackedLayout layout = LayoutOf(WeightFormat::kE4m3r, 1, 1);
+  const std::vector<uint16_t> fp16 = {0x0003};
+  EXPECT_EQ(ScaleAt(layout, EncodeTensor(layout, fp16), 0), 0x0002);
 }
 
 TEST(CodecReferenceRowScaleTest, LosesNothingOfARowThatFits) {
@@ -455,6 +490,14 @@ TEST(CodecReferenceIntegerScaleTest, IsThatOfTheRowOrOf32Weights) {
   EXPECT_EQ(CodeAt(q8b32, by_block, 1, 31), 0x7Fu);
   EXPECT_EQ(CodeAt(q8b32, by_block, 1, 32), 0x7Fu);
   EXPECT_EQ(CodeAt(q8b32, by_block, 1, 39), 0xC0u);  // -64
+}
+
+TEST(CodecReferenceIntegerScaleTest, MultipliesByARoundedReciprocal) {
+  const std::vector<uint16_t> fp16(kRowOfATieOfQ8.begin(), kRowOfATieOfQ8.end());
+  for (const WeightFormat format : {WeightFormat::kQ8, WeightFormat::kQ8b32}) {
+    const PackedLayout layout = LayoutOf(format, 1, 2);
+    EXPECT_EQ(CodeAt(layout, EncodeTensor(layout, fp16), 0, 1), kCodeOfATieOfQ8);
+  }
 }
 
 TEST(CodecReferenceIntegerScaleTest, LosesTheSignOfZero) {

@@ -1,7 +1,7 @@
 #include "kernels/format.h"
 
 #include "kernels/codec_reference.h"
-#include "tests/unit/kernels/packed_tensor_probe.h"
+#include "kernels/packed_layout.h"
 
 #include <gtest/gtest.h>
 
@@ -10,6 +10,7 @@
 #include <cmath>
 #include <set>
 #include <string_view>
+#include <vector>
 
 namespace tightfit {
 namespace {
@@ -26,6 +27,48 @@ std::string_view NameOfEnumerator(WeightFormat format) {
       return "hf10";
     case WeightFormat::kHf12:
       return "hf12";
+    case WeightFormat::kE2m3:
+      return "e2m3";
+    case WeightFormat::kE2m5:
+      return "e2m5";
+    case WeightFormat::kE3m4:
+      return "e3m4";
+    case WeightFormat::kE4m3:
+      return "e4m3";
+    case WeightFormat::kE3m6:
+      return "e3m6";
+    case WeightFormat::kE3m8:
+      return "e3m8";
+    case WeightFormat::kE2m3r:
+      return "e2m3r";
+    case WeightFormat::kE2m5r:
+      return "e2m5r";
+    case WeightFormat::kE3m4r:
+      return "e3m4r";
+    case WeightFormat::kE4m3r:
+      return "e4m3r";
+    case WeightFormat::kE3m6r:
+      return "e3m6r";
+    case WeightFormat::kE3m8r:
+      return "e3m8r";
+    case WeightFormat::kQ8:
+      return "q8";
+    case WeightFormat::kQ8b32:
+      return "q8b32";
+    case WeightFormat::kNf5:
+      return "nf5";
+    case WeightFormat::kNf458:
+      return "nf4.58";
+    case WeightFormat::kNf4:
+      return "nf4";
+    case WeightFormat::kNf358:
+      return "nf3.58";
+    case WeightFormat::kNf281:
+      return "nf2.81";
+    case WeightFormat::kBf16:
+      return "bf16";
+    case WeightFormat::kFp8E4m3:
+      return "fp8-e4m3";
   }
   return "";
 }
@@ -50,29 +93,52 @@ TEST(FormatTableTest, FindsEveryFormatByItsNameOnly) {
   }
 }
 
-TEST(FormatTableTest, CountsTheBitsOfBothPlanes) {
+TEST(FormatTableTest, CountsTheBitsOfBothPlanesOrOfRadixWords) {
   for (const FormatInfo& info : kFormats) {
-    EXPECT_EQ(info.bits, info.low_plane_bits + info.high_plane_bits) << info.name;
-    EXPECT_EQ(info.low_plane_bits, 8) << info.name;
+    const RadixWord word = RadixWordOf(info);
+    if (word.digits != 0) {
+      EXPECT_EQ(info.bits, static_cast<double>(word.bits) / word.digits) << info.name;
+      // The word holds its digits, and a bit less would not.
+      const double digits_bits = word.digits * std::log2(info.level_count);
+      EXPECT_LE(digits_bits, word.bits) << info.name;
+      EXPECT_GT(digits_bits, word.bits - 1) << info.name;
+      EXPECT_EQ(info.low_plane_bits + info.high_plane_bits, 0) << info.name;
+    } else {
+      EXPECT_EQ(info.bits, info.low_plane_bits + info.high_plane_bits) << info.name;
+    }
+    if (info.family == FormatFamily::kHf || info.family == FormatFamily::kFloat) {
+      EXPECT_EQ(info.bits, 1 + info.exponent_bits + info.mantissa_bits) << info.name;
+    }
   }
+}
+
+// The value of every code where it has one of its own; of a tensor-scaled float, raw.
+std::vector<double> ValuesOfCodes(const FormatInfo& info) {
+  std::vector<double> values;
+  for (uint32_t code = 0; code < CodeCount(info); ++code) {
+    const uint16_t fp16 = reference::DecodeCode(info.format, code);
+    if ((fp16 & 0x7C00) != 0x7C00) values.push_back(reference::ValueOfFp16(fp16));
+  }
+  return values;
 }
 
 TEST(FormatTableTest, NamesTheLargestValueOfAllCodes) {
   for (const FormatInfo& info : kFormats) {
-    double largest = 0.0;
-    for (const uint16_t fp16 : GoldenDecode(info.format)) {
-      largest = std::max(largest, reference::ValueOfFp16(fp16));
-    }
-    EXPECT_EQ(info.max_value, largest) << info.name;
+    if (info.scaling != Scaling::kNone && info.scaling != Scaling::kTensor) continue;
+    const std::vector<double> values = ValuesOfCodes(info);
+    // S = 2^15 at bias 0.
+    const double scale = info.scaling == Scaling::kTensor ? 32768.0 : 1.0;
+    EXPECT_EQ(info.max_value, scale * *std::max_element(values.begin(), values.end())) << info.name;
   }
 }
 
 TEST(FormatTableTest, SaysRightlyWhetherBf16HoldsEveryValue) {
   for (const FormatInfo& info : kFormats) {
-    bool exact = true;
-    for (const uint16_t fp16 : GoldenDecode(info.format)) {
-      const float value = static_cast<float>(reference::ValueOfFp16(fp16));
-      exact = exact && std::bit_cast<uint32_t>(value) % 65536 == 0;
+    bool exact = info.scaling == Scaling::kNone || info.scaling == Scaling::kTensor;
+    if (exact) {
+      for (const double value : ValuesOfCodes(info)) {
+        exact = exact && std::bit_cast<uint32_t>(static_cast<float>(value)) % 65536 == 0;
+      }
     }
     EXPECT_EQ(info.exact_in_bf16, exact) << info.name;
   }

@@ -27,7 +27,7 @@ std::vector<uint16_t> ReadGolden(WeightFormat format, const char* what, size_t c
 }  // namespace
 
 std::vector<uint16_t> GoldenDecode(WeightFormat format) {
-  return ReadGolden(format, "decode", size_t{1} << InfoOf(format).bits);
+  return ReadGolden(format, "decode", CodeCount(InfoOf(format)));
 }
 
 std::vector<uint16_t> GoldenEncode(WeightFormat format) {
@@ -78,7 +78,7 @@ uint32_t PackedCode(const PackedLayout& layout, const std::vector<uint8_t>& pack
 
 std::vector<uint8_t> Pack(const PackedLayout& layout, const std::vector<uint16_t>& fp16) {
   std::vector<uint8_t> packed(layout.total_bytes, 0xAA);
-  EncodeRows(layout, 0, layout.rows, fp16.data(), packed.data());
+  EncodeTensor(layout, fp16.data(), packed.data());
   return packed;
 }
 
@@ -118,6 +118,14 @@ std::vector<WeightFormat> AllFormats() {
   return formats;
 }
 
+std::vector<WeightFormat> HfFormats() {
+  std::vector<WeightFormat> formats;
+  for (const FormatInfo& info : kFormats) {
+    if (info.family == FormatFamily::kHf) formats.push_back(info.format);
+  }
+  return formats;
+}
+
 std::vector<int64_t> AllSimdTargets() {
   // What the machine has and what was compiled differ; a target that is not there answers with the
   // fallback's name.
@@ -134,8 +142,9 @@ std::vector<int64_t> AllSimdTargets() {
 }
 
 std::string CodecTestName(const testing::TestParamInfo<CodecTest::ParamType>& param) {
-  return std::string(InfoOf(std::get<0>(param.param)).name) + "_" +
-         hwy::TargetName(std::get<1>(param.param));
+  std::string name(InfoOf(std::get<0>(param.param)).name);
+  std::erase_if(name, [](char c) { return c == '.' || c == '-'; });
+  return name + "_" + hwy::TargetName(std::get<1>(param.param));
 }
 
 }  // namespace tightfit

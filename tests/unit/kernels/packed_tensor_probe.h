@@ -15,12 +15,12 @@
 
 namespace tightfit {
 
-// tests/golden: the value of every code, and the code of every fp16 pattern.
+// tests/golden: the value of every code of an HF format, and the code of every fp16 pattern.
 inline constexpr uint16_t kNotRepresentable = 0xFFFF;
 std::vector<uint16_t> GoldenDecode(WeightFormat format);
 std::vector<uint16_t> GoldenEncode(WeightFormat format);
 
-// Every fp16 pattern that the format represents, in increasing order.
+// Every fp16 pattern that an HF format represents, in increasing order.
 std::vector<uint16_t> RepresentablePatterns(WeightFormat format);
 
 // `count` representable patterns in a fixed disorder; different seeds begin elsewhere.
@@ -30,7 +30,7 @@ std::vector<uint16_t> SomePatterns(WeightFormat format, int64_t count, uint32_t 
 uint32_t PackedCode(const PackedLayout& layout, const std::vector<uint8_t>& packed, int64_t row,
                     int64_t column);
 
-// Encodes a whole tensor. Requires fp16.size() == rows * columns.
+// Encodes a whole tensor. Requires fp16.size() == rows * columns, and what PlanEncoding gave.
 std::vector<uint8_t> Pack(const PackedLayout& layout, const std::vector<uint16_t>& fp16);
 
 // Memory for `size` elements between two guards that a stray write would hit.
@@ -61,6 +61,7 @@ class CodecTest : public testing::TestWithParam<std::tuple<WeightFormat, int64_t
 };
 
 std::vector<WeightFormat> AllFormats();
+std::vector<WeightFormat> HfFormats();  // those with golden tables
 std::vector<int64_t> AllSimdTargets();
 std::string CodecTestName(const testing::TestParamInfo<CodecTest::ParamType>& param);
 

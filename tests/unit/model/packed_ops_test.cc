@@ -1,6 +1,7 @@
 #include "server/model/packed_ops.h"
 
-#include "tests/unit/model/golden_tables.h"
+#include "kernels/codec_reference.h"
+#include "server/model/packed_weight.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
@@ -52,23 +53,24 @@ at::Tensor RandomWeight(const std::vector<int64_t>& shape) {
   return (Random(shape, 1.0, 8).sign() * exponents.exp2()).clamp(-0.74, 0.74).to(at::kHalf);
 }
 
-// decode(encode(w)) by the golden tables, in fp32.
+// decode(encode(w)) by the reference, in fp32. `weight`: in the order of its codes.
 at::Tensor RoundTrip(const at::Tensor& weight, WeightFormat format) {
-  const GoldenTables golden(format);
   at::Tensor copy = weight.contiguous().clone();
   auto* const patterns = static_cast<uint16_t*>(copy.mutable_data_ptr());
-  for (int64_t i = 0; i < copy.numel(); ++i) patterns[i] = golden.RoundTrip(patterns[i]);
+  const std::span<const uint16_t> fp16(patterns, copy.numel());
+  const PackedLayout layout =
+      reference::PlanEncoding(format, copy.size(0), copy.numel() / copy.size(0), fp16).layout;
+  const std::vector<uint16_t> decoded =
+      reference::DecodeTensor(layout, reference::EncodeTensor(layout, fp16));
+  std::copy(decoded.begin(), decoded.end(), patterns);
   return copy.to(at::kFloat);
 }
 
 // `rows_first`: the weight in the order of its codes.
 at::Tensor Pack(const at::Tensor& rows_first, WeightFormat format) {
   const at::Tensor in = rows_first.contiguous();
-  const PackedLayout layout = LayoutOfWeight(format, in.sizes());
-  at::Tensor packed = at::zeros({layout.total_bytes}, at::kByte);
-  EncodeRows(layout, 0, layout.rows, static_cast<const uint16_t*>(in.const_data_ptr()),
-             packed.mutable_data_ptr<uint8_t>());
-  return packed;
+  const auto* const fp16 = static_cast<const uint16_t*>(in.const_data_ptr());
+  return PackWeight(PlanWeight(format, in.sizes(), fp16).layout, in.sizes(), fp16);
 }
 
 std::string Difference(const at::Tensor& found, const at::Tensor& expected) {
@@ -116,18 +118,16 @@ TEST(PackedConv2dTest, EqualsTheDenseConvolutionBitForBit) {
   for (const ConvGeometry& geometry : geometries) {
     const at::Tensor weight = RandomWeight(geometry.shape);
     for (const FormatInfo& info : kFormats) {
-      const at::Tensor packed = Pack(weight.permute({0, 2, 3, 1}), info.format);
-      const at::Tensor decoded = RoundTrip(weight, info.format);
+      const at::Tensor codes_order = weight.permute({0, 2, 3, 1});
+      const at::Tensor packed = Pack(codes_order, info.format);
+      const at::Tensor decoded = RoundTrip(codes_order, info.format);
       for (const at::ScalarType dtype : kDtypes) {
         // K, R, S, C in memory, with the strides of it also where a dimension of 1 allows others:
         // LibTorch chooses its kernel by them.
         const int64_t c = geometry.shape[1];
         const int64_t s = geometry.shape[3];
-        const at::Tensor dense =
-            decoded.to(dtype)
-                .permute({0, 2, 3, 1})
-                .contiguous()
-                .as_strided(geometry.shape, {geometry.shape[2] * s * c, 1, s * c, c});
+        const at::Tensor dense = decoded.to(dtype).contiguous().as_strided(
+            geometry.shape, {geometry.shape[2] * s * c, 1, s * c, c});
         const at::Tensor x =
             Random({2, geometry.shape[1] * geometry.groups, 9, 11}, 1.0, 5).to(dtype);
         const at::Tensor bias = Random({geometry.shape[0]}, 1.0, 6).to(dtype);
@@ -154,11 +154,12 @@ TEST(PackedConv2dTest, EqualsTheDenseConvolutionBitForBit) {
 TEST(PackedLinearTest, ANeighbouringFormatGivesOtherNumbers) {
   const at::Tensor weight = RandomWeight({64, 128});
   const at::Tensor x = Random({5, 128}, 1.0, 4);
-  const at::Tensor packed = Pack(weight, WeightFormat::kHf8);
   const at::Tensor expected = at::linear(x, RoundTrip(weight, WeightFormat::kHf8));
-  EXPECT_TRUE(at::equal(PackedLinear(x, packed, {64, 128}, WeightFormat::kHf8, {}), expected));
-  EXPECT_FALSE(
-      at::allclose(PackedLinear(x, packed, {64, 128}, WeightFormat::kHf8x, {}), expected, 1e-2));
+  const auto product = [&](WeightFormat format) {
+    return PackedLinear(x, Pack(weight, format), {64, 128}, format, {});
+  };
+  EXPECT_TRUE(at::equal(product(WeightFormat::kHf8), expected));
+  EXPECT_FALSE(at::allclose(product(WeightFormat::kHf8x), expected, 1e-2));
 }
 
 TEST(PackedLinearTest, UsesADenseWeightAsItIs) {
