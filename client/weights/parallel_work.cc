@@ -1,5 +1,6 @@
 #include "client/weights/parallel_work.h"
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -11,14 +12,23 @@ ParallelFor Interruptible(ParallelFor inner, std::stop_token stop,
              int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& work) {
     std::mutex mutex;
     int64_t done = 0;  // guarded by mutex
-    inner(count, grain, [&](int64_t begin, int64_t end) {
+    const auto work_unless_stopped = [&](int64_t begin, int64_t end) {
       if (stop.stop_requested()) return;
       work(begin, end);
       if (!on_progress) return;
       const std::lock_guard lock(mutex);
       done += end - begin;
       on_progress(done, count);
-    });
+    };
+    if (inner) {
+      inner(count, grain, work_unless_stopped);
+      return;
+    }
+    // An empty one would do all at once: pieces can be left out, and show how far it is.
+    const int64_t piece = std::max({grain, count / 100, int64_t{1}});
+    for (int64_t begin = 0; begin < count; begin += piece) {
+      work_unless_stopped(begin, std::min(begin + piece, count));
+    }
   };
 }
 

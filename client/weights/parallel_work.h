@@ -10,9 +10,9 @@
 
 namespace tightfit::weights {
 
-// `inner`, but pieces that have not begun when `stop` is asked for are left out: whoever calls it
-// looks at `stop` afterwards and throws the result away. `on_progress` is told after each piece how
-// many of how many are done; by one thread at a time.
+// `inner` (which may be empty: one thread), but pieces that have not begun when `stop` is asked for
+// are left out: whoever calls it looks at `stop` afterwards and throws the result away.
+// `on_progress` is told after each piece how many of how many are done; by one thread at a time.
 ParallelFor Interruptible(ParallelFor inner, std::stop_token stop,
                           std::function<void(int64_t done, int64_t count)> on_progress = {});
 

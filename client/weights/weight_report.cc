@@ -20,7 +20,7 @@ Distortion MeasurePacked(const PackedLayout& layout, const uint8_t* packed,
   const int64_t across = (layout.columns + piece_columns - 1) / piece_columns;
   const int64_t down = (layout.rows + piece_rows - 1) / piece_rows;
   std::vector<Distortion> parts(static_cast<size_t>(across * down));
-  parallel_for(across * down, 1, [&](int64_t begin, int64_t end) {
+  const auto measure = [&](int64_t begin, int64_t end) {
     std::vector<uint16_t> decoded(static_cast<size_t>(piece_rows * piece_columns));
     for (int64_t piece = begin; piece < end; ++piece) {
       DecodeRange range{.first_row = piece / across * piece_rows,
@@ -35,7 +35,12 @@ Distortion MeasurePacked(const PackedLayout& layout, const uint8_t* packed,
           MeasureDistortion(std::span<const uint16_t>(tensor.fp16).subspan(at, count),
                             std::span<const uint16_t>(decoded).first(count));
     }
-  });
+  };
+  if (parallel_for) {
+    parallel_for(across * down, 1, measure);
+  } else {
+    measure(0, across * down);
+  }
   Distortion sum;
   for (const Distortion& part : parts) sum.Merge(part);
   return sum;
