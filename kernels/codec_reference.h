@@ -19,8 +19,7 @@ namespace tightfit::reference {
 uint16_t DecodeCode(WeightFormat format, uint32_t code);
 
 // The code nearest to the fp16 pattern, ties to the even kept mantissa; nullopt for NaN, infinities
-// and magnitudes that the format refuses. Requires a format without scale. Searches every code:
-// microseconds a call.
+// and magnitudes that the format refuses. Requires a format without scale.
 std::optional<uint32_t> EncodePattern(WeightFormat format, uint16_t fp16);
 
 // The code of a float or integer format nearest to `y`, a number in units of raw: ties to the even
@@ -33,11 +32,11 @@ EncodingPlan PlanEncoding(WeightFormat format, int64_t rows, int64_t columns,
 std::vector<uint8_t> EncodeTensor(const PackedLayout& layout, std::span<const uint16_t> fp16);
 std::vector<uint16_t> DecodeTensor(const PackedLayout& layout, std::span<const uint8_t> packed);
 
-// The real number behind an fp16 pattern, exactly. Requires a finite pattern.
+// The real number behind an fp16 pattern, exactly; infinities and NaN are themselves.
 double ValueOfFp16(uint16_t fp16);
 
 // The fp16 pattern nearest to a number, ties to even; infinity from 65520 on. The sign of zero is
-// kept.
+// kept, that of a NaN too, which is 0x7E00.
 uint16_t Fp16OfValue(double value);
 
 // The bf16 pattern nearest to a finite fp16 pattern, ties to even.
