@@ -17,14 +17,6 @@
 
 namespace tightfit::cuda {
 
-// Bytes of a plane's group.
-constexpr int GroupBytes(int plane_bits) { return 2 * plane_bits; }
-
-TIGHTFIT_HOST_DEVICE uint32_t Quotient(uint32_t n, Divisor divisor) {
-  // The factor is shifted left by one bit in effect: 31 + shift bits in all.
-  return static_cast<uint32_t>(static_cast<uint64_t>(n) * divisor.factor >> 31 >> divisor.shift);
-}
-
 // The words of a group of radix words: word w holds bits [w * bits, (w + 1) * bits) of the part.
 template <int kLevels>
 TIGHTFIT_HOST_DEVICE void LoadRadixWords(const DecodeTensor& tensor, uint32_t index, Group* group) {
@@ -34,7 +26,7 @@ TIGHTFIT_HOST_DEVICE void LoadRadixWords(const DecodeTensor& tensor, uint32_t in
   group->first_digit = first_weight - first_word * kWord.digits;
   // Words behind the last one decode to places without a weight: any bits will do for them.
   const uint64_t last = tensor.low_row_bytes / 4 - 1;
-#pragma unroll
+  TIGHTFIT_UNROLL
   for (int i = 0; i < 4; ++i) {
     const uint64_t bit = static_cast<uint64_t>(first_word + i) * kWord.bits;
     const uint64_t place = bit / 32;
@@ -87,7 +79,7 @@ TIGHTFIT_HOST_DEVICE void LoadGroup(const DecodeTensor& tensor, uint32_t index, 
 // The fp16x2 words of a group in another type; four or eight bytes for each.
 template <DecodedType kType>
 TIGHTFIT_HOST_DEVICE void ConvertGroup(const uint32_t* fp16, uint32_t* words) {
-#pragma unroll
+  TIGHTFIT_UNROLL
   for (int i = 0; i < 8; ++i) {
     if constexpr (kType == DecodedType::kFp16) {
       words[i] = fp16[i];
@@ -102,14 +94,14 @@ TIGHTFIT_HOST_DEVICE void ConvertGroup(const uint32_t* fp16, uint32_t* words) {
 
 template <DecodedType kType>
 TIGHTFIT_HOST_DEVICE void StoreWhole(uint8_t* out, const uint32_t* words) {
-#pragma unroll
+  TIGHTFIT_UNROLL
   for (int i = 0; i < 4 * BytesOf(kType); i += 4) Store16(out + 4 * i, words + i);
 }
 
 // The first `count` elements, one by one.
 template <DecodedType kType>
 TIGHTFIT_HOST_DEVICE void StoreElements(uint8_t* out, const uint32_t* words, uint32_t count) {
-#pragma unroll
+  TIGHTFIT_UNROLL
   for (uint32_t i = 0; i < kGroupWeights; ++i) {
     if (i >= count) continue;
     if constexpr (kType == DecodedType::kFp32) {
@@ -146,7 +138,7 @@ TIGHTFIT_HOST_DEVICE void DecodeBody(const DecodeTable& table, uint32_t block, u
     group_of_row = index - row * tensor.groups_per_row;
   }
 
-  Group group;
+  Group group = {};
   LoadGroup<kFormat, kIsFlat>(tensor, index, row, group_of_row, &group);
   uint32_t fp16[8];
   Codec::Decode(group, LevelLookup(table.levels), fp16);

@@ -20,7 +20,7 @@ template <int kExponentBits, int kMantissaBits>
 struct FloatDecoder {
   TIGHTFIT_HOST_DEVICE static void Decode(const Group& group, const LevelLookup&, uint32_t* out) {
     UnpackPatterns<kExponentBits, kMantissaBits>(group.low, group.high, out);
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 8; ++i) out[i] = MultiplyF16x2(out[i], Twice(group.scale));
   }
 };
@@ -44,7 +44,7 @@ struct HfDecoder {
     constexpr uint32_t kSelector = OnBothHalves(7u << (10 - kMantissaBits));
     constexpr uint32_t kUpperSelector = OnBothHalves(4u << (10 - kMantissaBits));
     UnpackPatterns<3, kMantissaBits>(group.low, group.high, out);
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 8; ++i) {
       const uint32_t pattern = out[i];
       const uint32_t coarse = MagnitudeBelowMask(pattern, OnBothHalves(0x0400));
@@ -63,13 +63,13 @@ struct IntegerDecoder {
   TIGHTFIT_HOST_DEVICE static void Decode(const Group& group, const LevelLookup&, uint32_t* out) {
     constexpr uint32_t kEight = OnAllBytes(0x48);
     constexpr uint32_t kMinusNine = OnBothHalves(0xC880);
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const uint32_t bytes = group.low[i] ^ OnAllBytes(0x80);
       out[2 * i] = Permute<0x4140>(bytes, kEight);
       out[2 * i + 1] = Permute<0x4342>(bytes, kEight);
     }
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 8; ++i) {
       out[i] = MultiplyF16x2(AddF16x2(out[i], kMinusNine), Twice(group.scale));
     }
@@ -80,7 +80,7 @@ struct IntegerDecoder {
 struct Fp8Decoder {
   TIGHTFIT_HOST_DEVICE static void Decode(const Group& group, const LevelLookup&, uint32_t* out) {
     UnpackPatterns<4, 3>(group.low, group.high, out);
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 8; ++i) {
       out[i] = MultiplyF16x2(out[i], OnBothHalves(0x5C00));  // 2^8
       out[i] ^= MagnitudeEqualMask(out[i], OnBothHalves(0x5F80)) & OnBothHalves(0x5F80 ^ 0x7E00);
@@ -90,7 +90,7 @@ struct Fp8Decoder {
 
 struct Bf16Decoder {
   TIGHTFIT_HOST_DEVICE static void Decode(const Group& group, const LevelLookup&, uint32_t* out) {
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 8; ++i) {
       out[i] = PackF16x2(FloatOf(group.low[i] << 16), FloatOf(group.low[i] & 0xFFFF0000));
     }

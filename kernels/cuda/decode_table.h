@@ -34,6 +34,13 @@ constexpr Divisor DivisorOf(uint32_t divisor) {
   return {static_cast<uint32_t>((power + divisor - 1) / divisor), shift};
 }
 
+TIGHTFIT_HOST_DEVICE uint32_t Quotient(uint32_t n, Divisor divisor) {
+  return static_cast<uint32_t>(static_cast<uint64_t>(n) * divisor.factor >> 31 >> divisor.shift);
+}
+
+// Bytes of a plane's group.
+constexpr int GroupBytes(int plane_bits) { return 2 * plane_bits; }
+
 struct DecodeTensor {
   const uint8_t* low;
   const uint8_t* high;
@@ -76,7 +83,7 @@ struct SideTable {
 template <typename Table>
 TIGHTFIT_HOST_DEVICE uint32_t TensorOfBlock(const Table& table, uint32_t block) {
   uint32_t index = 0;
-#pragma unroll
+  TIGHTFIT_UNROLL
   for (uint32_t step = kMaxDecodeTensors / 2; step != 0; step /= 2) {
     if (block >= table.first_block[index + step]) index += step;
   }

@@ -12,8 +12,12 @@
 
 #if defined(__CUDACC__)
 #define TIGHTFIT_HOST_DEVICE __host__ __device__ __forceinline__
+#define TIGHTFIT_UNROLL _Pragma("unroll")
+#define TIGHTFIT_NO_UNROLL _Pragma("unroll 1")
 #else
 #define TIGHTFIT_HOST_DEVICE inline
+#define TIGHTFIT_UNROLL
+#define TIGHTFIT_NO_UNROLL
 #endif
 
 namespace tightfit::cuda {
@@ -272,7 +276,7 @@ TIGHTFIT_HOST_DEVICE void LoadPacked(const uint8_t* from, uint32_t* words) {
                  : "l"(from));
   } else {
     static_assert(kBytes % 16 == 0);
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < kBytes / 4; i += 4) {
       asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
                    : "=r"(words[i]), "=r"(words[i + 1]), "=r"(words[i + 2]), "=r"(words[i + 3])
@@ -291,6 +295,42 @@ TIGHTFIT_HOST_DEVICE void Store16(uint8_t* to, const uint32_t* words) {
   *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
 #else
   std::memcpy(to, words, 16);
+#endif
+}
+
+// On a host nothing runs at the same time.
+TIGHTFIT_HOST_DEVICE void AtomicMaximum(uint32_t* place, uint32_t value) {
+#if defined(__CUDA_ARCH__)
+  atomicMax(place, value);
+#else
+  if (value > *place) *place = value;
+#endif
+}
+
+TIGHTFIT_HOST_DEVICE void AtomicAdd(uint32_t* place, uint32_t value) {
+#if defined(__CUDA_ARCH__)
+  atomicAdd(place, value);
+#else
+  *place += value;
+#endif
+}
+
+// Stores a whole, aligned group of a plane.
+template <int kBytes>
+TIGHTFIT_HOST_DEVICE void StorePacked(uint8_t* to, const uint32_t* words) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (kBytes == 2) {
+    *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(words[0]);
+  } else if constexpr (kBytes == 4) {
+    *reinterpret_cast<uint32_t*>(to) = words[0];
+  } else if constexpr (kBytes == 8) {
+    *reinterpret_cast<uint2*>(to) = make_uint2(words[0], words[1]);
+  } else {
+    TIGHTFIT_UNROLL
+    for (int i = 0; i < kBytes / 4; i += 4) Store16(to + 4 * i, words + i);
+  }
+#else
+  std::memcpy(to, words, kBytes);
 #endif
 }
 

@@ -69,7 +69,7 @@ struct NormalFloatDecoder {
     float values[16];
     if constexpr (kLevels == 16) {
       // Bits above the digit select among copies of the sixteen levels.
-#pragma unroll
+      TIGHTFIT_UNROLL
       for (int i = 0; i < 16; ++i) {
         values[i] = level(group.low[i / 4 % 2] >> (8 * (i % 4) + 4 * (i / 8)));
       }
@@ -78,7 +78,7 @@ struct NormalFloatDecoder {
     } else {
       DecodeRadixWords(group, level, values);
     }
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 8; ++i) {
       out[i] = PackF16x2(Multiply(values[2 * i], scale), Multiply(values[2 * i + 1], scale));
     }
@@ -96,7 +96,7 @@ struct NormalFloatDecoder {
         Merge(group.low[0] >> 4, high, OnAllBytes(0x0F)),
         Merge(group.low[1] >> 4, high >> 2, OnAllBytes(0x0F)),
     };
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 16; ++i) values[i] = level(digits[i / 4] >> (8 * (i % 4)));
   }
 
@@ -105,15 +105,15 @@ struct NormalFloatDecoder {
                                                     float* values) {
     constexpr RadixWord kWord = RadixWordOf(FormatInfo{.level_count = kLevels});
     uint32_t words[4];
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 4; ++i) words[i] = group.low[i] & ((1u << kWord.bits) - 1);
     uint32_t word = words[0];
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < kWord.digits - 1; ++i) {
       if (i < static_cast<int>(group.first_digit)) word /= kLevels;
     }
     uint32_t left = kWord.digits - group.first_digit;
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 16; ++i) {
       const uint32_t rest = word / kLevels;
       values[i] = level(word - rest * kLevels);

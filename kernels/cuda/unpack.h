@@ -85,7 +85,7 @@ template <int kExponentBits, int kMantissaBits>
 TIGHTFIT_HOST_DEVICE void UnpackPatterns(const uint32_t* low, const uint32_t* high, uint32_t* out) {
   constexpr int kBits = 1 + kExponentBits + kMantissaBits;
   if constexpr (kBits == 8) {
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 4; ++i) PatternsOfBytes<kMantissaBits, 7>(low[i], out + 2 * i);
   } else if constexpr (kBits == 10) {
     PatternsOfTenBits<0>(low, high[0], out);
