@@ -9,7 +9,7 @@ struct CopyDecoder {
   TIGHTFIT_HOST_DEVICE static void Decode(const Group& group, const LevelLookup&, uint32_t* out) {
     constexpr FormatInfo kInfo = InfoOf(kFormat);
     constexpr int kLowWords = kInfo.low_plane_bits == 0 ? 4 : kInfo.low_plane_bits / 2;
-#pragma unroll
+    TIGHTFIT_UNROLL
     for (int i = 0; i < 8; ++i) out[i] = group.low[i % kLowWords];
     if constexpr (kInfo.high_plane_bits != 0) out[7] = group.high[0];
     if constexpr (kInfo.high_plane_bits == 4) out[6] = group.high[1];
