@@ -1,6 +1,7 @@
 # The CUDA compiler, wherever it comes from: a toolkit in /usr/local/cuda, one on PATH, or the
-# wheels that deploy/install.sh puts into the virtual environment. Plain commands in place of CMake's CUDA
-# language: that cannot link with the wheels' folders, and CMake 3.25 knows no C++20 for this nvcc.
+# wheels that deploy/install.sh puts into the virtual environment. Plain commands in place of
+# CMake's CUDA language: that cannot link with the wheels' folders, and CMake 3.25 knows no C++20
+# for this nvcc.
 #
 # TIGHTFIT_CUDA_FOUND                     whether CUDA code is built
 # TIGHTFIT_CUDA_MISSING                   why not
