@@ -97,6 +97,26 @@ install_promtool() {
   rm -rf "$folder"
 }
 
+# What compiles the CUDA kernels and looks at the result; neither needs a GPU. A compiler that the machine
+# has is left alone. The wheels' parts come from one release, or headers and compiler would not match.
+install_cuda_tools() {
+  local tools
+  tools=$(echo .venv/lib/python3*/site-packages/nvidia/cu13/bin)
+  if [[ ! -x $tools/cuobjdump || ! -x $tools/nvdisasm ]]; then
+    say "installing the CUDA disassembler"
+    .venv/bin/pip install --quiet --no-warn-conflicts --no-deps \
+      nvidia-cuda-cuobjdump==13.2.86 nvidia-cuda-nvdisasm==13.2.86
+  fi
+  [[ -x /usr/local/cuda/bin/nvcc || -x $tools/nvcc ]] && return
+  command -v nvcc >/dev/null && return
+  say "this machine has no nvcc: installing the CUDA 13.0 compiler"
+  .venv/bin/pip install --quiet --no-warn-conflicts 'cuda-toolkit[nvcc,cccl,cudart]==13.0.2' \
+    'nvidia-cuda-crt==13.0.*' 'nvidia-nvvm==13.0.*'
+}
+
 install_packages
 install_python
-if ((with_tests)); then install_promtool; fi
+if ((with_tests)); then
+  install_promtool
+  install_cuda_tools
+fi
