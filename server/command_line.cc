@@ -74,12 +74,16 @@ void Declare(CLI::App* app, Flags* flags) {
 }
 
 std::string HelpText(const CLI::App& app) {
+  constexpr size_t kFormatsPerLine = 12;
   std::string keys;
+  size_t count = 0;
   for (const std::string_view format : ModelFormats()) {
-    keys += (keys.empty() ? "" : "|") + std::string(format);
+    keys += (count == 0 ? "" : "|") + std::string(count % kFormatsPerLine == 0 ? "\n    " : "");
+    keys += format;
+    ++count;
   }
-  return app.help() + "\nKeys of --model: format=" + keys +
-         " [hf8],\n  scope=attention|linear|linear+conv [linear+conv], "
+  return app.help() + "\nKeys of --model: format= [hf8], one of" + keys +
+         "\n  scope=attention|linear|linear+conv [linear+conv], "
          "compute_dtype=auto|fp16|bf16|fp32 [auto],\n  exclude=MODULE;MODULE (prefixes of modules "
          "that stay unpacked)\n";
 }
