@@ -1,5 +1,5 @@
-// Sixteen weights of each format to fp16, in registers: no table, no branch. Instructions per
-// weight are in FORMATS.md section 10; tests/unit/kernels/check_sass.py counts them.
+// Sixteen weights of each format to fp16, in registers: no table, no branch. What each costs
+// is counted and kept by tests/unit/kernels/check_sass.py.
 //
 // A codec is a type with `static void Decode(const Group& group, const LevelLookup& level,
 // uint32_t* out)`; out: eight fp16x2.
