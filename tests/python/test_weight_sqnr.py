@@ -1,6 +1,6 @@
-"""What `tightfit-weights report` says of a trained UNet, against an independent measurement.
+"""What `tightfit-weights report` says of a trained UNet, against figures measured before it was.
 
-BASELINE was measured once with numpy codecs that are not tightfit's, on the weights of the
+BASELINE was measured once in diffusers, before this program existed, on the weights of the
 pipeline that TIGHTFIT_EMOJI_FIRST names (see test_trained_pipeline.py), to a tenth of a decibel.
 """
 
