@@ -13,7 +13,7 @@ convolution as [output channel, kernel height x kernel width x input channel]. T
 a convolution as such: they are given each matrix as the weight of a Linear layer, and their result
 is decoded by their own code, to fp16. Signal and noise are summed over all tensors. Stored are
 codes and scales; tables that are the same for every tensor (NF4's 16 levels) are not counted, nor
-are headers of files.
+are headers of files. SQNR is "-" where there is no noise, or where a quantizer makes NaN.
 """
 
 from __future__ import annotations
@@ -157,9 +157,10 @@ def tightfit_json(program: Path, *arguments: str) -> Any:
         raise CompareError(
             f"cannot run {program}: {error.strerror}; name it with --tightfit-weights"
         ) from error
+    if done.returncode == 1:
+        sys.exit(1)  # it has told why on stderr
     if done.returncode != 0:
-        # The program has told why on stderr.
-        raise CompareError(f"tightfit-weights {arguments[0]} failed with code {done.returncode}")
+        raise CompareError(f"tightfit-weights {arguments[0]} ended with code {done.returncode}")
     try:
         return json.loads(done.stdout)
     except json.JSONDecodeError as error:

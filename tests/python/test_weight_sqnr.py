@@ -1,6 +1,6 @@
-"""What `tightfit-weights report` says of a trained UNet, against an independent measurement.
+"""What `tightfit-weights report` says of a trained UNet, against figures measured before it was.
 
-BASELINE was measured once with numpy codecs that are not tightfit's, on the weights of the
+BASELINE was measured once in diffusers, before this program existed, on the weights of the
 pipeline that TIGHTFIT_EMOJI_FIRST names (see test_trained_pipeline.py), to a tenth of a decibel.
 """
 
@@ -35,9 +35,9 @@ BASELINE = {
     "fp8-e4m3": (31.4, 31.2),
     "bf16": (55.5, 55.5),
 }
-# Here tightfit does more than what was measured: a side list holds the largest weights, where the
-# baseline's bias had to reach them; a row's scale is the best of 32, where the baseline took the
-# one that the row's largest weight asks for.
+# Here tightfit does more than what was measured: a side list holds the largest weights, which the
+# baseline cut off or gave up precision for; a row's scale is the best of 32, where the baseline
+# took the one that the row's largest weight asks for.
 BASELINE_OF_LESS = {
     "e2m5": (42.4, 41.8),
     "e2m3r": (31.5, 31.3),
@@ -79,9 +79,7 @@ def measured(request: pytest.FixtureRequest) -> tuple[int, dict[str, float]]:
 
 
 @pytest.mark.parametrize("weight_format", BASELINE)
-def test_sqnr_is_the_baselines(
-    measured: tuple[int, dict[str, float]], weight_format: str
-) -> None:
+def test_sqnr_is_the_baselines(measured: tuple[int, dict[str, float]], weight_format: str) -> None:
     scope, sqnr = measured
     assert abs(sqnr[weight_format] - BASELINE[weight_format][scope]) <= TOLERANCE_DB
 
