@@ -62,7 +62,7 @@ SDXL_UNET = {
 }
 PACKED_JOB = Job(prompt="a house by the sea", negative_prompt="fog", sampler="euler-a", seed=21)
 PACKED = [Weights(f, s) for f, s in itertools.product(FORMATS, SCOPES)]
-NEIGHBOUR = {"hf8": "hf8x", "hf8x": "hf8", "hf10": "hf12", "hf12": "hf10"}
+NEIGHBOUR = {"hf8": "hf8x", "hf8x": "hf8", "hf10": "hf12", "hf12": "hf10", "e2m5r": "hf8x"}
 GRAPH_CONSTANT_BYTES = 1 << 10
 CONTROLS = {
     "another prompt": lambda job: job.but(prompt="a blue bird in the snow"),

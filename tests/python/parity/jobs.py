@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-FORMATS = ("hf8", "hf8x", "hf10", "hf12")
+FORMATS = ("hf8", "hf8x", "hf10", "hf12", "e2m5r")
 SCOPES = ("attention", "linear", "linear+conv")
 
 
