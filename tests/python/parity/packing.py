@@ -1,5 +1,5 @@
-"""decode(encode(w)) by the golden tables, and of e2m5r by kernels/FORMATS.md: what packing does to a
-weight, without our kernels."""
+"""decode(encode(w)) by the golden tables, and of e2m5r by kernels/FORMATS.md: what packing does to
+a weight, without our kernels."""
 
 from __future__ import annotations
 
