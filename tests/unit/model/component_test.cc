@@ -1,5 +1,6 @@
 #include "server/model/component.h"
 
+#include "kernels/packed_header.h"
 #include "server/model/packed_ops.h"
 #include "tests/unit/model/golden_tables.h"
 #include "tests/unit/model/temporary_directory.h"
@@ -122,8 +123,8 @@ TEST_F(ComponentTest, DescribesWhatItHoldsToTheByte) {
   ASSERT_TRUE(component.ok()) << component.status().ForLog();
   const ComponentDescription& description = (*component)->description();
   const int64_t parameters = 16 * 72 + 16 + 32 * 16 + 32 + 32 + 32;
-  // Low plane and high plane, each row padded to 16 bytes: 80 + 32 and 16 + 16.
-  const int64_t packed_bytes = 16 * (80 + 32) + 32 * (16 + 16);
+  // Two headers; low plane and high plane, each row padded to 16 bytes: 80 + 32 and 16 + 16.
+  const int64_t packed_bytes = 2 * kPackedHeaderBytes + 16 * (80 + 32) + 32 * (16 + 16);
   EXPECT_EQ(description.name, "unet");
   EXPECT_EQ(description.format, "hf10");
   EXPECT_EQ(description.parameter_count, parameters);

@@ -1,5 +1,6 @@
 #include "server/model/weight_converter.h"
 
+#include "kernels/packed_header.h"
 #include "server/model/sha256.h"
 #include "tests/unit/model/temporary_directory.h"
 #include "tests/unit/model/traced_layers.h"
@@ -64,8 +65,8 @@ class ConvertWeightsTest : public ::testing::Test {
   int64_t bytes_read_ = 0;
 };
 
-// 16 rows of 72 codes, padded to 80; 32 rows of 16 codes.
-constexpr int64_t kPackedBytes = 16 * 80 + 32 * 16;
+// Two headers; 16 rows of 72 codes, padded to 80; 32 rows of 16 codes.
+constexpr int64_t kPackedBytes = 2 * kPackedHeaderBytes + 16 * 80 + 32 * 16;
 constexpr int64_t kDenseBytes = 4 * (16 + 32 + 32 + 32);
 constexpr int64_t kLargestTensorBytes = 16 * 8 * 9 * 2;
 
