@@ -89,14 +89,53 @@ HWY_INLINE Factors FactorsOfRow(const PackedRows<Byte>& rows, int64_t row) {
 
 // Columns are added up in this many parts, whatever the vectors' length.
 constexpr int64_t kErrorParts = 16;
+constexpr int64_t kErrorVectors = kErrorParts / hn::MaxLanes(D32f());
+
+// Adds the squared errors of `count` magnitudes, a multiple of kErrorParts, to one candidate's
+// sums.
+template <class Codec>
+HWY_INLINE void AddSquaredErrors(const float* magnitudes, int64_t count, float inverse,
+                                 float* sums) {
+  const D32f df;
+  constexpr int64_t kLanes = hn::MaxLanes(D32f());
+  const V32f factor = hn::Set(df, inverse);
+  const V32f most = hn::Set(df, Codec::kLargestRaw);
+  // Independent sums: their additions overlap.
+  V32f sum[kErrorVectors];
+  for (int64_t part = 0; part < kErrorVectors; ++part) {
+    sum[part] = hn::Load(df, sums + part * kLanes);
+  }
+  for (int64_t i = 0; i < count; i += kErrorParts) {
+    for (int64_t part = 0; part < kErrorVectors; ++part) {
+      const V32f y = hn::Mul(hn::Load(df, magnitudes + i + part * kLanes), factor);
+      const V32f error = hn::Sub(y, RoundToGrid<Codec::kMantissa>(hn::Min(y, most)));
+      sum[part] = hn::Add(sum[part], hn::Mul(error, error));
+    }
+  }
+  for (int64_t part = 0; part < kErrorVectors; ++part) {
+    hn::Store(sum[part], df, sums + part * kLanes);
+  }
+}
+
+// |fp16| as fp32, filled up with zeros to a multiple of kErrorParts.
+HWY_INLINE void WidenMagnitudes(const uint16_t* fp16, int64_t count, int64_t padded, float* out) {
+  const D16 d;
+  constexpr int64_t kLanes = hn::MaxLanes(D16());
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const WideHalves wide = Widen(hn::And(hn::LoadU(d, fp16 + i), hn::Set(d, 0x7FFF)));
+    hn::Store(wide.lower, D32f(), out + i);
+    hn::Store(wide.upper, D32f(), out + i + kLanes / 2);
+  }
+  for (; i < count; ++i) out[i] = Fp32OfFp16(fp16[i] & 0x7FFF);
+  std::fill(out + count, out + padded, 0.0f);
+}
 
 // The candidate of FORMATS.md section 2. `largest`: the row's largest magnitude, not 0.
 template <class Codec>
 HWY_NOINLINE uint16_t BestRowScale(const FormatInfo& info, uint16_t largest, const uint16_t* fp16,
                                    int64_t columns) {
   constexpr int64_t kPieceColumns = 2048;
-  const D32f df;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(df));
   uint16_t scales[kRowScaleCandidates];
   float inverses[kRowScaleCandidates];
   HWY_ALIGN float sums[kRowScaleCandidates][kErrorParts] = {};
@@ -109,22 +148,9 @@ HWY_NOINLINE uint16_t BestRowScale(const FormatInfo& info, uint16_t largest, con
   for (int64_t begin = 0; begin < columns; begin += kPieceColumns) {
     const int64_t count = std::min(columns - begin, kPieceColumns);
     const int64_t padded = (count + kErrorParts - 1) / kErrorParts * kErrorParts;
-    for (int64_t i = 0; i < count; ++i) {
-      piece[i] = Fp32OfFp16(fp16[begin + i] & 0x7FFF);
-    }
-    std::fill(piece + count, piece + padded, 0.0f);  // without error
+    WidenMagnitudes(fp16 + begin, count, padded, piece);
     for (int j = 0; j < kRowScaleCandidates; ++j) {
-      const V32f inverse = hn::Set(df, inverses[j]);
-      const V32f most = hn::Set(df, Codec::kLargestRaw);
-      for (int64_t part = 0; part < kErrorParts; part += lanes) {
-        V32f sum = hn::Load(df, sums[j] + part);
-        for (int64_t i = part; i < padded; i += kErrorParts) {
-          const V32f y = hn::Mul(hn::Load(df, piece + i), inverse);
-          const V32f error = hn::Sub(y, RoundToGrid<Codec::kMantissa>(hn::Min(y, most)));
-          sum = hn::Add(sum, hn::Mul(error, error));
-        }
-        hn::Store(sum, df, sums[j] + part);
-      }
+      AddSquaredErrors<Codec>(piece, padded, inverses[j], sums[j]);
     }
   }
 
