@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 HWY_BEFORE_NAMESPACE();
 namespace tightfit {
@@ -27,6 +28,17 @@ namespace cpu {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
+
+// Most codecs do not depend on the tensor.
+template <class Codec>
+HWY_INLINE Codec MakeCodec(uint16_t tensor_scale) {
+  if constexpr (std::is_constructible_v<Codec, D8, uint16_t>) {
+    return Codec(D8(), tensor_scale);
+  } else {
+    (void)tensor_scale;
+    return Codec(D8());
+  }
+}
 
 // Decodes Lanes(D8) weights at a time; with its constants in registers.
 template <class Codec, class Factors, class Target>
@@ -37,7 +49,8 @@ class Decoder {
   static constexpr int64_t kHighBytes = kWeights * Codec::kHighBits / 8;
   using Out = typename Target::Out;
 
-  HWY_INLINE Decoder() : codec_(D8()), low_plane_(D8()), high_plane_(D8()) {}
+  explicit HWY_INLINE Decoder(uint16_t tensor_scale)
+      : codec_(MakeCodec<Codec>(tensor_scale)), low_plane_(D8()), high_plane_(D8()) {}
 
   // Reads kLowBytes bytes at `low`, kHighBytes at `high`; writes kWeights numbers. `column` is that
   // of the first weight.
@@ -106,7 +119,7 @@ template <class Codec, class Factors, class Target>
 HWY_NOINLINE void DecodeRows(const PackedRows<const uint8_t>& rows, int64_t first_column,
                              int64_t column_count, typename Target::Out* out) {
   using RowDecoder = Decoder<Codec, Factors, Target>;
-  const RowDecoder decoder;
+  const RowDecoder decoder(rows.tensor_scale);
   constexpr int64_t kWeights = RowDecoder::kWeights;
   constexpr int64_t kLowGroupBytes = kGroupWeights * Codec::kLowBits / 8;
   constexpr int64_t kHighGroupBytes = kGroupWeights * Codec::kHighBits / 8;
