@@ -19,6 +19,7 @@ constexpr const char* kMainFooter = R"(Examples:
   tightfit models
   tightfit models emoji-first
   tightfit info --server 192.0.2.7:50051
+  tightfit fidelity --help
 
 Every command takes --help and --json. Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
 3 cannot connect, 130 interrupted.)";
@@ -57,7 +58,7 @@ std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
       if (!word.starts_with('-')) return "there is no command \"" + word + "\"";
     }
     if (mistake.get_name() == "RequiredError") {
-      return "a command is needed: generate, models or info";
+      return "a command is needed: generate, models, info or fidelity";
     }
   }
   return mistake.what();
@@ -274,6 +275,9 @@ Command ParseCommandLine(int argc, const char* const* argv) {
       app.add_subcommand("info", "Show the server, its device and what may be asked of it");
   info.AddTo(info_command);
   info_command->footer(kInfoFooter);
+
+  // For the list of commands alone: main hands this one to a program of its own.
+  app.add_subcommand("fidelity", "Measure what each format does to a model's pictures; no server");
 
   try {
     app.parse(argc, argv);

@@ -4,13 +4,18 @@
 #include "client/cli/info_command.h"
 #include "client/cli/interrupt_watcher.h"
 #include "client/cli/models_command.h"
+#include "client/cli/sibling_program.h"
 
 #include <clocale>
+#include <cstring>
 #include <type_traits>
 #include <variant>
 
 int main(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");
+  if (argc > 1 && std::strcmp(argv[1], "fidelity") == 0) {
+    return tightfit::cli::RunSiblingProgram("tightfit-fidelity", argv + 1);
+  }
   const tightfit::cli::Command command = tightfit::cli::ParseCommandLine(argc, argv);
   if (const auto* exit = std::get_if<tightfit::cli::ExitNow>(&command)) return exit->exit_code;
 

@@ -6,6 +6,7 @@
 #include "server/pipeline/compute_dtype.h"
 #include "server/pipeline/samplers.h"
 #include "server/pipeline/sdxl_pipeline.h"
+#include "server/pipeline/sdxl_sampling.h"
 
 #include <chrono>
 #include <filesystem>
@@ -148,6 +149,12 @@ Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(
   TF_ASSIGN_OR_RETURN(const ComputeDtypes dtypes,
                       ResolveComputeDtype(directory, spec.compute_dtype, CpuHasBf16()));
   return SdxlLoader(spec, std::move(directory), dtypes, progress).Load();
+}
+
+std::vector<float> LatentsOf(const Sampling& sampling) {
+  const at::Tensor latents = static_cast<const SdxlSampling&>(sampling).latents().contiguous();
+  const float* const values = latents.const_data_ptr<float>();
+  return {values, values + latents.numel()};
 }
 
 }  // namespace tightfit

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace tightfit {
 
@@ -17,6 +18,10 @@ namespace tightfit {
 Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(
     const ModelSpec& spec, const std::string& device,
     const std::function<void(const LoadProgress&)>& progress);
+
+// The latents of a request of such a model, fp32, the images one after the other: the noise, scaled
+// for the first step, right after Begin; then what each step made of it.
+std::vector<float> LatentsOf(const Sampling& sampling);
 
 // Settings of LibTorch that are local to a thread; once per thread that calls a model.
 void InitTorchThread();

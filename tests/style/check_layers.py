@@ -30,6 +30,16 @@ ALLOWED: dict[str, set[str]] = {
     "server/pipeline": {"server/base", "server/memory", "server/engine", "server/model", "kernels"},
     "client": {"server/base"},
     "client/weights": {"client", "kernels", "server/base", "server/model"},
+    "client/fidelity": {
+        "client",
+        "client/weights",
+        "kernels",
+        "server/base",
+        "server/engine",
+        "server/image",
+        "server/model",
+        "server/pipeline",
+    },
 }
 # Third parties by the paths of their headers.
 TORCH = re.compile(r"/torch/include/|cmake_pch")
@@ -51,8 +61,8 @@ def layer_of(path: str) -> str | None:
         return None
     if parts[0] == "server":
         return f"server/{parts[1]}" if len(parts) > 2 else "server"
-    if parts[:2] == ("client", "weights"):  # a program of its own, without gRPC
-        return "client/weights"
+    if parts[:2] in (("client", "weights"), ("client", "fidelity")):  # programs without gRPC
+        return "/".join(parts[:2])
     if parts[0] in ("kernels", "client"):
         return parts[0]
     return None
@@ -136,6 +146,10 @@ def self_test() -> None:
         ("client/weights/a.cc", ["server/engine/generation.h"], 1),
         ("client/weights/a.cc", [grpc], 1),
         ("client/weights/a.cc", [torch], 1),
+        ("client/fidelity/a.cc", ["server/pipeline/sdxl_model.h", "client/cli/table.h"], 0),
+        ("client/fidelity/a.cc", [grpc], 1),
+        ("client/fidelity/a.cc", [torch], 1),
+        ("client/cli/a.cc", ["client/fidelity/recognition.h"], 1),
         ("server/model/a.cc", ["/usr/include/google/protobuf/message.h"], 1),
         ("server/newfolder/a.cc", [], 1),
         ("server/base/a.cc", ["/usr/include/spdlog/spdlog.h"], 1),

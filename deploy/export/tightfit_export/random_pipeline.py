@@ -87,7 +87,7 @@ def save_tiny_pipeline(folder: Path, seed: int, vocabulary: Path | None) -> None
     """
     diffusers_logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    tokenizers = [_tokenizer(name, vocabulary) for name in TOKENIZERS]
+    tokenizers = [clip_tokenizer(name, vocabulary) for name in TOKENIZERS]
     pipeline = StableDiffusionXLPipeline(
         vae=AutoencoderKL(**_VAE),
         text_encoder=CLIPTextModel(_text_config(_TEXT_WIDTH, 2, "quick_gelu")),
@@ -122,7 +122,8 @@ def _text_config(width: int, heads: int, activation: str) -> CLIPTextConfig:
     )
 
 
-def _tokenizer(name: str, folder: Path | None) -> CLIPTokenizer:
+def clip_tokenizer(name: str, folder: Path | None = None) -> CLIPTokenizer:
+    """SDXL's tokenizer of that name; from the packaged vocabulary where `folder` is None."""
     pad_token = "<|endoftext|>" if name == "tokenizer" else "!"
     if folder is None:
         vocabulary = packaged_vocabulary(pad_token)

@@ -1,0 +1,130 @@
+#include "client/fidelity/command_line.h"
+
+#include "client/cli/exit_code.h"
+#include "client/weights/weight_tensors.h"
+#include "kernels/format.h"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <iostream>
+#include <iterator>
+
+namespace tightfit::fidelity {
+namespace {
+
+constexpr const char* kFooter = R"(Examples:
+  tightfit fidelity --model deploy/models/emoji-xl/model --prompts deploy/models/emoji-xl/prompts.txt
+  tightfit fidelity --model models/sdxl --formats hf8,e2m5r --scopes linear+conv \
+      --prompts deploy/export/prompts/hf-formats.txt --compute-dtype bf16 --limit 8
+  tightfit fidelity --model DIR --prompts FILE --json | jq '.rows[] | {name, scope, resident_bytes}'
+
+Draws every prompt with the unpacked weights and with each format and scope, through the server's
+own pipeline and with the same seeds, and tells how far apart they are: after one step and after all,
+in latents and in pictures. Beside them stand the floors: the same run again, unpacked weights
+computed in bf16, and the next seed. Needs no server.
+
+FILE has one prompt a line; " = NAME" at its end names the class of --classes that the picture should
+be most like. Written into the folder --out: fidelity.md, fidelity.json, contact-sheet.png. Ctrl-C
+keeps the rows that are complete.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.)";
+
+// CLI11 prints ranges into the help; these are not worth it.
+CLI::Validator Between(double low, double high) {
+  return CLI::Validator(CLI::Range(low, high)).description("");
+}
+
+template <typename Names>
+void CheckNames(const std::string& flag, const std::vector<std::string>& values, const Names& names,
+                const std::string& hint) {
+  for (const std::string& value : values) {
+    if (std::find(std::begin(names), std::end(names), value) == std::end(names)) {
+      throw CLI::ValidationError(flag, "there is no \"" + value + "\"; " + hint);
+    }
+  }
+}
+
+}  // namespace
+
+std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* const* argv) {
+  FidelityOptions options;
+  std::vector<std::string> format_names;
+  for (const FormatInfo& info : kFormats) format_names.emplace_back(info.name);
+  options.formats = {"all"};
+  options.scopes.assign(std::begin(weights::kScopes), std::end(weights::kScopes));
+  options.samplers = {"euler", "euler-a"};
+
+  CLI::App app("Measure what each weight format does to a model's pictures.", "tightfit fidelity");
+  app.footer(kFooter);
+  app.add_option("--model", options.model, "A model directory")->type_name("DIR")->required();
+  app.add_option("--prompts", options.prompts, "The prompts to draw")
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--formats", options.formats,
+                 "Formats, separated by commas; default: all of `tightfit-weights formats`")
+      ->type_name("NAMES")
+      ->delimiter(',');
+  app.add_option("--scopes", options.scopes, "attention, linear, linear+conv; default: all three")
+      ->type_name("NAMES")
+      ->delimiter(',');
+  app.add_option("--classes", options.classes,
+                 "Known pictures, to recognise what was drawn by its nearest neighbour")
+      ->type_name("FILE");
+  app.add_option("--against", options.against,
+                 "Take the unpacked weights of this model directory as the reference")
+      ->type_name("DIR");
+  app.add_option("--samplers", options.samplers, "Samplers; default: euler,euler-a")
+      ->type_name("NAMES")
+      ->delimiter(',');
+  app.add_option("--steps", options.step_count, "Steps; default: the model's")
+      ->type_name("N")
+      ->check(Between(1, 1000));
+  app.add_option("--guidance", options.guidance_scale, "Guidance scale; default: the model's")
+      ->type_name("SCALE")
+      ->check(Between(0, 100));
+  app.add_option("--seed", options.seed, "Seed of the first prompt; each has the next one")
+      ->type_name("N")
+      ->check(Between(0, 4294967295.0))
+      ->capture_default_str();
+  app.add_option("--limit", options.prompt_limit, "Only the first N prompts")
+      ->type_name("N")
+      ->check(Between(1, 100000));
+  app.add_option("--width", options.width_px, "Width; default: the model's")
+      ->type_name("PX")
+      ->check(Between(8, 4096));
+  app.add_option("--height", options.height_px, "Height; default: the model's")
+      ->type_name("PX")
+      ->check(Between(8, 4096));
+  app.add_option("--compute-dtype", options.compute_dtype, "fp32, bf16 or fp16")
+      ->type_name("TYPE")
+      ->capture_default_str();
+  bool no_floors = false;
+  app.add_flag("--no-floors", no_floors, "Leave out the floors");
+  app.add_option("--out", options.out, "Folder to write to")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app.add_option("--threads", options.thread_count, "Threads; default: one for each processor")
+      ->type_name("N")
+      ->check(Between(1, 256));
+  app.add_flag("--json", options.json,
+               "The JSON document on stdout instead of the table; keys in client/fidelity/JSON.md");
+  app.add_flag("-q,--quiet", options.quiet, "No progress");
+
+  try {
+    app.parse(argc, argv);
+    options.with_floors = !no_floors;
+    if (options.formats == std::vector<std::string>{"all"}) options.formats = format_names;
+    if (options.formats == std::vector<std::string>{"none"}) options.formats.clear();
+    CheckNames("--formats", options.formats, format_names, "`tightfit-weights formats` lists them");
+    CheckNames("--scopes", options.scopes, weights::kScopes, "use attention, linear, linear+conv");
+    return options;
+  } catch (const CLI::Success& asked) {  // --help
+    return ExitNow{app.exit(asked)};
+  } catch (const CLI::ParseError& mistake) {
+    std::cerr << "error: " << mistake.what() << "\nRun tightfit fidelity --help.\n";
+    return ExitNow{cli::kExitUsage};
+  }
+}
+
+}  // namespace tightfit::fidelity

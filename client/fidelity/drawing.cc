@@ -1,0 +1,84 @@
+#include "client/fidelity/drawing.h"
+
+#include "server/pipeline/sdxl_model.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace tightfit::fidelity {
+namespace {
+
+GenerationParameters ParametersOf(const Prompt& prompt, const DrawOptions& options, size_t index,
+                                  const std::string& sampler, int32_t step_count) {
+  GenerationParameters parameters;
+  parameters.prompt = prompt.text;
+  parameters.width_px = options.width_px;
+  parameters.height_px = options.height_px;
+  parameters.step_count = step_count;
+  parameters.guidance_scale = options.guidance_scale;
+  parameters.sampler = sampler;
+  parameters.seed = options.seed + static_cast<int64_t>(index);
+  return parameters;
+}
+
+Status RunSteps(DiffusionModel& model, Sampling& sampling, const std::stop_token& stop) {
+  Sampling* const member = &sampling;
+  while (sampling.steps_done() < sampling.step_count()) {
+    if (stop.stop_requested()) return {StatusCode::kCancelled, "CANCELLED", "interrupted"};
+    TF_RETURN_IF_ERROR(model.Step(std::span(&member, 1)));
+  }
+  return OkStatus();
+}
+
+Result<OneStep> DrawOneStep(DiffusionModel& model, const GenerationParameters& parameters,
+                            const std::stop_token& stop) {
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<Sampling> sampling, model.Begin(parameters));
+  OneStep step{.unet_output = LatentsOf(*sampling)};
+  TF_RETURN_IF_ERROR(RunSteps(model, *sampling, stop));
+  step.latents = LatentsOf(*sampling);
+  // The last sigma is 0, so Euler's only step takes sigma * output from the noise.
+  for (size_t i = 0; i < step.latents.size(); ++i) step.unet_output[i] -= step.latents[i];
+  return step;
+}
+
+Result<DrawnPicture> DrawPicture(DiffusionModel& model, const GenerationParameters& parameters,
+                                 const std::stop_token& stop) {
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<Sampling> sampling, model.Begin(parameters));
+  TF_RETURN_IF_ERROR(RunSteps(model, *sampling, stop));
+  DrawnPicture drawn{.latents = LatentsOf(*sampling)};
+  while (sampling->images_done() < sampling->image_count()) {
+    TF_ASSIGN_OR_RETURN(std::optional<Image> image, model.DecodeNext(*sampling));
+    if (!image.has_value()) continue;  // a tile
+    drawn.picture = {
+        .width_px = image->width_px, .height_px = image->height_px, .rgb = std::move(image->rgb)};
+  }
+  return drawn;
+}
+
+}  // namespace
+
+Result<Drawing> Draw(DiffusionModel& model, const std::vector<Prompt>& prompts,
+                     const DrawOptions& options, const std::stop_token& stop,
+                     const std::function<void()>& on_picture) {
+  Drawing drawing;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    TF_ASSIGN_OR_RETURN(OneStep step,
+                        DrawOneStep(model, ParametersOf(prompts[i], options, i, "euler", 1), stop));
+    drawing.one_step.push_back(std::move(step));
+  }
+  for (const std::string& sampler : options.samplers) {
+    std::vector<DrawnPicture>& pictures = drawing.by_sampler.emplace_back();
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      TF_ASSIGN_OR_RETURN(
+          DrawnPicture drawn,
+          DrawPicture(model, ParametersOf(prompts[i], options, i, sampler, options.step_count),
+                      stop));
+      pictures.push_back(std::move(drawn));
+      on_picture();
+    }
+  }
+  return drawing;
+}
+
+}  // namespace tightfit::fidelity

@@ -1,0 +1,75 @@
+#include "client/fidelity/fidelity_report.h"
+
+#include "client/fidelity/picture_metrics.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tightfit::fidelity {
+
+DecibelSummary Summarize(const std::vector<double>& decibels) {
+  DecibelSummary summary;
+  double sum = 0;
+  for (const double db : decibels) {
+    if (std::isinf(db) && db > 0) {
+      ++summary.identical_count;
+      continue;
+    }
+    summary.worst_db = summary.different_count == 0 ? db : std::min(summary.worst_db, db);
+    ++summary.different_count;
+    sum += db;
+  }
+  if (summary.different_count > 0) summary.mean_db = sum / summary.different_count;
+  return summary;
+}
+
+namespace {
+
+SamplerFidelity MeasureSampler(const std::vector<DrawnPicture>& reference,
+                               const std::vector<DrawnPicture>& measured,
+                               const std::vector<Prompt>& prompts, const PictureClasses* classes) {
+  SamplerFidelity fidelity;
+  std::vector<double> latent_psnr;
+  std::vector<double> picture_psnr;
+  fidelity.worst_ssim = 1.0;
+  int32_t recognised = 0;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    latent_psnr.push_back(LatentPsnrDb(reference[i].latents, measured[i].latents));
+    picture_psnr.push_back(PicturePsnrDb(reference[i].picture.rgb, measured[i].picture.rgb));
+    const double ssim = Ssim(reference[i].picture, measured[i].picture);
+    fidelity.mean_ssim += ssim / static_cast<double>(prompts.size());
+    fidelity.worst_ssim = std::min(fidelity.worst_ssim, ssim);
+    if (classes != nullptr && !prompts[i].class_name.empty()) {
+      const size_t nearest = classes->Nearest(measured[i].picture);
+      recognised += classes->name(nearest) == prompts[i].class_name ? 1 : 0;
+    }
+  }
+  fidelity.latent_psnr = Summarize(latent_psnr);
+  fidelity.picture_psnr = Summarize(picture_psnr);
+  if (classes != nullptr) fidelity.recognised_count = recognised;
+  return fidelity;
+}
+
+}  // namespace
+
+void MeasureDrawing(const Drawing& reference, const Drawing& measured,
+                    const std::vector<Prompt>& prompts, const std::vector<std::string>& samplers,
+                    const PictureClasses* classes, RowFidelity* row) {
+  std::vector<double> output_sqnr;
+  std::vector<double> latent_psnr;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const OneStep& wanted = reference.one_step[i];
+    const OneStep& got = measured.one_step[i];
+    output_sqnr.push_back(SignalToNoiseDb(wanted.unet_output, got.unet_output));
+    latent_psnr.push_back(LatentPsnrDb(wanted.latents, got.latents));
+  }
+  row->unet_output_sqnr = Summarize(output_sqnr);
+  row->one_step_latent_psnr = Summarize(latent_psnr);
+  for (size_t s = 0; s < samplers.size(); ++s) {
+    row->samplers.push_back(
+        MeasureSampler(reference.by_sampler[s], measured.by_sampler[s], prompts, classes));
+    row->samplers.back().sampler = samplers[s];
+  }
+}
+
+}  // namespace tightfit::fidelity

@@ -1,0 +1,23 @@
+// The prompts that pictures are drawn for.
+#ifndef TIGHTFIT_CLIENT_FIDELITY_PROMPT_LIST_H_
+#define TIGHTFIT_CLIENT_FIDELITY_PROMPT_LIST_H_
+
+#include "server/base/status.h"
+
+#include <string>
+#include <vector>
+
+namespace tightfit::fidelity {
+
+struct Prompt {
+  std::string text;
+  std::string class_name;  // what the picture should be recognised as; empty: nothing is said
+};
+
+// One prompt a line; " = NAME" at its end names the class. Empty lines and lines that begin with #
+// do not count. Errors: NO_PROMPTS.
+Result<std::vector<Prompt>> ParsePrompts(const std::string& text);
+
+}  // namespace tightfit::fidelity
+
+#endif  // TIGHTFIT_CLIENT_FIDELITY_PROMPT_LIST_H_

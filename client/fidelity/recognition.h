@@ -1,0 +1,45 @@
+// Recognition by the nearest neighbour: which picture of a known set is a drawn picture most like?
+#ifndef TIGHTFIT_CLIENT_FIDELITY_RECOGNITION_H_
+#define TIGHTFIT_CLIENT_FIDELITY_RECOGNITION_H_
+
+#include "server/base/status.h"
+#include "server/image/png.h"
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tightfit::fidelity {
+
+// The pictures that a model was trained on, each with a name of its own.
+class PictureClasses {
+ public:
+  // `path` is a JSON file {"picture": PNG beside it, "tile_px", "columns", "names": [...]}; the PNG
+  // holds a square tile for each name, row after row. Errors: BAD_CLASSES, CANNOT_READ.
+  static Result<PictureClasses> Load(const std::string& path);
+
+  size_t size() const { return names_.size(); }
+  std::optional<size_t> Find(std::string_view name) const;
+  const std::string& name(size_t index) const { return names_[index]; }
+
+  // The class whose picture has the least mean squared difference from `picture`, both averaged
+  // down to 32 x 32.
+  size_t Nearest(const RgbImage& picture) const;
+
+ private:
+  static constexpr int kSide = 32;
+  using Thumbnail = std::array<float, kSide * kSide * 3>;
+
+  // Of the square part of `image` that begins at (left, top).
+  static Thumbnail Reduced(const RgbImage& image, int left_px, int top_px, int width_px,
+                           int height_px);
+
+  std::vector<std::string> names_;
+  std::vector<Thumbnail> thumbnails_;
+};
+
+}  // namespace tightfit::fidelity
+
+#endif  // TIGHTFIT_CLIENT_FIDELITY_RECOGNITION_H_

@@ -1,0 +1,41 @@
+#include "client/fidelity/weight_fidelity.h"
+
+#include "client/weights/input_file.h"
+#include "client/weights/parallel_work.h"
+#include "client/weights/weight_report.h"
+#include "client/weights/weight_tensors.h"
+#include "server/model/model_directory.h"
+
+#include <thread>
+
+namespace tightfit::fidelity {
+
+Result<std::unique_ptr<WeightFidelity>> WeightFidelity::Open(const std::string& model_directory) {
+  TF_ASSIGN_OR_RETURN(const ModelDirectory directory, ReadModelDirectory(model_directory));
+  const auto unet = directory.components.find("unet");
+  if (unet == directory.components.end()) {
+    return Status(StatusCode::kFailedPrecondition, "BAD_MODEL_DIRECTORY",
+                  "model.json lists no component unet");
+  }
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsFile> file,
+                      weights::OpenSafetensors(directory.PathOf(unet->second.weights)));
+  return std::unique_ptr<WeightFidelity>(new WeightFidelity(std::move(file)));
+}
+
+Result<Distortion> WeightFidelity::Measure(const std::string& format, const std::string& scope,
+                                           const std::stop_token& stop) const {
+  const std::optional<WeightFormat> known = FormatByName(format);
+  if (!known.has_value()) return InvalidArgument("there is no format \"" + format + "\"");
+  const weights::TensorChoice choice =
+      weights::ChooseTensors(file_->tensors(), {.scope = scope, .name_pattern = "*"});
+  const ParallelFor parallel_for = weights::Interruptible(
+      InThreads(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))), stop);
+  weights::TotalCost total;
+  for (const StoredTensor& tensor : choice.tensors) {
+    TF_ASSIGN_OR_RETURN(const weights::LoadedTensor loaded, weights::LoadTensor(*file_, tensor));
+    total.Add(weights::MeasureFormat(*known, loaded, parallel_for, stop));
+  }
+  return total.distortion;
+}
+
+}  // namespace tightfit::fidelity

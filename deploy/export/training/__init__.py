@@ -1,0 +1,1 @@
+"""Trains emoji-xl, the default model."""

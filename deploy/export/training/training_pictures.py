@@ -1,0 +1,45 @@
+"""All pictures that are trained on: each class once, and copies of some in other colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.emoji_classes import EmojiClass
+from training.recolouring import COLOURS, recolour
+
+# Names with one of these words say a colour already.
+_COLOUR_WORDS = {*COLOURS, "black", "white", "brown", "grey", "gray", "gold", "golden"}
+_RECOLOURED_SHARE = 0.08
+
+
+@dataclass(frozen=True)
+class TrainingPictures:
+    """Row i of each field belongs to picture i."""
+
+    pictures: np.ndarray  # uint8 [n, 64, 64, 3]
+    names: list[tuple[str, ...]]  # what to call it
+    keywords: list[tuple[str, ...]]
+    chances: np.ndarray  # float64 [n], sums to 1
+
+
+def training_pictures(classes: Sequence[EmojiClass]) -> TrainingPictures:
+    pictures = [entry.picture for entry in classes]
+    names = [entry.names for entry in classes]
+    keywords = [entry.keywords for entry in classes]
+    for index, entry in enumerate(classes):
+        if any(word in _COLOUR_WORDS for name in entry.names[:2] for word in name.lower().split()):
+            continue
+        recolouring = recolour(entry.picture)
+        if recolouring.own_colour:
+            names[index] = (*entry.names, f"{recolouring.own_colour} {entry.name}")
+        for colour, copy in recolouring.copies.items():
+            pictures.append(copy)
+            names.append(tuple(f"{colour} {name}" for name in entry.names))
+            keywords.append(())
+    copies = len(pictures) - len(classes)
+    chances = np.full(len(pictures), _RECOLOURED_SHARE / max(1, copies))
+    chances[: len(classes)] = (1.0 - _RECOLOURED_SHARE) / len(classes)
+    return TrainingPictures(np.stack(pictures), names, keywords, chances / chances.sum())
