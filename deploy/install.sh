@@ -2,20 +2,25 @@
 # Installs what building and running tightfit needs on Debian 12: packages through apt (with sudo when not
 # root) and a Python environment in .venv. Does nothing where all of it is there.
 #
-#   deploy/install.sh           to build, export and serve
-#   deploy/install.sh --tests   also what tests/run.sh needs
+#   deploy/install.sh              to build, and to serve on a CPU: LibTorch without its CUDA libraries
+#   deploy/install.sh --export     also to export models: diffusers, and what `import torch` needs
+#   deploy/install.sh --training   also what training emoji-xl needs: the emoji font and their names
+#   deploy/install.sh --tests      all of it, and what tests/run.sh needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
-with_tests=0
-case "${1:-}" in
-  "") ;;
-  --tests) with_tests=1 ;;
-  *) sed -n '2,7s/^# \{0,1\}//p' "$0"; [[ $1 == --help ]] && exit 0 || exit 2 ;;
-esac
+with_export=0 with_tests=0 with_training=0
+for option in "$@"; do
+  case "$option" in
+    --export) with_export=1 ;;
+    --training) with_export=1 with_training=1 ;;
+    --tests) with_export=1 with_tests=1 with_training=1 ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "$0"; [[ $option == --help ]] && exit 0 || exit 2 ;;
+  esac
+done
 
 readonly TORCH_VERSION=2.11.0
 packages=(
@@ -23,10 +28,14 @@ packages=(
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev
   libspdlog-dev libfmt-dev prometheus-cpp-dev libcpp-httplib-dev
   libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
-  libpng-dev libicu-dev libhwy-dev python3-venv python3-dev
+  libpng-dev libfreetype-dev fonts-dejavu-core libicu-dev libhwy-dev python3-venv python3-dev
 )
-test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang-format clang-tidy)
-if ((with_tests)); then packages+=("${test_packages[@]}"); fi
+if ((with_training)); then
+  packages+=(fonts-noto-color-emoji unicode-data unicode-cldr-core)
+fi
+if ((with_tests)); then
+  packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang-format clang-tidy)
+fi
 
 install_packages() {
   local missing=() package
@@ -46,18 +55,30 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# The torch wheel without its 2.7 GB of CUDA libraries, and then only those that are missing: a machine
-# with CUDA 13 has most of them.
-install_torch() {
+pip_install() { .venv/bin/pip install --quiet --no-warn-conflicts "$@"; }
+
+# The torch wheel alone, without 2.7 GB of CUDA libraries and triton. libtorch_cpu is linked against two of
+# those libraries even where there is no GPU.
+install_libtorch() {
   say "installing the torch $TORCH_VERSION wheel (531 MB)"
-  .venv/bin/pip install --quiet --no-warn-conflicts --no-deps "torch==$TORCH_VERSION" \
-    nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6
-  .venv/bin/pip install --quiet --no-warn-conflicts -r deploy/requirements.txt
-  # For CLIP's vocabulary alone; its dependencies would bring a second torch.
-  .venv/bin/pip install --quiet --no-warn-conflicts --no-deps open-clip-torch==3.3.0
-  if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
-    say "this machine has no CUDA 13 libraries, which \`import torch\` needs: installing them (2 GB)"
-    .venv/bin/python - > .venv/torch-requirements.txt <<'PY'
+  pip_install -r deploy/requirements.txt
+  pip_install --no-deps "torch==$TORCH_VERSION"
+  local library
+  for library in libcudart.so.13 libcupti.so.13; do
+    [[ $(ldconfig -p) == *$library* ]] || { pip_install 'cuda-toolkit[cudart,cupti]==13.0.2'; break; }
+  done
+}
+
+# `import torch` in Python needs every CUDA library: a machine with CUDA 13 has most of them, and only
+# then is the rest not installed.
+install_exporter() {
+  say "installing diffusers and what it needs"
+  pip_install -r deploy/export/requirements.txt
+  pip_install --no-deps -r deploy/export/requirements-vocabulary.txt
+  pip_install --no-deps nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6
+  .venv/bin/python -c 'import torch' 2>/dev/null && return
+  say "this machine has no CUDA 13 libraries, which \`import torch\` needs: installing them (2 GB)"
+  .venv/bin/python - > .venv/torch-requirements.txt <<'PY'
 # What torch's own metadata asks for, but triton: no part of tightfit compiles kernels in Python.
 import importlib.metadata, re
 from packaging.requirements import Requirement
@@ -67,23 +88,29 @@ for line in importlib.metadata.requires("torch") or []:
     if wanted and re.match(r"(nvidia|cuda)-", requirement.name):
         print(line.split(";")[0].strip())
 PY
-    .venv/bin/pip install --quiet --no-warn-conflicts -r .venv/torch-requirements.txt
-    .venv/bin/python -c 'import torch' || die "\`import torch\` fails in .venv; remove .venv and try again"
-  fi
+  pip_install -r .venv/torch-requirements.txt
+  .venv/bin/python -c 'import torch' || die "\`import torch\` fails in .venv; remove .venv and try again"
 }
 
-install_python() {
-  local stamp wanted
-  wanted=$(cat deploy/requirements.txt deploy/install.sh | sha256sum | cut -c1-16)
-  stamp=.venv/.tightfit-stamp
+# once NAME FILE... COMMAND: runs COMMAND unless it ran with these files and this script before.
+once() {
+  local stamp=.venv/.tightfit-$1 command=${*: -1} wanted
+  wanted=$(cat deploy/install.sh "${@:2:$#-2}" | sha256sum | cut -c1-16)
   [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && return
+  "$command"
+  printf '%s' "$wanted" > "$stamp"
+}
+
+make_environment() {
+  [[ -x .venv/bin/pip ]] && return
   local python=python3
   "$python" -c 'import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
     2>/dev/null || python=/usr/bin/python3
-  [[ -x .venv/bin/pip ]] || { say "making the Python environment .venv"; "$python" -m venv .venv; }
-  install_torch
-  printf '%s' "$wanted" > "$stamp"
+  say "making the Python environment .venv"
+  "$python" -m venv .venv
 }
+
+install_pytest() { pip_install -r tests/requirements.txt; }
 
 # promtool alone: installing Debian's prometheus package would start a daemon.
 install_promtool() {
@@ -115,8 +142,13 @@ install_cuda_tools() {
 }
 
 install_packages
-install_python
+make_environment
+once libtorch deploy/requirements.txt install_libtorch
+if ((with_export)); then
+  once exporter deploy/export/requirements.txt deploy/export/requirements-vocabulary.txt install_exporter
+fi
 if ((with_tests)); then
+  once pytest tests/requirements.txt install_pytest
   install_promtool
   install_cuda_tools
 fi

@@ -1,14 +1,8 @@
-"""A trained pipeline draws through the server's pipeline what it draws in diffusers.
-
-The pipeline is no part of the repository: TIGHTFIT_EMOJI_FIRST names its directory in diffusers'
-layout, by default ../shared/models/emoji-first beside the repository.
-"""
+"""The default model draws through the server's pipeline what it draws in diffusers."""
 
 from __future__ import annotations
 
 import itertools
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,12 +11,8 @@ from parity.jobs import FORMATS, SCOPES, Job, Weights
 from parity.probe import REPOSITORY, ProbeResult, probe_binary, run_probe
 from parity.reference import Reference
 
-DEFAULT_SOURCE = REPOSITORY.parent / "shared" / "models" / "emoji-first"
-SOURCE = Path(os.environ.get("TIGHTFIT_EMOJI_FIRST") or DEFAULT_SOURCE)
-pytestmark = [
-    pytest.mark.skipif(not SOURCE.is_dir(), reason="the trained emoji pipeline is not here"),
-    pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built"),
-]
+EMOJI_XL = REPOSITORY / "deploy" / "models" / "emoji-xl"
+pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
 
 UNPACKED = Weights()
 HF8 = Weights("hf8", "linear+conv")
@@ -33,31 +23,21 @@ EVERY_WEIGHTS = [Weights(f, s) for f, s in itertools.product(FORMATS, SCOPES)]
 
 
 @pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tightfit_export.cli import main
-
-    place = tmp_path_factory.mktemp("emoji") / "model"
-    arguments = ["--source", str(SOURCE), "--out", str(place), "--dtypes", "fp32,bf16", "--quiet"]
-    assert main(arguments) == 0
-    return place
-
-
-@pytest.fixture(scope="module")
-def ours(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
+def ours(tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
     jobs = list(itertools.product([UNPACKED, HF8], [*JOBS.values(), ANCESTRAL]))
     jobs += [(weights, JOBS["pizza"]) for weights in EVERY_WEIGHTS]
-    return run_probe(model_dir, jobs, tmp_path_factory.mktemp("fp32"))
+    return run_probe(EMOJI_XL / "model", jobs, tmp_path_factory.mktemp("fp32"))
 
 
 @pytest.fixture(scope="module")
-def ours_in_bf16(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
+def ours_in_bf16(tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
     jobs = [(HF8, job) for job in JOBS.values()]
-    return run_probe(model_dir, jobs, tmp_path_factory.mktemp("bf16"), compute_dtype="bf16")
+    return run_probe(EMOJI_XL / "model", jobs, tmp_path_factory.mktemp("bf16"), compute_dtype="bf16")
 
 
 @pytest.fixture(scope="module")
 def diffusers() -> Reference:
-    return Reference(SOURCE)
+    return Reference(EMOJI_XL / "diffusers")
 
 
 @pytest.mark.parametrize("job", [*JOBS.values(), ANCESTRAL], ids=lambda job: job.prompt)

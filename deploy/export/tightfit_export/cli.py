@@ -15,6 +15,7 @@ from typing import Any
 from tightfit_export import DTYPES, __version__
 from tightfit_export.errors import ExportError, SourceError
 from tightfit_export.export import ExportOptions, ExportSummary, check_destination, export
+from tightfit_export.manifest import SamplingDefaults
 from tightfit_export.progress import Progress
 
 _INTERRUPTED_EXIT_CODE = 130
@@ -60,6 +61,20 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--license", help="licence text (default: what the model card names)")
     result.add_argument("--attribution", default="", help="whom to credit")
     result.add_argument(
+        "--default-steps",
+        type=_whole_number,
+        default=SamplingDefaults.step_count,
+        metavar="N",
+        help="denoising steps of a request that names none (default: %(default)s)",
+    )
+    result.add_argument(
+        "--default-guidance",
+        type=_guidance_scale,
+        default=SamplingDefaults.guidance_scale,
+        metavar="SCALE",
+        help="guidance scale of a request that names none (default: %(default)s)",
+    )
+    result.add_argument(
         "--overwrite", action="store_true", help="replace the model directory that is at --out"
     )
     result.add_argument(
@@ -82,6 +97,20 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     result.add_argument("--version", action="version", version=f"tightfit_export {__version__}")
     return result
+
+
+def _whole_number(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1000:
+        raise argparse.ArgumentTypeError("must be from 1 to 1000")
+    return value
+
+
+def _guidance_scale(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 100.0:
+        raise argparse.ArgumentTypeError("must be from 0 to 100")
+    return value
 
 
 def parse_dtypes(text: str) -> tuple[str, ...]:
@@ -153,6 +182,7 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
                 license=options.license,
                 attribution=options.attribution,
                 overwrite=options.overwrite,
+                defaults=SamplingDefaults(options.default_steps, options.default_guidance),
                 source_description=description,
             ),
             progress,

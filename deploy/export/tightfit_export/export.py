@@ -14,7 +14,13 @@ from typing import Any
 
 from tightfit_export import COMPONENTS, DTYPES, TOKENIZERS
 from tightfit_export.errors import SourceError
-from tightfit_export.manifest import ComponentFiles, file_entry, manifest, manifest_text
+from tightfit_export.manifest import (
+    ComponentFiles,
+    SamplingDefaults,
+    file_entry,
+    manifest,
+    manifest_text,
+)
 from tightfit_export.progress import Progress
 from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
 
@@ -36,6 +42,7 @@ class ExportOptions:
     license: str | None = None  # None: what the source's model card says
     attribution: str = ""
     overwrite: bool = False
+    defaults: SamplingDefaults = SamplingDefaults()
     source_description: dict[str, Any] | None = None  # None: the source is a diffusers directory
 
 
@@ -123,6 +130,7 @@ def _write(
         tokenizers,
         _license(options),
         options.attribution,
+        options.defaults,
     )
     (folder / "model.json").write_text(manifest_text(content), encoding="utf-8", newline="\n")
     summary.content = content

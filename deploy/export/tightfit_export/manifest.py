@@ -12,10 +12,16 @@ from tightfit_export import COMPONENTS, MAX_TOKENS, __version__
 from tightfit_export.source_pipeline import SourcePipeline
 
 SCHEMA_VERSION = 1
-DEFAULT_STEP_COUNT = 25
-DEFAULT_GUIDANCE_SCALE = 5.0
 
 FileEntry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SamplingDefaults:
+    """What a request gets that leaves these out."""
+
+    step_count: int = 25
+    guidance_scale: float = 5.0
 
 
 @dataclass
@@ -49,6 +55,7 @@ def manifest(
     tokenizers: dict[str, dict[str, FileEntry]],
     license_text: str,
     attribution: str,
+    defaults: SamplingDefaults,
 ) -> dict[str, Any]:
     """The content of model.json."""
     vae = pipeline.configs["vae"]
@@ -77,8 +84,8 @@ def manifest(
         "defaults": {
             "width_px": width_px,
             "height_px": height_px,
-            "step_count": DEFAULT_STEP_COUNT,
-            "guidance_scale": DEFAULT_GUIDANCE_SCALE,
+            "step_count": defaults.step_count,
+            "guidance_scale": defaults.guidance_scale,
             "sampler": pipeline.default_sampler,
         },
         "text": {

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 from pathlib import Path
 
 _DESCRIPTION = """\
 Trains emoji-xl, a small pipeline with SDXL's architecture that draws emoji, from scratch on a CPU.
-
-Needs Debian's fonts-noto-color-emoji, unicode-data and unicode-cldr-core, and .venv from
-deploy/install.sh. About two hours on two cores; a stopped run goes on where its last checkpoint was.
-While it trains, DIR/sheet.png shows how far it is."""
+Needs what deploy/install.sh --training installs."""
 
 _EXAMPLES = """\
-examples:
-  python -m training --out out/emoji-xl                 train; the diffusers directory is out/emoji-xl/pipeline
-  python -m training --out out/emoji-xl --sheet         draw the contact sheets again
+examples, from the repository's root with PYTHONPATH=deploy/export:
+  python -m training train --out out/emoji-xl
+      about two hours on two cores; a stopped run goes on from its last checkpoint;
+      out/emoji-xl/unseen.png and classes.png show how far it is, log.jsonl the losses
+  python -m training evaluate --pipeline out/emoji-xl/pipeline --out out/emoji-xl/evaluation
+      draws every class and the unseen prompts, and tells which are recognised
+  python -m training publish --out out/emoji-xl --to deploy/models/emoji-xl
+      fp16, in diffusers' layout and as a model directory
 """
-
-_SHEET_CLASSES = 40
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,55 +29,34 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, logs, result")
-    result.add_argument("--vae-steps", type=int, default=4800, metavar="N")
-    result.add_argument("--denoiser-steps", type=int, default=10000, metavar="N")
-    result.add_argument("--seed", type=int, default=1, metavar="N")
-    result.add_argument("--threads", type=int, default=0, metavar="N", help="default: LibTorch's")
+    commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="train, or go on training")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="everything goes here")
+    train.add_argument("--vae-steps", type=int, default=4800, metavar="N")
+    train.add_argument("--denoiser-steps", type=int, default=10000, metavar="N")
+    train.add_argument("--seed", type=int, default=1, metavar="N")
+    train.add_argument("--threads", type=int, default=0, metavar="N", help="default: all cores")
+    evaluate = commands.add_parser("evaluate", help="tell what is recognised")
+    evaluate.add_argument("--pipeline", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="for contact sheets")
+    publish = commands.add_parser("publish", help="write the model as it is committed")
+    publish.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the training")
+    publish.add_argument("--to", type=Path, required=True, metavar="DIR")
     return result
 
 
-def main(arguments: argparse.Namespace) -> int:
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    # After the arguments are known to be right: the libraries take seconds to load.
+    from training import commands
 
-    from training.assembly import assemble, draw
-    from training.captions import Captioner
-    from training.contact_sheet import write_contact_sheet
-    from training.denoiser_training import DenoiserTraining
-    from training.emoji_classes import load_classes, unseen_prompts
-    from training.training_pictures import training_pictures
-    from training.vae_training import encode, train_vae
-
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    classes, unseen = load_classes(), unseen_prompts()
-    pictures = training_pictures(classes)
-    print(f"{len(classes)} classes, {len(pictures.names)} pictures", flush=True)
-    # The fused attention's backward pass takes three times as long on a CPU as plain products.
-    with sdpa_kernel(SDPBackend.MATH):
-        vae = train_vae(
-            arguments.out, pictures.pictures, pictures.chances, arguments.vae_steps, arguments.seed
-        )
-        captioner = Captioner(unseen, [name for entry in classes for name in entry.names])
-        latents = encode(vae, pictures.pictures)
-        training = DenoiserTraining(arguments.out, pictures, latents, captioner, arguments.seed)
-        some = [entry.name for entry in random.Random(0).sample(classes, _SHEET_CLASSES)]
-
-        def sheet(step: int) -> None:
-            pipeline = assemble(vae, training.average, training.tokens)
-            for name, prompts in (("unseen", list(unseen)), ("classes", some)):
-                path = arguments.out / f"{name}.png"
-                write_contact_sheet(path, draw(pipeline, prompts, step_count=10), prompts)
-                print(f"step {step}: {path}", flush=True)
-
-        denoiser = training.run(arguments.denoiser_steps, sheet)
-        pipeline = assemble(vae, denoiser, training.tokens)
-    pipeline.save_pretrained(str(arguments.out / "pipeline"))
-    print(f"{arguments.out / 'pipeline'} is written")
-    return 0
+    run = {"train": commands.train, "evaluate": commands.evaluate, "publish": commands.publish}
+    try:
+        return run[options.command](options)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
-    sys.exit(main(parser().parse_args()))
+    sys.exit(main())
