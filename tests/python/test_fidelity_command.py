@@ -1,0 +1,146 @@
+"""`tightfit fidelity` as a user runs it, on the small random pipeline."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from server_process import CLI, ROOT
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(CLI), "fidelity", *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    file = tmp_path / "prompts.txt"
+    file.write_text("# two\na red apple\na house by the sea\n")
+    return file
+
+
+@pytest.fixture
+def quick(tiny_model_dir: Path, prompts: Path, tmp_path: Path) -> list[str | Path]:
+    """Arguments that every run here has."""
+    out = tmp_path / "out"
+    return ["--model", tiny_model_dir, "--prompts", prompts, "--steps", "2", "--out", out]
+
+
+def test_every_scope_is_measured_beside_its_floors(quick: list[str | Path], tmp_path: Path) -> None:
+    done = run(*quick, "--formats", "hf12,hf8", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document == json.loads((tmp_path / "out" / "fidelity.json").read_text())
+    rows = {(row["name"], row["scope"]): row for row in document["rows"]}
+    scopes = ["attention", "linear", "linear+conv"]
+    floors = ["unpacked", "the same again", "the next seed", "computed in bf16"]
+    packed = [(name, scope) for name in ("hf12", "hf8") for scope in scopes]
+    assert list(rows) == [(name, None) for name in floors] + packed
+    assert rows["unpacked", None]["one_step_latent_psnr"]["different_count"] == 0
+
+    def psnr(name: str, scope: str | None) -> float:
+        return rows[name, scope]["one_step_latent_psnr"]["mean_db"]
+
+    for scope in scopes:
+        assert psnr("hf12", scope) > psnr("hf8", scope) > psnr("the next seed", None)
+        assert rows["hf8", scope]["unet_weight_bytes"] < rows["hf12", scope]["unet_weight_bytes"]
+        assert 20 < rows["hf8", scope]["weight_sqnr_db"] < 30
+    for one, other in zip(scopes, scopes[1:], strict=False):
+        assert rows["hf8", one]["resident_bytes"] > rows["hf8", other]["resident_bytes"]
+    sheet = Image.open(tmp_path / "out" / "contact-sheet.png")
+    assert sheet.height > 10 * 128 and sheet.width > 2 * 128
+
+
+def test_another_models_weights_can_be_the_reference(
+    quick: list[str | Path], tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    truncated = tmp_path / "truncated"
+    script = ROOT / "tests" / "bench" / "reweight_model.py"
+    subprocess.run(
+        [sys.executable, script, "--model", tiny_model_dir, "--truncate", "hf8", "--out", truncated],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    rounded = run(*quick, "--formats", "hf8", "--scopes", "linear+conv", "--no-floors", "--json")
+    quick[1] = truncated
+    cut = run(*quick, "--against", tiny_model_dir, "--formats", "none", "--no-floors", "--json")
+    assert rounded.returncode == 0 and cut.returncode == 0, rounded.stderr + cut.stderr
+
+    def last(document: str) -> dict[str, Any]:
+        return json.loads(document)["rows"][-1]
+
+    assert last(cut.stdout)["name"] == "unpacked"
+    key = "one_step_latent_psnr"
+    # What rounding to nearest gains.
+    assert last(rounded.stdout)[key]["mean_db"] > last(cut.stdout)[key]["mean_db"] + 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "text"),
+    [
+        (["--formats", "hf9"], 2, '--formats: there is no "hf9"'),
+        (["--scopes", "conv"], 2, '--scopes: there is no "conv"'),
+        (["--steps", "0"], 2, "--steps"),
+        (["--samplers", "plms"], 1, 'the model has no "plms"'),
+        (["--width", "70"], 1, "must be multiples of 8"),
+        (["--classes", "absent.json"], 1, "absent.json"),
+        (["--model", "absent"], 1, "model.json"),
+        (["--prompts", "absent.txt"], 1, "absent.txt"),
+        (["--compute-dtype", "fp16"], 1, "fp32, bf16"),
+    ],
+)
+def test_a_mistake_costs_one_line(
+    quick: list[str | Path], flags: list[str], code: int, text: str
+) -> None:
+    kept = [quick[i : i + 2] for i in range(0, len(quick), 2) if quick[i] != flags[0]]
+    done = run(*[part for pair in kept for part in pair], *flags)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == code and len(errors) == 1 and text in errors[0], done.stderr
+    assert done.stdout == ""
+
+
+def test_help_teaches(tmp_path: Path) -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for word in ("--model", "--prompts", "--formats", "Examples", "contact-sheet.png", "floors"):
+        assert word in done.stdout
+    # The list of commands knows it.
+    assert "fidelity" in subprocess.run([CLI, "--help"], capture_output=True, text=True).stdout
+
+
+def test_without_its_program_the_command_says_what_is_missing(tmp_path: Path) -> None:
+    alone = tmp_path / "tightfit"
+    shutil.copy2(CLI, alone)
+    done = subprocess.run([alone, "fidelity", "--help"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "tightfit-fidelity must lie beside tightfit" in done.stderr
+
+
+def test_ctrl_c_keeps_the_rows_that_are_complete(quick: list[str | Path], tmp_path: Path) -> None:
+    quick[quick.index("--steps") + 1] = "10"
+    process = subprocess.Popen(
+        [str(CLI), "fidelity", *map(str, quick)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    # All formats and scopes take far longer than this.
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    document = json.loads((tmp_path / "out" / "fidelity.json").read_text())
+    assert document["is_complete"] is False
+    assert 1 <= len(document["rows"]) < 79
+    assert "interrupted" in (tmp_path / "out" / "fidelity.md").read_text()
