@@ -14,19 +14,20 @@ namespace tightfit::fidelity {
 namespace {
 
 constexpr const char* kFooter = R"(Examples:
-  tightfit fidelity --model deploy/models/emoji-xl/model --prompts deploy/models/emoji-xl/prompts.txt
+  tightfit fidelity --model deploy/models/emoji-xl/model \
+      --prompts deploy/models/emoji-xl/prompts.txt --classes deploy/models/emoji-xl/classes.json
   tightfit fidelity --model models/sdxl --formats hf8,e2m5r --scopes linear+conv \
-      --prompts deploy/export/prompts/hf-formats.txt --compute-dtype bf16 --limit 8
+      --prompts tests/bench/prompts/latent-psnr.txt --compute-dtype bf16
   tightfit fidelity --model DIR --prompts FILE --json | jq '.rows[] | {name, scope, resident_bytes}'
 
 Draws every prompt with the unpacked weights and with each format and scope, through the server's
-own pipeline and with the same seeds, and tells how far apart they are: after one step and after all,
-in latents and in pictures. Beside them stand the floors: the same run again, unpacked weights
+own pipeline and with the same seeds, and tells how far apart they are: after one step and after
+all, in latents and in pictures. Beside them stand the floors: the same run again, unpacked weights
 computed in bf16, and the next seed. Needs no server.
 
-FILE has one prompt a line; " = NAME" at its end names the class of --classes that the picture should
-be most like. Written into the folder --out: fidelity.md, fidelity.json, contact-sheet.png. Ctrl-C
-keeps the rows that are complete.
+FILE has one prompt a line; " = NAME" at its end names the class of --classes that the picture
+should be most like. Written into the folder --out: fidelity.md, fidelity.json, contact-sheet.png.
+Ctrl-C keeps the rows that are complete.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.)";
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Copies a model directory with other weights in the UNet, to measure them with `tightfit fidelity`.
+"""Copies a model directory with other weights in the UNet, for `tightfit fidelity` to measure.
 
 reweight_model.py --model DIR --truncate hf8 --out OUT
-    each weight of a Linear or Conv2d layer truncated to an HF format, as the published encoder does,
-    instead of rounded
+    each weight of a Linear or Conv2d layer truncated to an HF format, as the published encoder
+    does, instead of rounded
 reweight_model.py --model DIR --weights PIPELINE --out OUT
     the UNet's fp32 weights of a diffusers directory
 

@@ -68,7 +68,10 @@ def test_another_models_weights_can_be_the_reference(
     truncated = tmp_path / "truncated"
     script = ROOT / "tests" / "bench" / "reweight_model.py"
     subprocess.run(
-        [sys.executable, script, "--model", tiny_model_dir, "--truncate", "hf8", "--out", truncated],
+        [
+            *(sys.executable, script, "--model", tiny_model_dir),
+            *("--truncate", "hf8", "--out", truncated),
+        ],
         check=True,
         stdout=subprocess.DEVNULL,
     )

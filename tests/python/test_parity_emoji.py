@@ -12,7 +12,10 @@ from parity.probe import REPOSITORY, ProbeResult, probe_binary, run_probe
 from parity.reference import Reference
 
 EMOJI_XL = REPOSITORY / "deploy" / "models" / "emoji-xl"
-pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
+MODEL = EMOJI_XL / "model"
+pytestmark = [
+    pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
+]
 
 UNPACKED = Weights()
 HF8 = Weights("hf8", "linear+conv")
@@ -26,13 +29,13 @@ EVERY_WEIGHTS = [Weights(f, s) for f, s in itertools.product(FORMATS, SCOPES)]
 def ours(tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
     jobs = list(itertools.product([UNPACKED, HF8], [*JOBS.values(), ANCESTRAL]))
     jobs += [(weights, JOBS["pizza"]) for weights in EVERY_WEIGHTS]
-    return run_probe(EMOJI_XL / "model", jobs, tmp_path_factory.mktemp("fp32"))
+    return run_probe(MODEL, jobs, tmp_path_factory.mktemp("fp32"))
 
 
 @pytest.fixture(scope="module")
 def ours_in_bf16(tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
     jobs = [(HF8, job) for job in JOBS.values()]
-    return run_probe(EMOJI_XL / "model", jobs, tmp_path_factory.mktemp("bf16"), compute_dtype="bf16")
+    return run_probe(MODEL, jobs, tmp_path_factory.mktemp("bf16"), compute_dtype="bf16")
 
 
 @pytest.fixture(scope="module")

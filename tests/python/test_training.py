@@ -178,7 +178,8 @@ def test_the_prompts_tokens_are_those_of_the_pipeline(
 ) -> None:
     training = DenoiserTraining(tmp_path, some, latents_of(some), captioner(classes), seed=6)
     pipeline = assemble(new_vae(), training.average, training.tokens)
-    ours = condition([pipeline.text_encoder, pipeline.text_encoder_2], training.tokens.encode(["fox"]))
+    encoders = [pipeline.text_encoder, pipeline.text_encoder_2]
+    ours = condition(encoders, training.tokens.encode(["fox"]))
     theirs = pipeline.encode_prompt("fox", do_classifier_free_guidance=False)
     assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[2])
 

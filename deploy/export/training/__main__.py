@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train, or go on training")
-    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="everything goes here")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="for all of it")
     train.add_argument("--vae-steps", type=int, default=4800, metavar="N")
     train.add_argument("--denoiser-steps", type=int, default=10000, metavar="N")
     train.add_argument("--seed", type=int, default=1, metavar="N")

@@ -23,7 +23,8 @@ def write_contact_sheet(
     for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = index % columns * (_PICTURE_PX + 8) + 4
         top = index // columns * (cell_height + 6)
-        sheet.paste(picture.resize((_PICTURE_PX, _PICTURE_PX), Image.Resampling.BICUBIC), (left, top))
+        enlarged = picture.resize((_PICTURE_PX, _PICTURE_PX), Image.Resampling.BICUBIC)
+        sheet.paste(enlarged, (left, top))
         for line, text in enumerate(_wrapped(caption, 26)[:2]):
             pen.text((left, top + _PICTURE_PX + 12 * line), text, fill="black", font=font)
     partial = path.with_suffix(".partial.png")

@@ -29,7 +29,8 @@ class NearestEmoji:
     """Finds the class whose picture is nearest."""
 
     def __init__(self, pictures: Sequence[np.ndarray]) -> None:
-        self._known = np.stack([reduced(picture) for picture in pictures]).reshape(len(pictures), -1)
+        known = np.stack([reduced(picture) for picture in pictures])
+        self._known = known.reshape(len(pictures), -1)
 
     def find(self, picture: np.ndarray) -> int:
         errors = self._known - reduced(picture).reshape(1, -1)
