@@ -17,7 +17,6 @@
 #include "server/telemetry/metrics.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/request_log.h"
-#include "server/unfinished_calls.h"
 
 #include <unistd.h>
 
@@ -90,7 +89,6 @@ class RunningServer {
         load_log_(&Clock::Real()),
         metrics_(&registry_, info_),
         request_log_(&metrics_),
-        unfinished_calls_(&request_log_),
         executor_(
             &registry_, LoaderOn(device_, backend),
             {config.limits.max_queued_requests, config.max_running_requests, backend.init_thread},
@@ -118,7 +116,7 @@ class RunningServer {
   Status Listen() {
     const GrpcServerOptions options = {config_.listen, config_.limits};
     Result<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(
-        options, {&executor_, &registry_, &Clock::Real(), &unfinished_calls_}, info_);
+        options, {&executor_, &registry_, &Clock::Real(), &request_log_}, info_);
     if (!server.ok()) return CannotListen("listen", config_.listen, server.status());
     grpc_ = std::move(server).value();
     if (config_.HasMetricsEndpoint()) TF_RETURN_IF_ERROR(ListenForMetrics());
@@ -191,6 +189,8 @@ class RunningServer {
 
   int Stop() {
     const steady_clock::time_point deadline = steady_clock::now() + config_.drain_timeout;
+    // Whoever reads NOT_SERVING can rely on it.
+    executor_.StopAccepting();
     grpc_->StopServing();
     Log(LogLevel::kInfo, "draining",
         {{"queued", int64_t{executor_.queued_count()}},
@@ -254,7 +254,6 @@ class RunningServer {
   LoadLog load_log_;
   Metrics metrics_;
   RequestLog request_log_;
-  UnfinishedCalls unfinished_calls_;
   DeviceExecutor executor_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<MetricsEndpoint> endpoint_;

@@ -100,6 +100,11 @@ class DeviceExecutor::Impl {
     wake_.notify_all();
   }
 
+  void StopAccepting() {
+    const std::lock_guard lock(mutex_);
+    draining_ = true;
+  }
+
   bool Drain(std::chrono::milliseconds limit) {
     std::unique_lock lock(mutex_);
     draining_ = true;
@@ -362,6 +367,7 @@ Status DeviceExecutor::Submit(GenerationParameters parameters,
 }
 
 void DeviceExecutor::Poke() { impl_->Poke(); }
+void DeviceExecutor::StopAccepting() { impl_->StopAccepting(); }
 bool DeviceExecutor::Drain(std::chrono::milliseconds limit) { return impl_->Drain(limit); }
 int32_t DeviceExecutor::queued_count() const { return impl_->queued_count(); }
 int32_t DeviceExecutor::running_count() const { return impl_->running_count(); }

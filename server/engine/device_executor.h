@@ -73,6 +73,9 @@ class DeviceExecutor {
   // Wakes the thread so that a cancellation takes effect now and not at the next event.
   void Poke();
 
+  // Refuses new requests from now on; queued and running ones go on. Returns at once.
+  void StopAccepting();
+
   // Refuses new requests, lets queued and running ones finish; after `limit` cancels what is left
   // (UNAVAILABLE). Returns true when all finished within the limit. Blocks.
   bool Drain(std::chrono::milliseconds limit);

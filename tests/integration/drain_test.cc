@@ -13,6 +13,10 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 using testing::HasSubstr;
 
+std::string TextOf(const grpc::Status& status) {
+  return std::to_string(status.error_code()) + " " + status.error_message();
+}
+
 class DrainTest : public ServedFixture {};
 
 TEST_F(DrainTest, FinishesARunningRequestAndExitsWithZero) {
@@ -48,8 +52,10 @@ TEST_F(DrainTest, FinishesQueuedRequestsToo) {
   Terminate();
   ASSERT_TRUE(WaitForHealth("", "NOT_SERVING"));
   scratch_.Remove("hold");
-  EXPECT_TRUE(running.Finish().ok());
-  for (const auto& request : queued) EXPECT_TRUE(request->Finish().ok());
+  EXPECT_TRUE(running.Finish().ok()) << TextOf(running.Finish());
+  for (const auto& request : queued) {
+    EXPECT_TRUE(request->Finish().ok()) << TextOf(request->Finish());
+  }
   EXPECT_EQ(ExitCode(), kExitDrained) << Log();
 }
 
