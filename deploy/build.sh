@@ -1,10 +1,14 @@
 # Sourced by quickstart.sh and tests/run.sh: both share one build tree.
 
-# build_targets [TARGET...]: configures once and builds the targets; all of them when none is named.
+# build_targets [TARGET...]: configures where needed and builds the targets; everything, the tests
+# included, when none is named. Named targets need no packages of the tests.
 build_targets() {
-  local targets=("$@")
-  if [[ ! -f build/release/build.ninja ]]; then
-    cmake --preset release > build-configure.log 2>&1 || { cat build-configure.log >&2; return 1; }
+  local targets=("$@") tests=ON
+  if (($#)); then tests=OFF; fi
+  if [[ ! -f build/release/build.ninja ]] ||
+    { [[ $tests == ON ]] && grep -q '^TIGHTFIT_BUILD_TESTS:BOOL=OFF' build/release/CMakeCache.txt; }; then
+    cmake --preset release -DTIGHTFIT_BUILD_TESTS=$tests > build-configure.log 2>&1 ||
+      { cat build-configure.log >&2; return 1; }
     rm -f build-configure.log
   fi
   cmake --build build/release ${targets[@]+--target "${targets[@]}"}
