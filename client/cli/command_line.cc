@@ -185,6 +185,11 @@ struct GenerateFlags {
                      "Classifier-free guidance; 1 turns it off and halves the time")
         ->type_name("SCALE")
         ->group("Picture");
+    command
+        ->add_option("--guidance-rescale", request.guidance_rescale,
+                     "Take back this share of the contrast that guidance adds, 0 to 1")
+        ->type_name("SHARE")
+        ->group("Picture");
     command->add_option("--sampler", request.sampler, "Sampler, such as euler or euler-a")
         ->type_name("NAME")
         ->group("Picture");

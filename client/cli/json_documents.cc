@@ -62,6 +62,7 @@ Json ToJson(const client::ResolvedParameters& parameters) {
       {"height_px", parameters.height_px},
       {"step_count", parameters.step_count},
       {"guidance_scale", FloatJson(parameters.guidance_scale)},
+      {"guidance_rescale", FloatJson(parameters.guidance_rescale)},
       {"sampler", parameters.sampler},
       {"seed", parameters.seed},
       {"image_count", parameters.image_count},

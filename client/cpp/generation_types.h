@@ -35,6 +35,7 @@ struct ImageRequest {
   std::optional<int32_t> height_px;
   std::optional<int32_t> step_count;
   std::optional<float> guidance_scale;
+  std::optional<float> guidance_rescale;
   std::optional<std::string> sampler;
   std::optional<int64_t> seed;
   std::optional<int32_t> image_count;
@@ -52,6 +53,7 @@ struct ResolvedParameters {
   int32_t height_px = 0;
   int32_t step_count = 0;
   float guidance_scale = 0.0f;
+  float guidance_rescale = 0.0f;
   std::string sampler;
   int64_t seed = 0;
   int32_t image_count = 0;

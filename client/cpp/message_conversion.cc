@@ -157,6 +157,7 @@ Result<v1::StreamImagesRequest> ToMessage(const ImageRequest& request) {
   if (request.height_px) parameters.set_height_px(*request.height_px);
   if (request.step_count) parameters.set_step_count(*request.step_count);
   if (request.guidance_scale) parameters.set_guidance_scale(*request.guidance_scale);
+  if (request.guidance_rescale) parameters.set_guidance_rescale(*request.guidance_rescale);
   if (request.sampler) parameters.set_sampler(*request.sampler);
   if (request.seed) parameters.set_seed(*request.seed);
   if (request.image_count) parameters.set_image_count(*request.image_count);
@@ -183,6 +184,7 @@ Started FromMessage(const v1::Started& message) {
               .height_px = parameters.height_px(),
               .step_count = parameters.step_count(),
               .guidance_scale = parameters.guidance_scale(),
+              .guidance_rescale = parameters.guidance_rescale(),
               .sampler = parameters.sampler(),
               .seed = parameters.seed(),
               .image_count = parameters.image_count(),

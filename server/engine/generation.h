@@ -25,9 +25,10 @@ struct GenerationParameters {
   int32_t width_px = 0;
   int32_t height_px = 0;
   int32_t step_count = 0;
-  float guidance_scale = 0.0f;  // <= 1 turns classifier-free guidance off, as in diffusers
-  std::string sampler;          // a name of ModelDescription::samplers
-  int64_t seed = 0;             // image i uses seed + i
+  float guidance_scale = 0.0f;    // <= 1 turns classifier-free guidance off, as in diffusers
+  float guidance_rescale = 0.0f;  // 0 to 1
+  std::string sampler;            // a name of ModelDescription::samplers
+  int64_t seed = 0;               // image i uses seed + i
   int32_t image_count = 1;
   // SDXL micro-conditioning, (height, width) like diffusers; absent: the picture's size and (0, 0).
   struct SizePx {

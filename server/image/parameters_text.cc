@@ -16,7 +16,16 @@ constexpr size_t kShownHashDigits = 10;
 std::string_view ShownSamplerName(std::string_view sampler) {
   constexpr std::pair<std::string_view, std::string_view> kNames[] = {
       {"euler", "Euler"},
+      {"euler-karras", "Euler Karras"},
+      {"euler-exponential", "Euler Exponential"},
       {"euler-a", "Euler a"},
+      {"heun", "Heun"},
+      {"ddim", "DDIM"},
+      {"dpmpp-2m", "DPM++ 2M"},
+      {"dpmpp-2m-karras", "DPM++ 2M Karras"},
+      {"dpmpp-2m-sde-karras", "DPM++ 2M SDE Karras"},
+      {"unipc", "UniPC"},
+      {"lcm", "LCM"},
   };
   for (const auto& [name, shown] : kNames) {
     if (sampler == name) return shown;

@@ -106,6 +106,10 @@ class Reader {
     return value->get<bool>();
   }
 
+  bool BooleanOr(const std::string& key, bool absent) const {
+    return Absent(key) ? absent : Boolean(key);
+  }
+
   // Not there, or null.
   bool Absent(const std::string& key) const {
     const Json* value = Find(key);
@@ -188,6 +192,8 @@ SchedulerConfig ReadScheduler(const Reader& json) {
   scheduler.steps_offset = json.Integer32Or("steps_offset", 0, 100000, absent.steps_offset);
   scheduler.interpolation_type = json.TextOr("interpolation_type", absent.interpolation_type);
   scheduler.final_sigmas_type = json.TextOr("final_sigmas_type", absent.final_sigmas_type);
+  scheduler.rescale_betas_zero_snr = json.BooleanOr("rescale_betas_zero_snr", false);
+  scheduler.set_alpha_to_one = json.BooleanOr("set_alpha_to_one", absent.set_alpha_to_one);
   return scheduler;
 }
 
@@ -224,6 +230,7 @@ void ReadManifest(const Reader& top, ModelDirectory* model) {
   model->hash = top.Text("hash");
   if (!IsHexDigest(model->hash)) top.Refuse("hash", "must be 64 lower-case hex digits");
   model->scheduler = ReadScheduler(top.Object("scheduler"));
+  model->scheduler.prediction_type = top.Text("prediction_type", 64);
   model->pixels_per_latent = top.Integer32("pixels_per_latent", 1, 64);
   model->force_zeros_for_empty_prompt = top.Boolean("force_zeros_for_empty_prompt");
   const Reader vae = top.Object("vae");
@@ -259,13 +266,28 @@ void ReadManifest(const Reader& top, ModelDirectory* model) {
 // What a directory may hold rightly and this build cannot serve.
 Status CheckServable(const Reader& top, const ModelDirectory& model) {
   if (model.family != "sdxl") return Unimplemented("family must be \"sdxl\"");
-  if (model.prediction_type != "epsilon") {
-    return Unimplemented("prediction_type must be \"epsilon\"");
-  }
   if (!top.Object("vae").Absent("shift_factor")) {
     return Unimplemented("vae.shift_factor is not supported");
   }
   const SchedulerConfig& scheduler = model.scheduler;
+  if (scheduler.prediction_type != "epsilon" && scheduler.prediction_type != "v_prediction") {
+    return Unimplemented("prediction_type must be epsilon or v_prediction");
+  }
+  const Reader settings = top.Object("scheduler");
+  for (const char* key : {"trained_betas", "sigma_min", "sigma_max"}) {
+    if (!settings.Absent(key)) {
+      return Unimplemented("scheduler." + std::string(key) + " is not supported");
+    }
+  }
+  for (const char* key :
+       {"use_beta_sigmas", "use_flow_sigmas", "use_lu_lambdas", "thresholding", "clip_sample"}) {
+    if (settings.BooleanOr(key, false)) {
+      return Unimplemented("scheduler." + std::string(key) + " is not supported");
+    }
+  }
+  if (settings.TextOr("timestep_type", "discrete") != "discrete") {
+    return Unimplemented("scheduler.timestep_type must be discrete");
+  }
   if (scheduler.beta_schedule != "linear" && scheduler.beta_schedule != "scaled_linear") {
     return Unimplemented("scheduler.beta_schedule must be linear or scaled_linear");
   }
@@ -306,7 +328,6 @@ Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
   ModelDirectory model;
   model.path = path;
   model.family = top.Text("family", 64);
-  model.prediction_type = top.Text("prediction_type", 64);
   ReadManifest(top, &model);
   TF_RETURN_IF_ERROR(problem);
   TF_RETURN_IF_ERROR(CheckServable(top, model));

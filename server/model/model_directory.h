@@ -26,7 +26,8 @@ struct ManifestComponent {
   ListedFile weights;
 };
 
-// diffusers' scheduler_config.json, as far as the samplers read it.
+// diffusers' scheduler_config.json, as far as the samplers read it. How noise levels are spread
+// (use_karras_sigmas, ...) is no part of it: the sampler's name says so.
 struct SchedulerConfig {
   std::string class_name;  // "EulerDiscreteScheduler", ...
   int32_t num_train_timesteps = 1000;
@@ -36,7 +37,10 @@ struct SchedulerConfig {
   std::string timestep_spacing = "leading";     // "leading", "trailing", "linspace"
   int32_t steps_offset = 1;
   std::string interpolation_type = "linear";
-  std::string final_sigmas_type = "zero";
+  std::string final_sigmas_type = "zero";   // "zero", "sigma_min"
+  std::string prediction_type = "epsilon";  // "epsilon", "v_prediction"
+  bool rescale_betas_zero_snr = false;
+  bool set_alpha_to_one = true;  // of ddim: the last step ends at alpha 1, not at the first alpha
 };
 
 struct ModelDirectory {
@@ -45,7 +49,6 @@ struct ModelDirectory {
   std::string family;
   std::string hash;
   std::string license;
-  std::string prediction_type;
   SchedulerConfig scheduler;
   double vae_scaling_factor = 0.13025;
   bool vae_force_upcast = false;

@@ -5,9 +5,18 @@
 namespace tightfit {
 namespace {
 
-constexpr std::array<SamplerInfo, 2> kSamplers = {{
+constexpr std::array<SamplerInfo, 11> kSamplers = {{
     {"euler", &MakeEuler},
+    {"euler-karras", &MakeEulerKarras},
+    {"euler-exponential", &MakeEulerExponential},
     {"euler-a", &MakeEulerAncestral},
+    {"heun", &MakeHeun},
+    {"ddim", &MakeDdim},
+    {"dpmpp-2m", &MakeDpmSolver2M},
+    {"dpmpp-2m-karras", &MakeDpmSolver2MKarras},
+    {"dpmpp-2m-sde-karras", &MakeDpmSolver2MSdeKarras},
+    {"unipc", &MakeUniPc},
+    {"lcm", &MakeLcm},
 }};
 
 }  // namespace

@@ -18,8 +18,8 @@
 
 namespace tightfit {
 
-// Belongs to one request. Latents and noise predictions are fp32 [images, channels, height, width];
-// `call` counts the UNet calls from 0.
+// Belongs to one request. Latents and the UNet's outputs are fp32 [images, channels, height,
+// width]; `call` counts the UNet calls from 0.
 class Sampler {
  public:
   virtual ~Sampler() = default;
@@ -32,10 +32,11 @@ class Sampler {
   virtual float init_noise_sigma() const = 0;
   // What the UNet sees of `latents`.
   virtual at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const = 0;
-  // The latents after `call`. Stochastic samplers take their noise from `noise`, in every call
+  // The latents after `call`, called for 0, 1, ... in turn; `output` is what the UNet gave,
+  // guidance applied. Stochastic samplers take their noise from `noise`, in every call
   // alike.
-  virtual at::Tensor Step(const at::Tensor& noise_prediction, const at::Tensor& latents,
-                          int32_t call, LatentNoise& noise) = 0;
+  virtual at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
+                          LatentNoise& noise) = 0;
 };
 
 struct SamplerInfo {
@@ -53,8 +54,20 @@ Result<std::unique_ptr<Sampler>> MakeSampler(std::string_view name, const Schedu
 
 // The rows' factories.
 Result<std::unique_ptr<Sampler>> MakeEuler(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeEulerKarras(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeEulerExponential(const SchedulerConfig& config,
+                                                      int32_t step_count);
 Result<std::unique_ptr<Sampler>> MakeEulerAncestral(const SchedulerConfig& config,
                                                     int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeHeun(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDdim(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDpmSolver2M(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDpmSolver2MKarras(const SchedulerConfig& config,
+                                                       int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDpmSolver2MSdeKarras(const SchedulerConfig& config,
+                                                          int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeUniPc(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeLcm(const SchedulerConfig& config, int32_t step_count);
 
 }  // namespace tightfit
 

@@ -105,7 +105,7 @@ class SdxlLoader {
     description.name = spec_.name;
     description.family = directory_.family;
     description.hash = directory_.hash.substr(0, 10);
-    description.prediction_type = directory_.prediction_type;
+    description.prediction_type = directory_.scheduler.prediction_type;
     description.format = spec_.format;
     description.scope = spec_.scope;
     description.compute_dtype = DtypeName(dtypes_.model);

@@ -13,6 +13,16 @@ MemoryAccount* ActivationsOf(const ModelDescription& description, std::string_vi
   return MemoryAccounts::Instance().Get(description.name, component, MemoryPurpose::kActivations);
 }
 
+// Brings each image's deviation back to that of `unguided` by the share `rescale`: Lin et al. 2023,
+// equation 16, as diffusers computes it.
+at::Tensor Rescaled(const at::Tensor& guided, const at::Tensor& unguided, float rescale) {
+  const auto deviation = [](const at::Tensor& prediction) {
+    return prediction.std({1, 2, 3}, /*unbiased=*/true, /*keepdim=*/true);
+  };
+  const at::Tensor narrowed = guided * (deviation(unguided) / deviation(guided));
+  return narrowed * rescale + guided * (1.0f - rescale);
+}
+
 }  // namespace
 
 Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) const {
@@ -70,7 +80,10 @@ Result<at::Tensor> SdxlPipeline::PredictNoise(const SdxlSampling& sampling) cons
   const at::Tensor prediction = outputs[0].to(at::kFloat);
   if (!guided) return prediction;
   const std::vector<at::Tensor> halves = prediction.chunk(2);
-  return halves[0] + (halves[1] - halves[0]) * parameters.guidance_scale;
+  const at::Tensor guided_prediction =
+      halves[0] + (halves[1] - halves[0]) * parameters.guidance_scale;
+  if (parameters.guidance_rescale <= 0.0f) return guided_prediction;
+  return Rescaled(guided_prediction, halves[1], parameters.guidance_rescale);
 }
 
 Status SdxlPipeline::Step(std::span<Sampling* const> batch) {

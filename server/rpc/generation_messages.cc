@@ -43,6 +43,7 @@ v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
   message.set_height_px(parameters.height_px);
   message.set_step_count(parameters.step_count);
   message.set_guidance_scale(parameters.guidance_scale);
+  message.set_guidance_rescale(parameters.guidance_rescale);
   message.set_sampler(parameters.sampler);
   message.set_seed(parameters.seed);
   message.set_image_count(parameters.image_count);

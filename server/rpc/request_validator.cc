@@ -79,7 +79,12 @@ class Validator {
     if (message_.has_image_count()) {
       CheckRange("image_count", message_.image_count(), 1, limits_.max_image_count);
     }
-    if (message_.has_guidance_scale()) CheckGuidanceScale(message_.guidance_scale());
+    if (message_.has_guidance_scale()) {
+      CheckFloat("guidance_scale", message_.guidance_scale(), limits_.max_guidance_scale);
+    }
+    if (message_.has_guidance_rescale()) {
+      CheckFloat("guidance_rescale", message_.guidance_rescale(), 1.0f);
+    }
     if (message_.has_seed()) {
       const int32_t count = std::clamp(message_.image_count(), 1, limits_.max_image_count);
       CheckRange("seed", message_.seed(), 0, std::numeric_limits<int64_t>::max() - count);
@@ -138,6 +143,7 @@ class Validator {
         message_.has_step_count() ? message_.step_count() : model.default_step_count;
     parameters.guidance_scale =
         message_.has_guidance_scale() ? message_.guidance_scale() : model.default_guidance_scale;
+    parameters.guidance_rescale = message_.guidance_rescale();
     parameters.sampler = message_.has_sampler() ? message_.sampler() : model.default_sampler;
     parameters.seed = message_.has_seed() ? message_.seed() : DrawSeed();
     parameters.image_count = message_.has_image_count() ? message_.image_count() : 1;
@@ -170,12 +176,12 @@ class Validator {
     }
   }
 
-  void CheckGuidanceScale(float value) {
+  // From 0 to `high`, a whole number.
+  void CheckFloat(const char* field, float value, float high) {
     // The negation refuses NaN too.
-    if (!(value >= 0.0f && value <= limits_.max_guidance_scale)) {
-      Refuse("guidance_scale",
-             Between(0, static_cast<int64_t>(limits_.max_guidance_scale)) +
-                 (std::isfinite(value) ? ", but is " + std::to_string(value) : ""));
+    if (!(value >= 0.0f && value <= high)) {
+      Refuse(field, Between(0, static_cast<int64_t>(high)) +
+                        (std::isfinite(value) ? ", but is " + std::to_string(value) : ""));
     }
   }
 

@@ -6,13 +6,22 @@ The UNet is replaced by the function in `predict_noise`, so no weights are neede
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    LCMScheduler,
+    UniPCMultistepScheduler,
+)
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "samplers.json"
 
@@ -31,13 +40,43 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "linspace": SDXL | {"timestep_spacing": "linspace", "steps_offset": 0},
     "linear": LINEAR | {"steps_offset": 0},
     "short": LINEAR | {"num_train_timesteps": 50},
+    "v": SDXL | {"prediction_type": "v_prediction"},
+    "v trailing": SDXL | {"prediction_type": "v_prediction", "timestep_spacing": "trailing"},
+    "v zero snr": SDXL
+    | {
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "trailing",
+        "rescale_betas_zero_snr": True,
+    },
+    "last alpha": SDXL | {"set_alpha_to_one": False},
+    "sigma_min": SDXL | {"final_sigmas_type": "sigma_min"},
 }
+# Whose fields the model's config has, but that are not of the model.
+KARRAS, EXPONENTIAL = {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}
+SDE = {"algorithm_type": "sde-dpmsolver++"}
 STEP_COUNTS = (1, 2, 3, 7, 8, 20, 25, 49)
 # Latents of three pictures, 4 channels, 5 x 6.
 SHAPE = (3, 4, 5, 6)
 SEED = 7
-SAMPLERS = {"euler": EulerDiscreteScheduler, "euler-a": EulerAncestralDiscreteScheduler}
-SAMPLED = (("sdxl", 8), ("trailing", 4), ("linspace", 3), ("linear", 1))
+SAMPLERS: dict[str, tuple[type, dict[str, Any]]] = {
+    "euler": (EulerDiscreteScheduler, {}),
+    "euler-karras": (EulerDiscreteScheduler, KARRAS),
+    "euler-exponential": (EulerDiscreteScheduler, EXPONENTIAL),
+    "euler-a": (EulerAncestralDiscreteScheduler, {}),
+    "heun": (HeunDiscreteScheduler, {}),
+    "ddim": (DDIMScheduler, {"clip_sample": False}),
+    "dpmpp-2m": (DPMSolverMultistepScheduler, {}),
+    "dpmpp-2m-karras": (DPMSolverMultistepScheduler, KARRAS),
+    "dpmpp-2m-sde-karras": (DPMSolverMultistepScheduler, KARRAS | SDE),
+    "unipc": (UniPCMultistepScheduler, {}),
+    "lcm": (LCMScheduler, {}),
+}
+SAMPLED = (
+    *(("sdxl", 8), ("sdxl", 3), ("sdxl", 20), ("trailing", 4), ("trailing", 17), ("linspace", 3)),
+    *(("linspace", 9), ("linear", 1), ("linear", 2), ("v", 6), ("v", 16), ("v trailing", 5)),
+    *(("v zero snr", 4), ("v zero snr", 15), ("last alpha", 5), ("sigma_min", 5)),
+    *(("sigma_min", 16), ("short", 7)),
+)
 
 
 def predict_noise(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -46,7 +85,7 @@ def predict_noise(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
 
 
 def schedule(name: str, step_count: int) -> dict[str, Any]:
-    scheduler = EulerDiscreteScheduler(**CONFIGS[name])
+    scheduler = EulerDiscreteScheduler.from_config(CONFIGS[name])
     scheduler.set_timesteps(step_count)
     return {
         "config": name,
@@ -57,34 +96,54 @@ def schedule(name: str, step_count: int) -> dict[str, Any]:
     }
 
 
-def sampled(sampler: str, name: str, step_count: int) -> dict[str, Any]:
-    scheduler = SAMPLERS[sampler].from_config(CONFIGS[name])
-    scheduler.set_timesteps(step_count)
+def first_noise() -> tuple[list[torch.Generator], torch.Tensor]:
+    """A generator for each picture, and what each drew first."""
     generators = [torch.Generator().manual_seed(SEED + i) for i in range(SHAPE[0])]
-    noise = torch.cat([torch.randn((1, *SHAPE[1:]), generator=g) for g in generators])
+    return generators, torch.cat([torch.randn((1, *SHAPE[1:]), generator=g) for g in generators])
+
+
+def sampled(sampler: str, name: str, step_count: int) -> dict[str, Any]:
+    kind, settings = SAMPLERS[sampler]
+    scheduler = kind.from_config(CONFIGS[name] | settings)
+    scheduler.set_timesteps(step_count)
+    generators, noise = first_noise()
     latents = noise * scheduler.init_noise_sigma
+    takes_noise = "generator" in inspect.signature(scheduler.step).parameters
+    extra = {"generator": generators} if takes_noise else {}
     for timestep in scheduler.timesteps:
         prediction = predict_noise(scheduler.scale_model_input(latents, timestep), timestep)
-        latents = scheduler.step(
-            prediction, timestep, latents, generator=generators, return_dict=False
-        )[0]
+        latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extra)[0]
     return {
         "sampler": sampler,
         "config": name,
         "step_count": step_count,
         "seed": SEED,
         "shape": list(SHAPE),
-        "noise": noise.flatten().tolist(),
         "latents": latents.flatten().tolist(),
     }
+
+
+def is_known(sampler: str, name: str, step_count: int) -> bool:
+    """Whether diffusers itself samples it without dividing by zero or taking other steps."""
+    if sampler == "lcm" and CONFIGS[name]["num_train_timesteps"] < 1000:
+        return False
+    if sampler == "heun" and CONFIGS[name].get("rescale_betas_zero_snr"):
+        return False  # diffusers' scheduler ignores it
+    kind, settings = SAMPLERS[sampler]
+    scheduler = kind.from_config(CONFIGS[name] | settings)
+    scheduler.set_timesteps(step_count)
+    return len(scheduler.timesteps) == (2 * step_count - 1 if sampler == "heun" else step_count)
 
 
 def main() -> None:
     golden = {
         "made_with": {"diffusers": diffusers.__version__, "torch": torch.__version__},
         "configs": CONFIGS,
+        "noise": first_noise()[1].flatten().tolist(),
         "schedules": [schedule(name, n) for name in CONFIGS for n in STEP_COUNTS],
-        "sampled": [sampled(s, name, n) for s in SAMPLERS for name, n in SAMPLED],
+        "sampled": [
+            sampled(s, name, n) for s in SAMPLERS for name, n in SAMPLED if is_known(s, name, n)
+        ],
     }
     text = json.dumps(golden, separators=(",", ":"))
     GOLDEN.write_text(text.replace('},{"', '},\n{"') + "\n")

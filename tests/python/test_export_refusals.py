@@ -48,7 +48,7 @@ def refusal(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str])
         ("unet/config.json", {"projection_class_embeddings_input_dim": 128}, "six time ids"),
         ("vae/config.json", {"latents_mean": [0, 0, 0, 0]}, "mean and std"),
         ("vae/config.json", {"latent_channels": 16}, "16 latent channels"),
-        ("scheduler/scheduler_config.json", {"prediction_type": "v_prediction"}, "'v_prediction'"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "'sample'"),
     ],
 )
 def test_pipelines_that_cannot_be_served(
@@ -166,18 +166,34 @@ def test_too_little_disk_space(
 
 
 @pytest.mark.parametrize(
-    ("class_name", "sampler", "is_native"),
+    ("settings", "sampler", "is_native"),
     [
-        ("EulerDiscreteScheduler", "euler", True),
-        ("EulerAncestralDiscreteScheduler", "euler-a", True),
-        ("DPMSolverMultistepScheduler", "euler", False),
+        ({"_class_name": "EulerDiscreteScheduler"}, "euler", True),
+        (
+            {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True},
+            "euler-karras",
+            True,
+        ),
+        ({"_class_name": "EulerAncestralDiscreteScheduler"}, "euler-a", True),
+        ({"_class_name": "DPMSolverMultistepScheduler"}, "dpmpp-2m", True),
+        (
+            {
+                "_class_name": "DPMSolverMultistepScheduler",
+                "algorithm_type": "sde-dpmsolver++",
+                "use_karras_sigmas": True,
+            },
+            "dpmpp-2m-sde-karras",
+            True,
+        ),
+        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3}, "euler", False),
+        ({"_class_name": "PNDMScheduler"}, "euler", False),
     ],
 )
 def test_the_default_sampler_follows_the_scheduler(
-    copy_of_source: CopyOfSource, class_name: str, sampler: str, is_native: bool
+    copy_of_source: CopyOfSource, settings: dict[str, Any], sampler: str, is_native: bool
 ) -> None:
     source = copy_of_source()
-    edit(source / "scheduler/scheduler_config.json", _class_name=class_name)
+    edit(source / "scheduler/scheduler_config.json", **settings)
     edit(source / "unet/config.json", sample_size=[12, 10])
     pipeline = open_pipeline(source, "name", None)
     assert pipeline.default_sampler == sampler

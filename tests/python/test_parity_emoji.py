@@ -9,7 +9,7 @@ import pytest
 from parity.check import assert_different, assert_same, difference
 from parity.jobs import FORMATS, SCOPES, Job, Weights
 from parity.probe import REPOSITORY, ProbeResult, probe_binary, run_probe
-from parity.reference import Reference
+from parity.reference import SCHEDULERS, Reference
 
 EMOJI_XL = REPOSITORY / "deploy" / "models" / "emoji-xl"
 MODEL = EMOJI_XL / "model"
@@ -21,6 +21,7 @@ UNPACKED = Weights()
 HF8 = Weights("hf8", "linear+conv")
 PROMPTS = ("red apple", "a picture of a penguin", "pizza", "blue heart")
 JOBS = {prompt: Job(prompt, step_count=8, guidance_scale=4.0, seed=1) for prompt in PROMPTS}
+EVERY_SAMPLER = [JOBS["pizza"].but(sampler=sampler) for sampler in SCHEDULERS]
 ANCESTRAL = JOBS["pizza"].but(sampler="euler-a", image_count=3)
 EVERY_WEIGHTS = [Weights(f, s) for f, s in itertools.product(FORMATS, SCOPES)]
 
@@ -29,6 +30,7 @@ EVERY_WEIGHTS = [Weights(f, s) for f, s in itertools.product(FORMATS, SCOPES)]
 def ours(tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
     jobs = list(itertools.product([UNPACKED, HF8], [*JOBS.values(), ANCESTRAL]))
     jobs += [(weights, JOBS["pizza"]) for weights in EVERY_WEIGHTS]
+    jobs += [(UNPACKED, job) for job in EVERY_SAMPLER]
     return run_probe(MODEL, jobs, tmp_path_factory.mktemp("fp32"))
 
 
@@ -51,6 +53,11 @@ def test_pictures_are_those_of_diffusers(
     assert_same(ours.pictures[weights, job], diffusers.draw(weights, job))
     other = HF8 if weights == UNPACKED else UNPACKED
     assert_different(ours.pictures[other, job], diffusers.draw(weights, job))
+
+
+@pytest.mark.parametrize("job", EVERY_SAMPLER, ids=lambda job: job.sampler)
+def test_every_sampler(ours: ProbeResult, diffusers: Reference, job: Job) -> None:
+    assert_same(ours.pictures[UNPACKED, job], diffusers.draw(UNPACKED, job))
 
 
 @pytest.mark.parametrize("weights", EVERY_WEIGHTS, ids=lambda w: f"{w.format} {w.scope}")

@@ -82,6 +82,7 @@ GenerationParameters ParametersOf(const Json& job) {
           .height_px = job.at("height_px"),
           .step_count = job.at("step_count"),
           .guidance_scale = job.at("guidance_scale"),
+          .guidance_rescale = job.value("guidance_rescale", 0.0f),
           .sampler = job.at("sampler"),
           .seed = job.at("seed"),
           .image_count = job.at("image_count"),

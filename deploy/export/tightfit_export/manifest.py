@@ -69,7 +69,7 @@ def manifest(
         "source": source,
         "license": license_text,
         "attribution": attribution,
-        "prediction_type": "epsilon",
+        "prediction_type": pipeline.prediction_type,
         "scheduler": pipeline.scheduler,
         "vae": {
             "scaling_factor": vae["scaling_factor"],

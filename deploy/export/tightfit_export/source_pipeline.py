@@ -9,6 +9,7 @@ from typing import Any
 
 from tightfit_export import COMPONENTS, MAX_TOKENS, TOKENIZERS
 from tightfit_export.errors import SourceError
+from tightfit_export.samplers import sampler_of
 from tightfit_export.source_weights import find_weight_files
 
 Config = dict[str, Any]
@@ -18,7 +19,6 @@ _PIPELINE_CLASSES = (
     "StableDiffusionXLImg2ImgPipeline",
     "StableDiffusionXLInpaintPipeline",
 )
-_SAMPLERS = {"EulerDiscreteScheduler": "euler", "EulerAncestralDiscreteScheduler": "euler-a"}
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,16 @@ class SourcePipeline:
 
     @property
     def default_sampler(self) -> str:
-        return _SAMPLERS.get(self.scheduler["_class_name"], "euler")
+        return sampler_of(self.scheduler) or "euler"
+
+    @property
+    def prediction_type(self) -> str:
+        return self.scheduler.get("prediction_type", "epsilon")
 
     @property
     def sampler_is_native(self) -> bool:
         """Whether the source's own scheduler is the default sampler."""
-        return self.scheduler["_class_name"] in _SAMPLERS
+        return sampler_of(self.scheduler) is not None
 
 
 def open_pipeline(directory: Path, name: str, variant: str | None) -> SourcePipeline:
@@ -182,5 +186,8 @@ def _check_scheduler(scheduler: Config) -> None:
     if "_class_name" not in scheduler:
         raise SourceError("scheduler/scheduler_config.json names no _class_name")
     prediction_type = scheduler.get("prediction_type", "epsilon")
-    if prediction_type != "epsilon":
-        raise SourceError(f"prediction type '{prediction_type}' cannot be served, only 'epsilon'")
+    if prediction_type not in ("epsilon", "v_prediction"):
+        raise SourceError(
+            f"prediction type '{prediction_type}' cannot be served, "
+            "only 'epsilon' and 'v_prediction'"
+        )

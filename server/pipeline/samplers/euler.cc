@@ -1,4 +1,5 @@
 // Euler's method on the probability flow ODE: diffusers' EulerDiscreteScheduler without churn.
+#include "server/pipeline/data_prediction.h"
 #include "server/pipeline/noise_schedule.h"
 #include "server/pipeline/samplers.h"
 
@@ -10,7 +11,8 @@ namespace {
 
 class Euler : public Sampler {
  public:
-  explicit Euler(NoiseSchedule schedule) : schedule_(std::move(schedule)) {}
+  Euler(NoiseSchedule schedule, PredictionType type)
+      : schedule_(std::move(schedule)), type_(type) {}
 
   int32_t call_count() const override { return static_cast<int32_t>(schedule_.timesteps.size()); }
   float timestep(int32_t call) const override { return schedule_.timesteps[call]; }
@@ -21,25 +23,42 @@ class Euler : public Sampler {
     return latents / std::sqrt(sigma * sigma + 1.0f);
   }
 
-  at::Tensor Step(const at::Tensor& noise_prediction, const at::Tensor& latents, int32_t call,
+  at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& /*noise*/) override {
     const float sigma = schedule_.sigmas[call];
     const float sigma_next = schedule_.sigmas[call + 1];
     // Through the predicted clean latents and back, as diffusers does: the detour rounds.
-    const at::Tensor clean = latents - noise_prediction * sigma;
+    const at::Tensor clean = CleanFromSigma(type_, output, latents, sigma);
     const at::Tensor derivative = (latents - clean) / sigma;
     return latents + derivative * (sigma_next - sigma);
   }
 
  private:
   const NoiseSchedule schedule_;
+  const PredictionType type_;
 };
+
+Result<std::unique_ptr<Sampler>> Make(const SchedulerConfig& config, int32_t step_count,
+                                      SigmaSpacing spacing) {
+  TF_ASSIGN_OR_RETURN(const PredictionType type, PredictionTypeByName(config.prediction_type));
+  TF_ASSIGN_OR_RETURN(NoiseSchedule schedule, MakeNoiseSchedule(config, step_count, spacing));
+  return std::unique_ptr<Sampler>(std::make_unique<Euler>(std::move(schedule), type));
+}
 
 }  // namespace
 
 Result<std::unique_ptr<Sampler>> MakeEuler(const SchedulerConfig& config, int32_t step_count) {
-  TF_ASSIGN_OR_RETURN(NoiseSchedule schedule, MakeNoiseSchedule(config, step_count));
-  return std::unique_ptr<Sampler>(std::make_unique<Euler>(std::move(schedule)));
+  return Make(config, step_count, SigmaSpacing::kTimesteps);
+}
+
+Result<std::unique_ptr<Sampler>> MakeEulerKarras(const SchedulerConfig& config,
+                                                 int32_t step_count) {
+  return Make(config, step_count, SigmaSpacing::kKarras);
+}
+
+Result<std::unique_ptr<Sampler>> MakeEulerExponential(const SchedulerConfig& config,
+                                                      int32_t step_count) {
+  return Make(config, step_count, SigmaSpacing::kExponential);
 }
 
 }  // namespace tightfit

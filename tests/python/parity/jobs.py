@@ -29,6 +29,7 @@ class Job:
     height_px: int = 64
     step_count: int = 4
     guidance_scale: float = 5.0
+    guidance_rescale: float = 0.0
     sampler: str = "euler"
     seed: int = 1
     image_count: int = 1

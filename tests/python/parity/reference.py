@@ -9,16 +9,37 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    LCMScheduler,
     StableDiffusionXLPipeline,
+    UniPCMultistepScheduler,
 )
 
 from .jobs import Job, Weights
 from .packing import pack_unet
 from .probe import Pictures
 
-SCHEDULERS = {"euler": EulerDiscreteScheduler, "euler-a": EulerAncestralDiscreteScheduler}
+KARRAS = {"use_karras_sigmas": True}
+SCHEDULERS = {
+    "euler": (EulerDiscreteScheduler, {}),
+    "euler-karras": (EulerDiscreteScheduler, KARRAS),
+    "euler-exponential": (EulerDiscreteScheduler, {"use_exponential_sigmas": True}),
+    "euler-a": (EulerAncestralDiscreteScheduler, {}),
+    "heun": (HeunDiscreteScheduler, {}),
+    "ddim": (DDIMScheduler, {"clip_sample": False}),
+    "dpmpp-2m": (DPMSolverMultistepScheduler, {}),
+    "dpmpp-2m-karras": (DPMSolverMultistepScheduler, KARRAS),
+    "dpmpp-2m-sde-karras": (
+        DPMSolverMultistepScheduler,
+        KARRAS | {"algorithm_type": "sde-dpmsolver++"},
+    ),
+    "unipc": (UniPCMultistepScheduler, {}),
+    "lcm": (LCMScheduler, {}),
+}
 
 
 class Reference:
@@ -30,6 +51,7 @@ class Reference:
             pipeline_dir, dtype=torch.float32, use_safetensors=True
         )
         self._pipeline.set_progress_bar_config(disable=True)
+        self._scheduler_config = dict(self._pipeline.scheduler.config)
         self.unet = self._pipeline.unet
         self._original = {k: v.clone() for k, v in self.unet.state_dict().items()}
         self.draw = cache(self._draw)
@@ -53,7 +75,8 @@ class Reference:
     def _draw(self, weights: Weights, job: Job) -> Pictures:
         self.use(weights)
         pipeline = self._pipeline
-        pipeline.scheduler = SCHEDULERS[job.sampler].from_config(pipeline.scheduler.config)
+        kind, settings = SCHEDULERS[job.sampler]
+        pipeline.scheduler = kind.from_config(self._scheduler_config | settings)
         last: dict[str, torch.Tensor] = {}
 
         def keep_latents(_pipeline, _step, _timestep, tensors):
@@ -69,6 +92,7 @@ class Reference:
             height=job.height_px,
             num_inference_steps=job.step_count,
             guidance_scale=job.guidance_scale,
+            guidance_rescale=job.guidance_rescale,
             num_images_per_prompt=job.image_count,
             generator=[
                 torch.Generator().manual_seed(job.seed + i) for i in range(job.image_count)

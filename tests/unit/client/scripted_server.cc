@@ -148,6 +148,7 @@ v1::StreamImagesResponse StartedEvent(int64_t seed, int32_t image_count, int32_t
   parameters->set_height_px(32);
   parameters->set_step_count(step_count);
   parameters->set_guidance_scale(7.1f);
+  parameters->set_guidance_rescale(0.3f);
   parameters->set_sampler("euler");
   parameters->set_seed(seed);
   parameters->set_image_count(image_count);

@@ -190,7 +190,17 @@ TEST(ModelDirectoryTest, SaysWhichModelsThisBuildCannotServe) {
   const std::vector<BadManifest> unsupported = {
       {"version 2", [](Json& j) { j["schema_version"] = 2; }, "schema_version"},
       {"another family", [](Json& j) { j["family"] = "flux"; }, "family"},
-      {"v-prediction", [](Json& j) { j["prediction_type"] = "v_prediction"; }, "prediction_type"},
+      {"sample prediction", [](Json& j) { j["prediction_type"] = "sample"; }, "prediction_type"},
+      {"betas of its own",
+       [](Json& j) {
+         j["scheduler"]["trained_betas"] = {0.1, 0.2};
+       },
+       "trained_betas"},
+      {"beta sigmas", [](Json& j) { j["scheduler"]["use_beta_sigmas"] = true; }, "use_beta_sigmas"},
+      {"thresholding", [](Json& j) { j["scheduler"]["thresholding"] = true; }, "thresholding"},
+      {"clipping", [](Json& j) { j["scheduler"]["clip_sample"] = true; }, "clip_sample"},
+      {"continuous timesteps", [](Json& j) { j["scheduler"]["timestep_type"] = "continuous"; },
+       "timestep_type"},
       {"a shifted VAE", [](Json& j) { j["vae"]["shift_factor"] = 0.1; }, "shift_factor"},
       {"cosine betas", [](Json& j) { j["scheduler"]["beta_schedule"] = "squaredcos_cap_v2"; },
        "beta_schedule"},

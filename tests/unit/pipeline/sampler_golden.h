@@ -27,6 +27,10 @@ inline SchedulerConfig GoldenConfig(const std::string& name) {
   config.beta_schedule = json.at("beta_schedule");
   config.timestep_spacing = json.at("timestep_spacing");
   config.steps_offset = json.at("steps_offset");
+  config.final_sigmas_type = json.value("final_sigmas_type", "zero");
+  config.prediction_type = json.value("prediction_type", "epsilon");
+  config.rescale_betas_zero_snr = json.value("rescale_betas_zero_snr", false);
+  config.set_alpha_to_one = json.value("set_alpha_to_one", true);
   return config;
 }
 

@@ -117,6 +117,7 @@ TEST_F(StreamImagesTest, EchoesWhatWasAsked) {
   parameters.set_height_px(32);
   parameters.set_step_count(2);
   parameters.set_guidance_scale(0.0f);
+  parameters.set_guidance_rescale(0.5f);
   parameters.set_sampler("euler-a");
   parameters.set_seed(0);
   parameters.set_image_count(1);
@@ -133,6 +134,7 @@ TEST_F(StreamImagesTest, EchoesWhatWasAsked) {
   EXPECT_EQ(resolved.width_px(), 128);
   EXPECT_EQ(resolved.height_px(), 32);
   EXPECT_EQ(resolved.step_count(), 2);
+  EXPECT_EQ(resolved.guidance_rescale(), 0.5f);
   EXPECT_EQ(resolved.guidance_scale(), 0.0f) << "a zero that was set is no default";
   EXPECT_EQ(resolved.sampler(), "euler-a");
   EXPECT_EQ(resolved.seed(), 0);

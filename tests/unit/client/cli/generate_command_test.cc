@@ -86,6 +86,7 @@ TEST_F(GenerateCommandTest, PrintsOneJsonDocument) {
   EXPECT_EQ(json["parameters"]["model"], "apples");
   EXPECT_EQ(json["parameters"]["seed"], 9007199254740993);
   EXPECT_EQ(json["parameters"]["guidance_scale"], 7.1);
+  EXPECT_EQ(json["parameters"]["guidance_rescale"], 0.3);
   EXPECT_EQ(json["parameters"]["target_size"]["height_px"], 34);
   EXPECT_EQ(json["parameters"]["crop_top_left"]["left_px"], 3);
   ASSERT_EQ(json["images"].size(), 2u);
@@ -135,14 +136,40 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
         seen = request;
         return StreamWholeRequest(request, writer);
       }});
-  ASSERT_EQ(Generate(server, {"apple",   "--model",           "apples",  "--prompt-2",
-                              "second",  "--negative-prompt", "",        "--negative-prompt-2",
-                              "blur",    "--width",           "70",      "--height",
-                              "-8",      "--steps",           "3",       "--guidance",
-                              "0.5",     "--sampler",         "euler-a", "--seed",
-                              "-1",      "--count",           "1",       "--original-size",
-                              "100x200", "--target-size",     "300x400", "--crop-top-left",
-                              "5,6",     "--request-id",      "id-9",    "--no-metadata"})
+  ASSERT_EQ(Generate(server, {"apple",
+                              "--model",
+                              "apples",
+                              "--prompt-2",
+                              "second",
+                              "--negative-prompt",
+                              "",
+                              "--negative-prompt-2",
+                              "blur",
+                              "--width",
+                              "70",
+                              "--height",
+                              "-8",
+                              "--steps",
+                              "3",
+                              "--guidance",
+                              "0.5",
+                              "--sampler",
+                              "euler-a",
+                              "--seed",
+                              "-1",
+                              "--count",
+                              "1",
+                              "--original-size",
+                              "100x200",
+                              "--target-size",
+                              "300x400",
+                              "--crop-top-left",
+                              "5,6",
+                              "--request-id",
+                              "id-9",
+                              "--no-metadata",
+                              "--guidance-rescale",
+                              "0.7"})
                 .exit_code,
             0);
   const v1::ImageParameters& parameters = seen.parameters();
@@ -156,6 +183,7 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
   EXPECT_EQ(parameters.height_px(), -8) << "ranges are the server's to refuse";
   EXPECT_EQ(parameters.step_count(), 3);
   EXPECT_EQ(parameters.guidance_scale(), 0.5f);
+  EXPECT_EQ(parameters.guidance_rescale(), 0.7f);
   EXPECT_EQ(parameters.sampler(), "euler-a");
   EXPECT_EQ(parameters.seed(), -1);
   EXPECT_EQ(parameters.image_count(), 1);

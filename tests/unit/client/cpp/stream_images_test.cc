@@ -138,6 +138,7 @@ TEST(StreamImagesTest, SendsEveryFieldThatIsSet) {
                            .height_px = 32,
                            .step_count = 3,
                            .guidance_scale = 0.0f,
+                           .guidance_rescale = 0.25f,
                            .sampler = "euler-a",
                            .seed = 0,
                            .image_count = 1,
@@ -159,6 +160,7 @@ TEST(StreamImagesTest, SendsEveryFieldThatIsSet) {
   EXPECT_EQ(parameters.height_px(), 32);
   EXPECT_EQ(parameters.step_count(), 3);
   EXPECT_TRUE(parameters.has_guidance_scale());
+  EXPECT_EQ(parameters.guidance_rescale(), 0.25f);
   EXPECT_EQ(parameters.sampler(), "euler-a");
   EXPECT_TRUE(parameters.has_seed());
   EXPECT_EQ(parameters.image_count(), 1);
