@@ -17,6 +17,7 @@
 #include "server/telemetry/metrics.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/request_log.h"
+#include "server/unfinished_calls.h"
 
 #include <unistd.h>
 
@@ -89,6 +90,7 @@ class RunningServer {
         load_log_(&Clock::Real()),
         metrics_(&registry_, info_),
         request_log_(&metrics_),
+        unfinished_calls_(&request_log_),
         executor_(
             &registry_, LoaderOn(device_, backend),
             {config.limits.max_queued_requests, config.max_running_requests, backend.init_thread},
@@ -116,7 +118,7 @@ class RunningServer {
   Status Listen() {
     const GrpcServerOptions options = {config_.listen, config_.limits};
     Result<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(
-        options, {&executor_, &registry_, &Clock::Real(), &request_log_}, info_);
+        options, {&executor_, &registry_, &Clock::Real(), &unfinished_calls_}, info_);
     if (!server.ok()) return CannotListen("listen", config_.listen, server.status());
     grpc_ = std::move(server).value();
     if (config_.HasMetricsEndpoint()) TF_RETURN_IF_ERROR(ListenForMetrics());
@@ -199,8 +201,13 @@ class RunningServer {
     std::thread drainer([this] {
       if (!executor_.Drain(config_.drain_timeout)) requests_were_cut_ = true;
       // What remains is to hand finished pictures, or the reason why there are none, to clients.
+      // All of it comes before gRPC's farewell, which a client answers when it has read what came
+      // before: closing earlier would reset connections with bytes under way.
+      const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
+      unfinished_calls_.WaitForNone(hand_over_end);
       // Not longer: a watch on health never ends by itself.
-      grpc_->Shutdown(kHandOver);
+      grpc_->Shutdown(std::max(
+          kLastMoment, std::chrono::ceil<milliseconds>(hand_over_end - steady_clock::now())));
       events_->Post(Event::kDrained);
     });
     WaitUntilDrained(deadline + kCancelGrace);
@@ -254,6 +261,7 @@ class RunningServer {
   LoadLog load_log_;
   Metrics metrics_;
   RequestLog request_log_;
+  UnfinishedCalls unfinished_calls_;
   DeviceExecutor executor_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
