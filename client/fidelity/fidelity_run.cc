@@ -4,11 +4,11 @@
 #include "client/fidelity/recognition.h"
 #include "client/fidelity/text_file.h"
 #include "client/fidelity/weight_fidelity.h"
+#include "server/model/model_directory.h"
 #include "server/pipeline/sdxl_model.h"
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -26,10 +26,10 @@ struct Weights {
   std::string compute_dtype;
 };
 
-// The directory's own name.
+// As model.json has it; what is wrong with a directory is told when it is loaded.
 std::string NameOf(const std::string& path) {
-  const auto folder = std::filesystem::absolute(path).lexically_normal();
-  return (folder.has_filename() ? folder : folder.parent_path()).filename();
+  const Result<ModelDirectory> directory = ReadModelDirectory(path);
+  return directory.ok() ? directory->name : "model";
 }
 
 class Run {
@@ -155,15 +155,16 @@ class Run {
     return AddRow(*model, weights, options, {}, &drawing);
   }
 
-  // Where the model has no graphs for bf16, there is no such row.
+  // Where the model has no graphs for bf16, or is computed in it anyhow, there is no such row.
   Status AddBf16(Weights weights) {
     weights.name = "computed in bf16";
     weights.compute_dtype = "bf16";
+    --row_count_;
+    if (report_.compute_dtype == "bf16") return OkStatus();
     auto model = Load(weights);
-    if (!model.ok() || report_.compute_dtype == "bf16") {
-      --row_count_;
-      return OkStatus();
-    }
+    if (model.status().reason() == "COMPUTE_DTYPE_UNAVAILABLE") return OkStatus();
+    TF_RETURN_IF_ERROR(model.status());
+    ++row_count_;
     Drawing drawing;
     return AddRow(**model, weights, report_.options, {}, &drawing);
   }

@@ -13,7 +13,7 @@ Needs what deploy/install.sh --training installs."""
 _EXAMPLES = """\
 examples, from the repository's root with PYTHONPATH=deploy/export:
   python -m training train --out out/emoji-xl
-      about two hours on two cores; a stopped run goes on from its last checkpoint;
+      about an hour and a half on two cores; a stopped run goes on from its last checkpoint;
       out/emoji-xl/unseen.png and classes.png show how far it is, log.jsonl the losses
   python -m training evaluate --pipeline out/emoji-xl/pipeline --out out/emoji-xl/evaluation
       draws every class and the unseen prompts, and tells which are recognised
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train, or go on training")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="for all of it")
     train.add_argument("--vae-steps", type=int, default=4800, metavar="N")
-    train.add_argument("--denoiser-steps", type=int, default=10000, metavar="N")
+    train.add_argument("--denoiser-steps", type=int, default=8000, metavar="N")
     train.add_argument("--seed", type=int, default=1, metavar="N")
     train.add_argument("--threads", type=int, default=0, metavar="N", help="default: all cores")
     evaluate = commands.add_parser("evaluate", help="tell what is recognised")
