@@ -1,8 +1,10 @@
 #include "client/fidelity/contact_sheet.h"
 
+#include "client/fidelity/box_average.h"
 #include "client/fidelity/text_painter.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -48,25 +50,9 @@ RgbImage Thumbnail(const RgbImage& picture) {
     result.width_px = std::max(1, picture.width_px * kSide / larger);
     result.height_px = std::max(1, picture.height_px * kSide / larger);
   }
-  result.rgb.resize(static_cast<size_t>(result.width_px) * result.height_px * 3);
-  for (int y = 0; y < result.height_px; ++y) {
-    const int top = y * picture.height_px / result.height_px;
-    const int bottom = std::max((y + 1) * picture.height_px / result.height_px, top + 1);
-    for (int x = 0; x < result.width_px; ++x) {
-      const int left = x * picture.width_px / result.width_px;
-      const int right = std::max((x + 1) * picture.width_px / result.width_px, left + 1);
-      for (int c = 0; c < 3; ++c) {
-        int sum = 0;
-        for (int v = top; v < bottom; ++v) {
-          for (int u = left; u < right; ++u) {
-            sum += picture.rgb[3 * (static_cast<size_t>(v) * picture.width_px + u) + c];
-          }
-        }
-        const int count = (bottom - top) * (right - left);
-        result.rgb[3 * (static_cast<size_t>(y) * result.width_px + x) + c] =
-            static_cast<uint8_t>((sum + count / 2) / count);
-      }
-    }
+  const Area whole{.width_px = picture.width_px, .height_px = picture.height_px};
+  for (const float mean : BoxAverage(picture, whole, result.width_px, result.height_px)) {
+    result.rgb.push_back(static_cast<uint8_t>(std::lround(mean)));
   }
   return result;
 }

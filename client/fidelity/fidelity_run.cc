@@ -122,10 +122,7 @@ class Run {
 
   Status AddOthers(const Weights& reference) {
     if (options_.with_floors) {
-      Weights again = reference;
-      again.name = "the same again";
-      TF_RETURN_IF_ERROR(LoadAndAddRow(again, {}));
-      TF_RETURN_IF_ERROR(AddNextSeed(reference));
+      TF_RETURN_IF_ERROR(AddAgain(reference));
       TF_RETURN_IF_ERROR(AddBf16(reference));
     }
     if (!options_.against.empty()) {
@@ -146,12 +143,15 @@ class Run {
     return OkStatus();
   }
 
-  Status AddNextSeed(Weights weights) {
-    weights.name = "the next seed";
+  // The reference loaded and drawn again, and drawn from the next seed.
+  Status AddAgain(Weights weights) {
+    weights.name = "the same again";
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<DiffusionModel> model, Load(weights));
+    Drawing drawing;
+    TF_RETURN_IF_ERROR(AddRow(*model, weights, report_.options, {}, &drawing));
+    weights.name = "the next seed";
     DrawOptions options = report_.options;
     ++options.seed;
-    Drawing drawing;
     return AddRow(*model, weights, options, {}, &drawing);
   }
 

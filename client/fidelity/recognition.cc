@@ -1,5 +1,6 @@
 #include "client/fidelity/recognition.h"
 
+#include "client/fidelity/box_average.h"
 #include "client/fidelity/text_file.h"
 
 #include <nlohmann/json.hpp>
@@ -13,6 +14,8 @@
 namespace tightfit::fidelity {
 namespace {
 
+// Pictures are compared at kSide x kSide.
+constexpr int32_t kSide = 32;
 constexpr int64_t kMaxAtlasPixels = 1 << 26;
 
 Status BadClasses(const std::string& what) {
@@ -57,7 +60,7 @@ Result<PictureClasses> PictureClasses::Load(const std::string& path) {
     const int column = static_cast<int>(i) % columns;
     const int row = static_cast<int>(i) / columns;
     classes.thumbnails_.push_back(
-        Reduced(png.image, column * tile_px, row * tile_px, tile_px, tile_px));
+        BoxAverage(png.image, {column * tile_px, row * tile_px, tile_px, tile_px}, kSide, kSide));
   }
   return classes;
 }
@@ -69,7 +72,8 @@ std::optional<size_t> PictureClasses::Find(std::string_view name) const {
 }
 
 size_t PictureClasses::Nearest(const RgbImage& picture) const {
-  const Thumbnail wanted = Reduced(picture, 0, 0, picture.width_px, picture.height_px);
+  const std::vector<float> wanted =
+      BoxAverage(picture, {0, 0, picture.width_px, picture.height_px}, kSide, kSide);
   size_t nearest = 0;
   double least = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < thumbnails_.size(); ++i) {
@@ -84,30 +88,6 @@ size_t PictureClasses::Nearest(const RgbImage& picture) const {
     }
   }
   return nearest;
-}
-
-PictureClasses::Thumbnail PictureClasses::Reduced(const RgbImage& image, int left_px, int top_px,
-                                                  int width_px, int height_px) {
-  Thumbnail thumbnail{};
-  for (int row = 0; row < kSide; ++row) {
-    const int top = top_px + row * height_px / kSide;
-    const int bottom = std::max(top_px + (row + 1) * height_px / kSide, top + 1);
-    for (int column = 0; column < kSide; ++column) {
-      const int left = left_px + column * width_px / kSide;
-      const int right = std::max(left_px + (column + 1) * width_px / kSide, left + 1);
-      for (int channel = 0; channel < 3; ++channel) {
-        int sum = 0;
-        for (int y = top; y < bottom; ++y) {
-          for (int x = left; x < right; ++x) {
-            sum += image.rgb[3 * (static_cast<size_t>(y) * image.width_px + x) + channel];
-          }
-        }
-        thumbnail[3 * (row * kSide + column) + channel] =
-            static_cast<float>(sum) / static_cast<float>((bottom - top) * (right - left));
-      }
-    }
-  }
-  return thumbnail;
 }
 
 }  // namespace tightfit::fidelity

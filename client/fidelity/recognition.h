@@ -5,7 +5,6 @@
 #include "server/base/status.h"
 #include "server/image/png.h"
 
-#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,15 +28,8 @@ class PictureClasses {
   size_t Nearest(const RgbImage& picture) const;
 
  private:
-  static constexpr int kSide = 32;
-  using Thumbnail = std::array<float, kSide * kSide * 3>;
-
-  // Of the square part of `image` that begins at (left, top).
-  static Thumbnail Reduced(const RgbImage& image, int left_px, int top_px, int width_px,
-                           int height_px);
-
   std::vector<std::string> names_;
-  std::vector<Thumbnail> thumbnails_;
+  std::vector<std::vector<float>> thumbnails_;  // of BoxAverage
 };
 
 }  // namespace tightfit::fidelity

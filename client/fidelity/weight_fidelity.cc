@@ -2,7 +2,6 @@
 
 #include "client/weights/input_file.h"
 #include "client/weights/parallel_work.h"
-#include "client/weights/weight_report.h"
 #include "client/weights/weight_tensors.h"
 #include "server/model/model_directory.h"
 
@@ -23,7 +22,7 @@ Result<std::unique_ptr<WeightFidelity>> WeightFidelity::Open(const std::string& 
 }
 
 Result<Distortion> WeightFidelity::Measure(const std::string& format, const std::string& scope,
-                                           const std::stop_token& stop) const {
+                                           const std::stop_token& stop) {
   const std::optional<WeightFormat> known = FormatByName(format);
   if (!known.has_value()) return InvalidArgument("there is no format \"" + format + "\"");
   const weights::TensorChoice choice =
@@ -32,8 +31,14 @@ Result<Distortion> WeightFidelity::Measure(const std::string& format, const std:
       InThreads(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))), stop);
   weights::TotalCost total;
   for (const StoredTensor& tensor : choice.tensors) {
-    TF_ASSIGN_OR_RETURN(const weights::LoadedTensor loaded, weights::LoadTensor(*file_, tensor));
-    total.Add(weights::MeasureFormat(*known, loaded, parallel_for, stop));
+    const std::pair key(*known, tensor.name);
+    auto found = measured_.find(key);
+    if (found == measured_.end()) {
+      TF_ASSIGN_OR_RETURN(const weights::LoadedTensor loaded, weights::LoadTensor(*file_, tensor));
+      found =
+          measured_.emplace(key, weights::MeasureFormat(*known, loaded, parallel_for, stop)).first;
+    }
+    total.Add(found->second);
   }
   return total.distortion;
 }

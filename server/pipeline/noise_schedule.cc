@@ -29,37 +29,15 @@ std::vector<float> LinSpaceFloat(double first, double last, int32_t count) {
   return values;
 }
 
-// numpy.linspace(0, last, count, dtype=float32), reversed.
-std::vector<float> LinspaceTimesteps(int32_t train_count, int32_t step_count) {
+// numpy.linspace(0, train_count - 1, count), reversed.
+std::vector<double> EvenTimesteps(int32_t train_count, int32_t count) {
   const double last = train_count - 1;
-  std::vector<float> timesteps(step_count);
-  for (int32_t i = 0; i < step_count; ++i) {
-    timesteps[i] = step_count > 1 ? static_cast<float>(i * (last / (step_count - 1))) : 0.0f;
+  std::vector<double> timesteps(count);
+  for (int32_t i = 0; i < count; ++i) {
+    timesteps[i] = count > 1 ? i * (last / (count - 1)) : 0.0;
   }
-  if (step_count > 1) timesteps.back() = static_cast<float>(last);
+  if (count > 1) timesteps.back() = last;
   std::reverse(timesteps.begin(), timesteps.end());
-  return timesteps;
-}
-
-std::vector<float> LeadingTimesteps(int32_t train_count, int32_t step_count, int32_t offset) {
-  const int32_t ratio = train_count / step_count;
-  std::vector<float> timesteps(step_count);
-  for (int32_t i = 0; i < step_count; ++i) {
-    timesteps[i] = static_cast<float>((step_count - 1 - i) * ratio + offset);
-  }
-  return timesteps;
-}
-
-// numpy.arange(train_count, 0, -ratio).round() - 1. For some counts (61 of 1000 among them)
-// rounding makes arange one longer than asked, and diffusers then takes a stray last step at
-// timestep -1; we do not.
-std::vector<float> TrailingTimesteps(int32_t train_count, int32_t step_count) {
-  const double first = train_count;
-  const double delta = (first - first / step_count) - first;
-  std::vector<float> timesteps(step_count);
-  for (int32_t i = 0; i < step_count; ++i) {
-    timesteps[i] = static_cast<float>(std::nearbyint(first + i * delta)) - 1.0f;
-  }
   return timesteps;
 }
 
@@ -73,20 +51,35 @@ double InterpolateAt(const std::vector<float>& values, double position) {
   return slope * (position - static_cast<double>(low)) + values[low];
 }
 
-// `first`, then every `delta` further down, `count` of them, each rounded to even as numpy does.
-std::vector<int32_t> RoundedSteps(double first, double delta, int32_t count) {
-  std::vector<int32_t> timesteps(count);
-  for (int32_t i = 0; i < count; ++i) {
-    timesteps[i] = static_cast<int32_t>(std::nearbyint(first + i * delta));
+// Whole timesteps, laid out for `step_count` + `unused_count` steps of which the last ones are not
+// taken. Errors: UNIMPLEMENTED for another spacing.
+Result<std::vector<int32_t>> WholeTimesteps(const SchedulerConfig& config, int32_t step_count,
+                                            int32_t unused_count) {
+  const int32_t train_count = config.num_train_timesteps;
+  const int32_t laid_out_count = step_count + unused_count;
+  std::vector<int32_t> timesteps(step_count);
+  if (config.timestep_spacing == "leading") {
+    const int32_t ratio = train_count / laid_out_count;
+    for (int32_t i = 0; i < step_count; ++i) {
+      timesteps[i] = (laid_out_count - 1 - i) * ratio + config.steps_offset;
+    }
+  } else if (config.timestep_spacing == "trailing") {
+    // numpy.arange(train_count, 0, -ratio).round() - 1, whatever is not taken. For some counts (61
+    // of 1000 among them) rounding makes arange one longer than asked, and diffusers then takes a
+    // stray last step at timestep -1; we do not.
+    const double first = train_count;
+    const double delta = (first - first / step_count) - first;
+    for (int32_t i = 0; i < step_count; ++i) {
+      timesteps[i] = static_cast<int32_t>(std::nearbyint(first + i * delta)) - 1;
+    }
+  } else if (config.timestep_spacing == "linspace") {
+    const std::vector<double> even = EvenTimesteps(train_count, laid_out_count);
+    for (int32_t i = 0; i < step_count; ++i) {
+      timesteps[i] = static_cast<int32_t>(std::nearbyint(even[i]));
+    }
+  } else {
+    return Unsupported("timestep_spacing", config.timestep_spacing);
   }
-  return timesteps;
-}
-
-// numpy.linspace(0, last, count).round(), reversed.
-std::vector<int32_t> RoundedLinspace(double last, int32_t count) {
-  std::vector<int32_t> timesteps = RoundedSteps(0.0, count > 1 ? last / (count - 1) : 0.0, count);
-  if (count > 1) timesteps.back() = static_cast<int32_t>(std::nearbyint(last));
-  std::reverse(timesteps.begin(), timesteps.end());
   return timesteps;
 }
 
@@ -175,15 +168,12 @@ Result<NoiseSchedule> MakeNoiseSchedule(const SchedulerConfig& config, int32_t s
     return Unsupported("interpolation_type", config.interpolation_type);
   }
   NoiseSchedule schedule;
-  if (config.timestep_spacing == "leading") {
-    schedule.timesteps =
-        LeadingTimesteps(config.num_train_timesteps, step_count, config.steps_offset);
-  } else if (config.timestep_spacing == "trailing") {
-    schedule.timesteps = TrailingTimesteps(config.num_train_timesteps, step_count);
-  } else if (config.timestep_spacing == "linspace") {
-    schedule.timesteps = LinspaceTimesteps(config.num_train_timesteps, step_count);
+  if (config.timestep_spacing == "linspace") {
+    const std::vector<double> even = EvenTimesteps(config.num_train_timesteps, step_count);
+    schedule.timesteps.assign(even.begin(), even.end());
   } else {
-    return Unsupported("timestep_spacing", config.timestep_spacing);
+    TF_ASSIGN_OR_RETURN(const std::vector<int32_t> whole, WholeTimesteps(config, step_count, 0));
+    schedule.timesteps.assign(whole.begin(), whole.end());
   }
   TF_ASSIGN_OR_RETURN(const std::vector<float> training, TrainingSigmas(config));
   std::vector<double> sigmas;
@@ -209,21 +199,7 @@ Result<NoiseSchedule> MakeNoiseSchedule(const SchedulerConfig& config, int32_t s
 Result<NoiseSchedule> MakeMultistepSchedule(const SchedulerConfig& config, int32_t step_count,
                                             SigmaSpacing spacing) {
   TF_RETURN_IF_ERROR(CheckStepCount(config, step_count));
-  const int32_t train_count = config.num_train_timesteps;
-  std::vector<int32_t> timesteps;
-  if (config.timestep_spacing == "linspace") {
-    timesteps = RoundedLinspace(train_count - 1, step_count + 1);
-    timesteps.pop_back();
-  } else if (config.timestep_spacing == "leading") {
-    const int32_t ratio = train_count / (step_count + 1);
-    for (int32_t i = step_count; i >= 1; --i) timesteps.push_back(i * ratio + config.steps_offset);
-  } else if (config.timestep_spacing == "trailing") {
-    const double first = train_count;
-    timesteps = RoundedSteps(first, (first - first / step_count) - first, step_count);
-    for (int32_t& timestep : timesteps) --timestep;
-  } else {
-    return Unsupported("timestep_spacing", config.timestep_spacing);
-  }
+  TF_ASSIGN_OR_RETURN(const std::vector<int32_t> timesteps, WholeTimesteps(config, step_count, 1));
   TF_ASSIGN_OR_RETURN(const std::vector<float> training, TrainingSigmas(config));
   NoiseSchedule schedule;
   schedule.init_noise_sigma = 1.0f;
@@ -249,24 +225,15 @@ Result<NoiseSchedule> MakeMultistepSchedule(const SchedulerConfig& config, int32
 Result<std::vector<int32_t>> MakeDiscreteTimesteps(const SchedulerConfig& config,
                                                    int32_t step_count) {
   TF_RETURN_IF_ERROR(CheckStepCount(config, step_count));
-  const int32_t train_count = config.num_train_timesteps;
-  if (config.timestep_spacing == "linspace") return RoundedLinspace(train_count - 1, step_count);
-  std::vector<int32_t> timesteps;
-  if (config.timestep_spacing == "leading") {
-    const int32_t ratio = train_count / step_count;
-    for (int32_t i = step_count - 1; i >= 0; --i) {
-      // The offset may reach beyond the last one.
-      timesteps.push_back(std::min(i * ratio + config.steps_offset, train_count - 1));
-    }
-    return timesteps;
-  }
-  if (config.timestep_spacing == "trailing") {
-    const double first = train_count;
-    timesteps = RoundedSteps(first, (first - first / step_count) - first, step_count);
-    for (int32_t& timestep : timesteps) --timestep;
-    return timesteps;
-  }
-  return Unsupported("timestep_spacing", config.timestep_spacing);
+  TF_ASSIGN_OR_RETURN(std::vector<int32_t> timesteps, WholeTimesteps(config, step_count, 0));
+  // A leading schedule's offset may reach beyond the last one.
+  for (int32_t& timestep : timesteps) timestep = std::min(timestep, config.num_train_timesteps - 1);
+  return timesteps;
+}
+
+SchedulerConfig EndingClean(SchedulerConfig config) {
+  config.final_sigmas_type = "zero";
+  return config;
 }
 
 }  // namespace tightfit

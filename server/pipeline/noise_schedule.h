@@ -48,6 +48,9 @@ Result<NoiseSchedule> MakeMultistepSchedule(const SchedulerConfig& config, int32
 Result<std::vector<int32_t>> MakeDiscreteTimesteps(const SchedulerConfig& config,
                                                    int32_t step_count);
 
+// The same configuration with a last level of 0.
+SchedulerConfig EndingClean(SchedulerConfig config);
+
 }  // namespace tightfit
 
 #endif  // TIGHTFIT_SERVER_PIPELINE_NOISE_SCHEDULE_H_

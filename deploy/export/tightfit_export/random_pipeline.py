@@ -23,11 +23,10 @@ from diffusers import (
 )
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from tightfit_export import MAX_TOKENS, TOKENIZERS
-from tightfit_export.clip_vocabulary import packaged_vocabulary
-from tightfit_export.tokenizer_files import CLIP_VOCABULARY_SIZE, Vocabulary, read_vocabulary
+from tightfit_export import TOKENIZERS
+from tightfit_export.sdxl_parts import SCHEDULER, clip_tokenizer, text_config
 
 # Linear and Conv2d weights have a standard deviation of 1/sqrt(inputs), at most this, and a limited
 # magnitude.
@@ -65,14 +64,6 @@ _VAE: dict[str, Any] = {
     "scaling_factor": 0.13025,
     "force_upcast": False,
 }
-_SCHEDULER: dict[str, Any] = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "steps_offset": 1,
-    "timestep_spacing": "leading",
-}
 
 # Scale of the normalisation before cross attention: it makes the prompt count in the result
 # although the weights are small.
@@ -90,12 +81,12 @@ def save_tiny_pipeline(folder: Path, seed: int, vocabulary: Path | None) -> None
     tokenizers = [clip_tokenizer(name, vocabulary) for name in TOKENIZERS]
     pipeline = StableDiffusionXLPipeline(
         vae=AutoencoderKL(**_VAE),
-        text_encoder=CLIPTextModel(_text_config(_TEXT_WIDTH, 2, "quick_gelu")),
-        text_encoder_2=CLIPTextModelWithProjection(_text_config(_TEXT_WIDTH_2, 3, "gelu")),
+        text_encoder=CLIPTextModel(text_config(_TEXT_WIDTH, 2, "quick_gelu")),
+        text_encoder_2=CLIPTextModelWithProjection(text_config(_TEXT_WIDTH_2, 3, "gelu")),
         tokenizer=tokenizers[0],
         tokenizer_2=tokenizers[1],
         unet=UNet2DConditionModel(**_UNET),
-        scheduler=EulerDiscreteScheduler(**_SCHEDULER),
+        scheduler=EulerDiscreteScheduler(**SCHEDULER),
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
     )
@@ -104,45 +95,6 @@ def save_tiny_pipeline(folder: Path, seed: int, vocabulary: Path | None) -> None
         _fill(name, module, seed)
         module.to(torch.float16)
     pipeline.save_pretrained(str(folder), safe_serialization=True)
-
-
-def _text_config(width: int, heads: int, activation: str) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=CLIP_VOCABULARY_SIZE,
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=3,
-        num_attention_heads=heads,
-        max_position_embeddings=MAX_TOKENS,
-        projection_dim=width,
-        hidden_act=activation,
-        bos_token_id=CLIP_VOCABULARY_SIZE - 2,
-        eos_token_id=CLIP_VOCABULARY_SIZE - 1,
-        pad_token_id=1,
-    )
-
-
-def clip_tokenizer(name: str, folder: Path | None = None) -> CLIPTokenizer:
-    """SDXL's tokenizer of that name; from the packaged vocabulary where `folder` is None."""
-    pad_token = "<|endoftext|>" if name == "tokenizer" else "!"
-    if folder is None:
-        vocabulary = packaged_vocabulary(pad_token)
-    else:
-        inner = folder / name
-        vocabulary = read_vocabulary(inner if inner.is_dir() else folder, CLIP_VOCABULARY_SIZE)
-    return _from_vocabulary(vocabulary, pad_token)
-
-
-def _from_vocabulary(vocabulary: Vocabulary, pad_token: str) -> CLIPTokenizer:
-    # transformers 5 takes `vocab` and `merges`, and ignores the older names without a word.
-    tokenizer = CLIPTokenizer(
-        vocab=vocabulary.ids,
-        merges=vocabulary.merges,
-        pad_token=pad_token,
-        model_max_length=MAX_TOKENS,
-    )
-    assert len(tokenizer) == CLIP_VOCABULARY_SIZE
-    return tokenizer
 
 
 def _fill(component: str, module: nn.Module, seed: int) -> None:

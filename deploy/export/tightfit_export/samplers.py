@@ -26,13 +26,10 @@ _SPACINGS = ("karras", "exponential", "beta")
 def sampler_of(scheduler: dict[str, Any]) -> str | None:
     """The sampler of a scheduler_config.json; None where the server has none of its own."""
     spacing = next((name for name in _SPACINGS if scheduler.get(f"use_{name}_sigmas")), "")
-    if scheduler["_class_name"] != "DPMSolverMultistepScheduler":
-        solver_order = scheduler.get("solver_order", 2)
-        if scheduler["_class_name"] == "UniPCMultistepScheduler" and solver_order != 2:
-            return None
-        return _SAMPLERS.get((scheduler["_class_name"], spacing))
-    if scheduler.get("solver_order", 2) != 2 or scheduler.get("euler_at_final"):
+    if scheduler.get("solver_order", 2) != 2:
         return None
-    if scheduler.get("solver_type", "midpoint") != "midpoint":
+    if scheduler["_class_name"] != "DPMSolverMultistepScheduler":
+        return _SAMPLERS.get((scheduler["_class_name"], spacing))
+    if scheduler.get("euler_at_final") or scheduler.get("solver_type", "midpoint") != "midpoint":
         return None
     return _DPM_SOLVERS.get((scheduler.get("algorithm_type", "dpmsolver++"), spacing))

@@ -16,13 +16,14 @@ from diffusers import StableDiffusionXLPipeline
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from training.assembly import assemble, draw
-from training.captions import Captioner
+from training.captions import TEMPLATES, Captioner
 from training.contact_sheet import write_contact_sheet
 from training.denoiser_training import DenoiserTraining
-from training.emoji_classes import load_classes, unseen_prompts
+from training.emoji_classes import EmojiClass, load_classes, unseen_prompts
+from training.prompts import PromptTokens
 from training.recognition import NearestEmoji, write_classes
 from training.training_pictures import training_pictures
-from training.vae_training import encode, train_vae
+from training.vae_training import decode, encode, train_vae
 
 _SHEET_CLASSES = 40
 _SHEET_STEPS = 1000
@@ -77,6 +78,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     classes, unseen = load_classes(), unseen_prompts()
     names = [entry.name for entry in classes]
     nearest = NearestEmoji([entry.picture for entry in classes])
+    print_facts(pipeline, classes)
     wanted = {"classes": {name: name for name in names}, "unseen prompts": unseen}
     for title, pairs in wanted.items():
         prompts = list(pairs)
@@ -92,6 +94,21 @@ def evaluate(arguments: argparse.Namespace) -> int:
             path = arguments.out / f"{title.replace(' ', '-')}.png"
             write_contact_sheet(path, pictures, prompts)
     return 0
+
+
+def print_facts(pipeline: StableDiffusionXLPipeline, classes: Sequence[EmojiClass]) -> None:
+    """What the model card says of data and VAE."""
+    pictures = training_pictures(classes)
+    copies = len(pictures.names) - len(classes)
+    tokens = PromptTokens().known(pictures)
+    recoloured = pictures.recoloured_count
+    print(f"{len(classes)} classes, {copies} copies of {recoloured} in other colours")
+    print(f"{len(set(TEMPLATES))} phrases, {len(tokens)} tokens")
+    originals = np.stack([entry.picture for entry in classes])
+    decoded = decode(pipeline.vae, encode(pipeline.vae, originals)[0])
+    errors = np.square(decoded.astype(np.float64) - originals).mean(axis=(1, 2, 3))
+    psnr_db = 10.0 * np.log10(255.0**2 / errors)
+    print(f"VAE: PSNR {psnr_db.mean():.1f} dB on average, {psnr_db.min():.1f} at worst")
 
 
 def publish(arguments: argparse.Namespace) -> int:

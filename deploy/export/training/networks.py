@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
-from tightfit_export import MAX_TOKENS
+from tightfit_export.sdxl_parts import SCHEDULER, text_config
 from tightfit_export.tokenizer_files import CLIP_VOCABULARY_SIZE
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 _TEXT_WIDTHS = (64, 96)
 _TIME_EMBEDDING = 32
@@ -45,14 +45,6 @@ _VAE: dict[str, Any] = {
     "scaling_factor": 0.13025,
     "force_upcast": False,
 }
-_SCHEDULER: dict[str, Any] = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "steps_offset": 1,
-    "timestep_spacing": "leading",
-}
 
 
 def new_vae() -> AutoencoderKL:
@@ -64,29 +56,13 @@ def new_unet() -> UNet2DConditionModel:
 
 
 def new_scheduler() -> EulerDiscreteScheduler:
-    return EulerDiscreteScheduler(**_SCHEDULER)
+    return EulerDiscreteScheduler(**SCHEDULER)
 
 
 def new_text_encoders() -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
     return (
-        CLIPTextModel(_text_config(_TEXT_WIDTHS[0], 2, "quick_gelu")),
-        CLIPTextModelWithProjection(_text_config(_TEXT_WIDTHS[1], 3, "gelu")),
-    )
-
-
-def _text_config(width: int, heads: int, activation: str) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=CLIP_VOCABULARY_SIZE,
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=3,
-        num_attention_heads=heads,
-        max_position_embeddings=MAX_TOKENS,
-        projection_dim=width,
-        hidden_act=activation,
-        bos_token_id=CLIP_VOCABULARY_SIZE - 2,
-        eos_token_id=CLIP_VOCABULARY_SIZE - 1,
-        pad_token_id=1,
+        CLIPTextModel(text_config(_TEXT_WIDTHS[0], 2, "quick_gelu")),
+        CLIPTextModelWithProjection(text_config(_TEXT_WIDTHS[1], 3, "gelu")),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from tightfit_export import MAX_TOKENS, TOKENIZERS
-from tightfit_export.random_pipeline import clip_tokenizer
+from tightfit_export.sdxl_parts import clip_tokenizer
 
 from training.captions import FILLERS, TEMPLATES
 from training.training_pictures import TrainingPictures

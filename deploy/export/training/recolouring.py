@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-# Hue in degrees, and a factor on the saturation and on the brightness.
+# Hues in degrees.
 COLOURS = {
     "red": 0.0,
     "orange": 28.0,

@@ -23,18 +23,21 @@ class TrainingPictures:
     names: list[tuple[str, ...]]  # what to call it
     keywords: list[tuple[str, ...]]
     chances: np.ndarray  # float64 [n], sums to 1
+    recoloured_count: int  # classes that have copies
 
 
 def training_pictures(classes: Sequence[EmojiClass]) -> TrainingPictures:
     pictures = [entry.picture for entry in classes]
     names = [entry.names for entry in classes]
     keywords = [entry.keywords for entry in classes]
+    recoloured_count = 0
     for index, entry in enumerate(classes):
         if any(word in _COLOUR_WORDS for name in entry.names[:2] for word in name.lower().split()):
             continue
         recolouring = recolour(entry.picture)
         if recolouring.own_colour:
             names[index] = (*entry.names, f"{recolouring.own_colour} {entry.name}")
+        recoloured_count += bool(recolouring.copies)
         for colour, copy in recolouring.copies.items():
             pictures.append(copy)
             names.append(tuple(f"{colour} {name}" for name in entry.names))
@@ -42,4 +45,5 @@ def training_pictures(classes: Sequence[EmojiClass]) -> TrainingPictures:
     copies = len(pictures) - len(classes)
     chances = np.full(len(pictures), _RECOLOURED_SHARE / max(1, copies))
     chances[: len(classes)] = (1.0 - _RECOLOURED_SHARE) / len(classes)
-    return TrainingPictures(np.stack(pictures), names, keywords, chances / chances.sum())
+    chances /= chances.sum()
+    return TrainingPictures(np.stack(pictures), names, keywords, chances, recoloured_count)

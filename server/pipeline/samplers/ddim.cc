@@ -1,7 +1,5 @@
 // DDIM (Song et al. 2020) without added noise: diffusers' DDIMScheduler with eta = 0.
-#include "server/pipeline/data_prediction.h"
-#include "server/pipeline/noise_schedule.h"
-#include "server/pipeline/samplers.h"
+#include "server/pipeline/scheduled_sampler.h"
 
 #include <cmath>
 #include <utility>
@@ -9,27 +7,20 @@
 namespace tightfit {
 namespace {
 
-class Ddim : public Sampler {
+class Ddim : public VariancePreservingSampler {
  public:
-  Ddim(std::vector<int32_t> timesteps, std::vector<float> alphas, const SchedulerConfig& config,
-       PredictionType type)
-      : timesteps_(std::move(timesteps)),
+  Ddim(const std::vector<int32_t>& timesteps, std::vector<float> alphas,
+       const SchedulerConfig& config, PredictionType type)
+      : VariancePreservingSampler({timesteps.begin(), timesteps.end()}, type),
         alphas_(std::move(alphas)),
         stride_(config.num_train_timesteps / static_cast<int32_t>(timesteps_.size())),
-        final_alpha_(config.set_alpha_to_one ? 1.0f : alphas_.front()),
-        type_(type) {}
-
-  int32_t call_count() const override { return static_cast<int32_t>(timesteps_.size()); }
-  float timestep(int32_t call) const override { return static_cast<float>(timesteps_[call]); }
-  float init_noise_sigma() const override { return 1.0f; }
-  at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t /*call*/) const override {
-    return latents;
-  }
+        final_alpha_(config.set_alpha_to_one ? 1.0f : alphas_.front()) {}
 
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& /*noise*/) override {
-    const int32_t before = timesteps_[call] - stride_;
-    const float alpha = alphas_[timesteps_[call]];
+    const auto here = static_cast<int32_t>(timesteps_[call]);
+    const int32_t before = here - stride_;
+    const float alpha = alphas_[here];
     const float alpha_before = before >= 0 ? alphas_[before] : final_alpha_;
     const float signal = std::sqrt(alpha);
     const float sigma = std::sqrt(1.0f - alpha);
@@ -40,25 +31,24 @@ class Ddim : public Sampler {
   }
 
  private:
-  const std::vector<int32_t> timesteps_;
   const std::vector<float> alphas_;  // of training
   const int32_t stride_;             // from one timestep to the one before it
   const float final_alpha_;
-  const PredictionType type_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Sampler>> MakeDdim(const SchedulerConfig& config, int32_t step_count) {
   TF_ASSIGN_OR_RETURN(const PredictionType type, PredictionTypeByName(config.prediction_type));
-  TF_ASSIGN_OR_RETURN(std::vector<int32_t> timesteps, MakeDiscreteTimesteps(config, step_count));
+  TF_ASSIGN_OR_RETURN(const std::vector<int32_t> timesteps,
+                      MakeDiscreteTimesteps(config, step_count));
   TF_ASSIGN_OR_RETURN(std::vector<float> alphas, TrainingAlphas(config));
   if (config.rescale_betas_zero_snr && type == PredictionType::kEpsilon) {
     return Status(StatusCode::kUnimplemented, "UNSUPPORTED_SCHEDULER",
                   "ddim cannot begin at zero signal with a model that predicts noise; use euler");
   }
   return std::unique_ptr<Sampler>(
-      std::make_unique<Ddim>(std::move(timesteps), std::move(alphas), config, type));
+      std::make_unique<Ddim>(timesteps, std::move(alphas), config, type));
 }
 
 }  // namespace tightfit

@@ -1,8 +1,6 @@
 // DPM-Solver++ of second order, multistep, and its stochastic form (Lu et al. 2022): diffusers'
 // DPMSolverMultistepScheduler with algorithm_type dpmsolver++ or sde-dpmsolver++, midpoint.
-#include "server/pipeline/data_prediction.h"
-#include "server/pipeline/noise_schedule.h"
-#include "server/pipeline/samplers.h"
+#include "server/pipeline/scheduled_sampler.h"
 #include "server/pipeline/variance_preserving_level.h"
 
 #include <cmath>
@@ -15,32 +13,25 @@ namespace {
 // `lower_order_final`.
 constexpr int32_t kFewSteps = 15;
 
-class DpmSolverMultistep : public Sampler {
+class DpmSolverMultistep : public VariancePreservingSampler {
  public:
   DpmSolverMultistep(NoiseSchedule schedule, PredictionType type, bool stochastic, bool ends_clean)
-      : schedule_(std::move(schedule)),
-        type_(type),
+      : VariancePreservingSampler(std::move(schedule.timesteps), type),
+        sigmas_(std::move(schedule.sigmas)),
         stochastic_(stochastic),
         ends_clean_(ends_clean) {}
 
-  int32_t call_count() const override { return static_cast<int32_t>(schedule_.timesteps.size()); }
-  float timestep(int32_t call) const override { return schedule_.timesteps[call]; }
-  float init_noise_sigma() const override { return schedule_.init_noise_sigma; }
-  at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t /*call*/) const override {
-    return latents;
-  }
-
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& noise) override {
-    const VariancePreservingLevel from(schedule_.sigmas[call]);
-    const VariancePreservingLevel to(schedule_.sigmas[call + 1]);
+    const VariancePreservingLevel from(sigmas_[call]);
+    const VariancePreservingLevel to(sigmas_[call + 1]);
     const at::Tensor clean = CleanFromAlpha(type_, output, latents, from.alpha, from.sigma);
     const float h = to.lambda - from.lambda;
     const bool is_last = call == call_count() - 1;
     const bool first_order = call == 0 || (is_last && (ends_clean_ || call_count() < kFewSteps));
     at::Tensor slope;
     if (!first_order) {
-      const VariancePreservingLevel before(schedule_.sigmas[call - 1]);
+      const VariancePreservingLevel before(sigmas_[call - 1]);
       const float ratio = (from.lambda - before.lambda) / h;
       slope = (clean - previous_clean_) * (1.0f / ratio);
     }
@@ -71,8 +62,7 @@ class DpmSolverMultistep : public Sampler {
     return next + noise.Draw().to(latents.device()) * fresh;
   }
 
-  const NoiseSchedule schedule_;
-  const PredictionType type_;
+  const std::vector<float> sigmas_;
   const bool stochastic_;
   const bool ends_clean_;
   at::Tensor previous_clean_;

@@ -1,7 +1,5 @@
 // Euler's method on the probability flow ODE: diffusers' EulerDiscreteScheduler without churn.
-#include "server/pipeline/data_prediction.h"
-#include "server/pipeline/noise_schedule.h"
-#include "server/pipeline/samplers.h"
+#include "server/pipeline/scheduled_sampler.h"
 
 #include <cmath>
 #include <utility>
@@ -9,19 +7,9 @@
 namespace tightfit {
 namespace {
 
-class Euler : public Sampler {
+class Euler : public SigmaSampler {
  public:
-  Euler(NoiseSchedule schedule, PredictionType type)
-      : schedule_(std::move(schedule)), type_(type) {}
-
-  int32_t call_count() const override { return static_cast<int32_t>(schedule_.timesteps.size()); }
-  float timestep(int32_t call) const override { return schedule_.timesteps[call]; }
-  float init_noise_sigma() const override { return schedule_.init_noise_sigma; }
-
-  at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const override {
-    const float sigma = schedule_.sigmas[call];
-    return latents / std::sqrt(sigma * sigma + 1.0f);
-  }
+  Euler(NoiseSchedule schedule, PredictionType type) : SigmaSampler(std::move(schedule), type) {}
 
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& /*noise*/) override {
@@ -32,10 +20,6 @@ class Euler : public Sampler {
     const at::Tensor derivative = (latents - clean) / sigma;
     return latents + derivative * (sigma_next - sigma);
   }
-
- private:
-  const NoiseSchedule schedule_;
-  const PredictionType type_;
 };
 
 Result<std::unique_ptr<Sampler>> Make(const SchedulerConfig& config, int32_t step_count,

@@ -1,7 +1,5 @@
 // Euler's method with fresh noise after every step: diffusers' EulerAncestralDiscreteScheduler.
-#include "server/pipeline/data_prediction.h"
-#include "server/pipeline/noise_schedule.h"
-#include "server/pipeline/samplers.h"
+#include "server/pipeline/scheduled_sampler.h"
 
 #include <cmath>
 #include <utility>
@@ -9,19 +7,10 @@
 namespace tightfit {
 namespace {
 
-class EulerAncestral : public Sampler {
+class EulerAncestral : public SigmaSampler {
  public:
   EulerAncestral(NoiseSchedule schedule, PredictionType type)
-      : schedule_(std::move(schedule)), type_(type) {}
-
-  int32_t call_count() const override { return static_cast<int32_t>(schedule_.timesteps.size()); }
-  float timestep(int32_t call) const override { return schedule_.timesteps[call]; }
-  float init_noise_sigma() const override { return schedule_.init_noise_sigma; }
-
-  at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const override {
-    const float sigma = schedule_.sigmas[call];
-    return latents / std::sqrt(sigma * sigma + 1.0f);
-  }
+      : SigmaSampler(std::move(schedule), type) {}
 
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& noise) override {
@@ -35,10 +24,6 @@ class EulerAncestral : public Sampler {
     const at::Tensor moved = latents + derivative * (down - from);
     return moved + noise.Draw().to(latents.device()) * up;
   }
-
- private:
-  const NoiseSchedule schedule_;
-  const PredictionType type_;
 };
 
 }  // namespace
@@ -47,9 +32,7 @@ Result<std::unique_ptr<Sampler>> MakeEulerAncestral(const SchedulerConfig& confi
                                                     int32_t step_count) {
   TF_ASSIGN_OR_RETURN(const PredictionType type, PredictionTypeByName(config.prediction_type));
   // diffusers' scheduler of this name has no choice of a last level.
-  SchedulerConfig ending_clean = config;
-  ending_clean.final_sigmas_type = "zero";
-  TF_ASSIGN_OR_RETURN(NoiseSchedule schedule, MakeNoiseSchedule(ending_clean, step_count));
+  TF_ASSIGN_OR_RETURN(NoiseSchedule schedule, MakeNoiseSchedule(EndingClean(config), step_count));
   return std::unique_ptr<Sampler>(std::make_unique<EulerAncestral>(std::move(schedule), type));
 }
 

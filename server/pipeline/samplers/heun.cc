@@ -1,8 +1,6 @@
 // Heun's method: each of Euler's steps but the last is corrected by a second call of the UNet at
 // its end. diffusers' HeunDiscreteScheduler.
-#include "server/pipeline/data_prediction.h"
-#include "server/pipeline/noise_schedule.h"
-#include "server/pipeline/samplers.h"
+#include "server/pipeline/scheduled_sampler.h"
 
 #include <cmath>
 #include <utility>
@@ -11,21 +9,13 @@ namespace tightfit {
 namespace {
 
 // Call 2k begins step k, call 2k + 1 corrects it.
-class Heun : public Sampler {
+class Heun : public SigmaSampler {
  public:
-  Heun(NoiseSchedule schedule, PredictionType type) : schedule_(std::move(schedule)), type_(type) {}
+  Heun(NoiseSchedule schedule, PredictionType type) : SigmaSampler(std::move(schedule), type) {}
 
   int32_t call_count() const override {
     return 2 * static_cast<int32_t>(schedule_.timesteps.size()) - 1;
   }
-  float timestep(int32_t call) const override { return schedule_.timesteps[LevelOf(call)]; }
-  float init_noise_sigma() const override { return schedule_.init_noise_sigma; }
-
-  at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const override {
-    const float sigma = schedule_.sigmas[LevelOf(call)];
-    return latents / std::sqrt(sigma * sigma + 1.0f);
-  }
-
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& /*noise*/) override {
     const float sigma = schedule_.sigmas[LevelOf(call)];
@@ -41,10 +31,8 @@ class Heun : public Sampler {
   }
 
  private:
-  static int32_t LevelOf(int32_t call) { return (call + 1) / 2; }
+  int32_t LevelOf(int32_t call) const override { return (call + 1) / 2; }
 
-  const NoiseSchedule schedule_;
-  const PredictionType type_;
   // Of the step that waits for its correction.
   float step_ = 0.0f;
   at::Tensor start_;
@@ -56,9 +44,7 @@ class Heun : public Sampler {
 Result<std::unique_ptr<Sampler>> MakeHeun(const SchedulerConfig& config, int32_t step_count) {
   TF_ASSIGN_OR_RETURN(const PredictionType type, PredictionTypeByName(config.prediction_type));
   // diffusers' scheduler of this name has no choice of a last level.
-  SchedulerConfig ending_clean = config;
-  ending_clean.final_sigmas_type = "zero";
-  TF_ASSIGN_OR_RETURN(NoiseSchedule schedule, MakeNoiseSchedule(ending_clean, step_count));
+  TF_ASSIGN_OR_RETURN(NoiseSchedule schedule, MakeNoiseSchedule(EndingClean(config), step_count));
   return std::unique_ptr<Sampler>(std::make_unique<Heun>(std::move(schedule), type));
 }
 

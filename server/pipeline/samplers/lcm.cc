@@ -1,7 +1,5 @@
 // Multistep sampling of latent consistency models (Luo et al. 2023): diffusers' LCMScheduler.
-#include "server/pipeline/data_prediction.h"
-#include "server/pipeline/noise_schedule.h"
-#include "server/pipeline/samplers.h"
+#include "server/pipeline/scheduled_sampler.h"
 
 #include <cmath>
 #include <string>
@@ -15,21 +13,14 @@ constexpr int32_t kOriginalSteps = 50;
 constexpr float kTimestepScaling = 10.0f;
 constexpr float kSigmaData = 0.5f;
 
-class Lcm : public Sampler {
+class Lcm : public VariancePreservingSampler {
  public:
-  Lcm(std::vector<int32_t> timesteps, std::vector<float> alphas, PredictionType type)
-      : timesteps_(std::move(timesteps)), alphas_(std::move(alphas)), type_(type) {}
-
-  int32_t call_count() const override { return static_cast<int32_t>(timesteps_.size()); }
-  float timestep(int32_t call) const override { return static_cast<float>(timesteps_[call]); }
-  float init_noise_sigma() const override { return 1.0f; }
-  at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t /*call*/) const override {
-    return latents;
-  }
+  Lcm(std::vector<float> timesteps, std::vector<float> alphas, PredictionType type)
+      : VariancePreservingSampler(std::move(timesteps), type), alphas_(std::move(alphas)) {}
 
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& noise) override {
-    const float alpha = alphas_[timesteps_[call]];
+    const float alpha = AlphaAt(call);
     const at::Tensor clean =
         CleanFromAlpha(type_, output, latents, std::sqrt(alpha), std::sqrt(1.0f - alpha));
     // The boundary condition: at timestep 0 the latents are clean already.
@@ -38,14 +29,14 @@ class Lcm : public Sampler {
     const at::Tensor denoised =
         clean * (scaled / std::sqrt(variance)) + latents * (kSigmaData * kSigmaData / variance);
     if (call == call_count() - 1) return denoised;
-    const float next = alphas_[timesteps_[call + 1]];
+    const float next = AlphaAt(call + 1);
     return denoised * std::sqrt(next) + noise.Draw().to(latents.device()) * std::sqrt(1.0f - next);
   }
 
  private:
-  const std::vector<int32_t> timesteps_;
+  float AlphaAt(int32_t call) const { return alphas_[static_cast<size_t>(timesteps_[call])]; }
+
   const std::vector<float> alphas_;  // of training
-  const PredictionType type_;
 };
 
 }  // namespace
@@ -64,10 +55,10 @@ Result<std::unique_ptr<Sampler>> MakeLcm(const SchedulerConfig& config, int32_t 
   TF_ASSIGN_OR_RETURN(std::vector<float> alphas, TrainingAlphas(config));
   // Evenly spread over the original solver's timesteps, from the noisiest.
   const int32_t stride = config.num_train_timesteps / original;
-  std::vector<int32_t> timesteps;
+  std::vector<float> timesteps;
   for (int32_t i = 0; i < step_count; ++i) {
     const auto index = static_cast<int32_t>(i * (static_cast<double>(original) / step_count));
-    timesteps.push_back((original - index) * stride - 1);
+    timesteps.push_back(static_cast<float>((original - index) * stride - 1));
   }
   return std::unique_ptr<Sampler>(
       std::make_unique<Lcm>(std::move(timesteps), std::move(alphas), type));

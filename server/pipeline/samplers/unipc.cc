@@ -1,8 +1,6 @@
 // UniPC of second order (Zhao et al. 2023): diffusers' UniPCMultistepScheduler with solver_type
 // bh2, predicting the clean latents. Each step begins by correcting the one before it.
-#include "server/pipeline/data_prediction.h"
-#include "server/pipeline/noise_schedule.h"
-#include "server/pipeline/samplers.h"
+#include "server/pipeline/scheduled_sampler.h"
 #include "server/pipeline/variance_preserving_level.h"
 
 #include <algorithm>
@@ -12,21 +10,15 @@
 namespace tightfit {
 namespace {
 
-class UniPc : public Sampler {
+class UniPc : public VariancePreservingSampler {
  public:
   UniPc(NoiseSchedule schedule, PredictionType type)
-      : schedule_(std::move(schedule)), type_(type) {}
-
-  int32_t call_count() const override { return static_cast<int32_t>(schedule_.timesteps.size()); }
-  float timestep(int32_t call) const override { return schedule_.timesteps[call]; }
-  float init_noise_sigma() const override { return schedule_.init_noise_sigma; }
-  at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t /*call*/) const override {
-    return latents;
-  }
+      : VariancePreservingSampler(std::move(schedule.timesteps), type),
+        sigmas_(std::move(schedule.sigmas)) {}
 
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& /*noise*/) override {
-    const Level here(schedule_.sigmas[call]);
+    const Level here(sigmas_[call]);
     const at::Tensor clean = CleanFromAlpha(type_, output, latents, here.alpha, here.sigma);
     start_ = call == 0 ? latents : Corrected(clean, call);
     older_clean_ = clean_;
@@ -42,8 +34,8 @@ class UniPc : public Sampler {
 
   // What step `call` predicts from `start_`.
   at::Tensor Predicted(int32_t call) const {
-    const Level from(schedule_.sigmas[call]);
-    const Level to(schedule_.sigmas[call + 1]);
+    const Level from(sigmas_[call]);
+    const Level to(sigmas_[call + 1]);
     const float growth = std::expm1(from.lambda - to.lambda);
     at::Tensor next = start_ * (to.sigma / from.sigma) - clean_ * (to.alpha * growth);
     if (order_ == 2) next = next - Slope(call, from, to) * 0.5f * (to.alpha * growth);
@@ -52,8 +44,8 @@ class UniPc : public Sampler {
 
   // Step `call` - 1 again, now that the clean latents at its end are known.
   at::Tensor Corrected(const at::Tensor& clean, int32_t call) const {
-    const Level from(schedule_.sigmas[call - 1]);
-    const Level to(schedule_.sigmas[call]);
+    const Level from(sigmas_[call - 1]);
+    const Level to(sigmas_[call]);
     const float h = from.lambda - to.lambda;
     const float growth = std::expm1(h);
     float weight_of_new = 0.5f;
@@ -61,7 +53,7 @@ class UniPc : public Sampler {
     if (order_ == 2) {
       // Two weights that integrate polynomials of first order exactly.
       const float ratio =
-          (Level(schedule_.sigmas[call - 2]).lambda - from.lambda) / (to.lambda - from.lambda);
+          (Level(sigmas_[call - 2]).lambda - from.lambda) / (to.lambda - from.lambda);
       const float first = growth / h - 1.0f;
       const float second = first / h - 0.5f;
       const float sum = first / growth;
@@ -77,13 +69,11 @@ class UniPc : public Sampler {
 
   // How the clean latents changed before `call`, per step from `from` to `to`.
   at::Tensor Slope(int32_t call, const Level& from, const Level& to) const {
-    const float ratio =
-        (Level(schedule_.sigmas[call - 1]).lambda - from.lambda) / (to.lambda - from.lambda);
+    const float ratio = (Level(sigmas_[call - 1]).lambda - from.lambda) / (to.lambda - from.lambda);
     return (older_clean_ - clean_) / ratio;
   }
 
-  const NoiseSchedule schedule_;
-  const PredictionType type_;
+  const std::vector<float> sigmas_;
   // Of the last step: where it began, the clean latents there and one step before, its order.
   at::Tensor start_;
   at::Tensor clean_;

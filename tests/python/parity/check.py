@@ -36,6 +36,7 @@ def assert_same(ours: Pictures, reference: Pictures) -> None:
     for picture in reference.pixels:
         assert picture.std() >= MIN_DEVIATION, "the reference picture is too flat to prove anything"
     found = difference(ours, reference)
+    print(found)  # `pytest -rP` shows it
     assert found.within_limits, found
 
 
