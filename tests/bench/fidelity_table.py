@@ -53,7 +53,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--against", nargs=2, action="append", default=[], metavar=("LABEL", "FILE"))
+    against = parser.add_argument("--against", nargs=2, action="append", default=[])
+    against.metavar = ("LABEL", "FILE")
     options = parser.parse_args()
     documents = [json.loads(file.read_text()) for file in options.files]
     count = documents[0]["labelled_prompt_count"]
