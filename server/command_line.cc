@@ -85,7 +85,8 @@ std::string HelpText(const CLI::App& app) {
   return app.help() + "\nKeys of --model: format= [hf8], one of" + keys +
          "\n  scope=attention|linear|linear+conv [linear+conv], "
          "compute_dtype=auto|fp16|bf16|fp32 [auto],\n  exclude=MODULE;MODULE (prefixes of modules "
-         "that stay unpacked)\n";
+         "that stay unpacked),\n  vae=FILE (safetensors to decode with), "
+         "vae_tiling=auto|always|never [auto],\n  vae_tile_px=N [the model's]\n";
 }
 
 // An unknown flag gets the closest known one named.

@@ -6,10 +6,12 @@
 
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <memory>
 
 namespace tightfit {
@@ -148,6 +150,13 @@ class FileReader {
       if (std::string* field = ModelText(key_text, &spec)) {
         if (!node.is_string()) return WrongType(node, key_text + " of " + label, "a string");
         *field = node.as_string()->get();
+      } else if (int32_t* number = ModelNumber(key_text, &spec)) {
+        if (!node.is_integer()) {
+          return WrongType(node, key_text + " of " + label, "a whole number");
+        }
+        *number = static_cast<int32_t>(std::clamp<int64_t>(node.as_integer()->get(),
+                                                           std::numeric_limits<int32_t>::min(),
+                                                           std::numeric_limits<int32_t>::max()));
       } else if (key_text == "exclude") {
         TF_RETURN_IF_ERROR(ReadExclude(node, label, &spec.exclude));
       } else {
@@ -158,6 +167,7 @@ class FileReader {
     if (spec.path.empty()) return BadConfiguration(At(table.source()) + label + " has no path");
     const std::filesystem::path directory = std::filesystem::path(path_).parent_path();
     spec.path = (directory / spec.path).string();  // an absolute path replaces the directory
+    if (!spec.vae.empty()) spec.vae = (directory / spec.vae).string();
     config_->models.push_back(std::move(spec));
     return OkStatus();
   }

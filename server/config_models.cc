@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <filesystem>
 #include <system_error>
 
@@ -11,6 +12,7 @@ namespace tightfit {
 namespace {
 
 constexpr size_t kMaxNameLength = 64;
+constexpr int32_t kMaxTilePx = 16384;
 
 std::vector<std::string> Split(std::string_view text, char separator) {
   std::vector<std::string> parts;
@@ -64,11 +66,24 @@ Status CheckDirectory(const ModelSpec& spec, const std::string& origin) {
   return OkStatus();
 }
 
+Status CheckVae(const ModelSpec& spec, const std::string& origin, const std::string& tile_origin) {
+  std::error_code error;
+  if (!spec.vae.empty() && !std::filesystem::is_regular_file(spec.vae, error)) {
+    return BadConfiguration(origin + ": " + spec.vae + " is no file");
+  }
+  if (spec.vae_tile_px < 0 || spec.vae_tile_px > kMaxTilePx) {
+    return BadConfiguration(tile_origin + ": must be from 0 to " + std::to_string(kMaxTilePx) +
+                            ", not " + std::to_string(spec.vae_tile_px));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 const std::vector<std::string_view>& ModelKeys() {
   static const auto* const keys = new std::vector<std::string_view>{
-      "name", "path", "format", "scope", "compute_dtype", "exclude"};
+      "name",    "path", "format",     "scope",      "compute_dtype",
+      "exclude", "vae",  "vae_tiling", "vae_tile_px"};
   return *keys;
 }
 
@@ -78,7 +93,13 @@ std::string* ModelText(std::string_view key, ModelSpec* spec) {
   if (key == "format") return &spec->format;
   if (key == "scope") return &spec->scope;
   if (key == "compute_dtype") return &spec->compute_dtype;
+  if (key == "vae") return &spec->vae;
+  if (key == "vae_tiling") return &spec->vae_tiling;
   return nullptr;
+}
+
+int32_t* ModelNumber(std::string_view key, ModelSpec* spec) {
+  return key == "vae_tile_px" ? &spec->vae_tile_px : nullptr;
 }
 
 Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) {
@@ -93,8 +114,8 @@ Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) 
   spec.path = parts[0].substr(equals + 1);
   const std::string flag = "--model " + spec.name;
   (*origins)["model." + spec.name] = flag;
-  for (const char* key : {"path", "format", "scope", "compute_dtype", "exclude"}) {
-    (*origins)["model." + spec.name + "." + key] = flag + ": " + key;
+  for (const std::string_view key : ModelKeys()) {
+    (*origins)["model." + spec.name + "." + std::string(key)] = flag + ": " + std::string(key);
   }
   std::vector<std::string_view> seen;
   for (size_t i = 1; i < parts.size(); ++i) {
@@ -115,6 +136,12 @@ Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) 
     const std::string_view value = part.substr(key.size() + 1);
     if (std::string* field = ModelText(key, &spec)) {
       *field = value;
+    } else if (int32_t* number = ModelNumber(key, &spec)) {
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), *number);
+      if (error != std::errc() || end != value.data() + value.size()) {
+        return BadConfiguration(flag + ": " + std::string(key) + " must be a whole number, not \"" +
+                                std::string(value) + "\"");
+      }
     } else {
       spec.exclude = Split(value, ';');
     }
@@ -131,6 +158,8 @@ Status ValidateModel(const ModelSpec& spec, const ConfigOrigins& origins) {
   TF_RETURN_IF_ERROR(CheckChoice(spec.format, ModelFormats(), origin("format")));
   TF_RETURN_IF_ERROR(CheckChoice(spec.scope, kScopes, origin("scope")));
   TF_RETURN_IF_ERROR(CheckChoice(spec.compute_dtype, kComputeDtypes, origin("compute_dtype")));
+  TF_RETURN_IF_ERROR(CheckChoice(spec.vae_tiling, kVaeTilings, origin("vae_tiling")));
+  TF_RETURN_IF_ERROR(CheckVae(spec, origin("vae"), origin("vae_tile_px")));
   for (const std::string& name : spec.exclude) {
     const bool is_module_path =
         !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {

@@ -4,24 +4,26 @@
 
 #include "server/config.h"
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace tightfit {
 
-// name, path, format, scope, compute_dtype, exclude.
+// name, path, then what may be left out.
 const std::vector<std::string_view>& ModelKeys();
 
-// The field of a key whose value is a string; nullptr for "exclude" and for what is no key.
+// The field of a key whose value is a string, and of one whose value is a whole number; nullptr for
+// any other. "exclude" is neither.
 std::string* ModelText(std::string_view key, ModelSpec* spec);
+int32_t* ModelNumber(std::string_view key, ModelSpec* spec);
 
 // "sdxl=/models/sdxl,format=hf8x,exclude=conv_in;conv_out". Records its origins. Errors name what
 // is wrong with `text`.
 Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins);
 
-// Name, format, scope, compute dtype, names in `exclude`, and that `path` is a directory with a
-// model.json.
+// Every choice and name, that `path` is a directory with a model.json and `vae` a file.
 Status ValidateModel(const ModelSpec& spec, const ConfigOrigins& origins);
 
 }  // namespace tightfit

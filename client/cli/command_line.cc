@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include <charconv>
+#include <fstream>
 #include <iostream>
 #include <iterator>
 #include <string_view>
@@ -13,6 +14,8 @@
 
 namespace tightfit::cli {
 namespace {
+
+constexpr std::string_view kLatentsSuffix = ".safetensors";
 
 constexpr const char* kMainFooter = R"(Examples:
   tightfit generate "red apple" -o apple.png
@@ -30,6 +33,9 @@ constexpr const char* kGenerateFooter = R"(Examples:
   tightfit generate "red apple" --count 4 -o apple.png     apple-1.png to apple-4.png, seeds s..s+3
   tightfit generate "red apple" --count 4 -o pictures/     tightfit-SEED.png in a folder
   echo "red apple" | tightfit generate - --quiet
+  tightfit generate "a (red:1.3) apple, [blurry]"    part of the prompt weighs more, part less
+  tightfit generate "red apple" --seed 1 --denoising-end 0.8 -o apple.safetensors
+  tightfit generate "red apple" --denoising-start 0.8 --initial-latents apple.safetensors
   tightfit generate "red apple" --json 2>/dev/null | jq -r '.images[].file'
 
 An option left out takes the model's default; `tightfit models NAME` shows them, `tightfit info` the
@@ -146,6 +152,19 @@ std::pair<int32_t, int32_t> ParsePair(const std::string& flag, std::string_view 
           ParseInteger<int32_t>(flag, text.substr(middle + 1))};
 }
 
+// Latents of the largest picture that a server may be told to allow fit.
+std::string ReadLatents(const std::string& path) {
+  constexpr size_t kMaxBytes = 64 << 20;
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes(kMaxBytes + 1, '\0');
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  bytes.resize(static_cast<size_t>(file.gcount()));
+  if (file.bad() || bytes.empty() || bytes.size() > kMaxBytes) {
+    throw CLI::ValidationError("--initial-latents", path + " cannot be read, or is too large");
+  }
+  return bytes;
+}
+
 struct GenerateFlags {
   SharedFlags shared;
   client::ImageRequest request;
@@ -155,13 +174,17 @@ struct GenerateFlags {
   std::optional<std::string> target_size;
   std::optional<std::string> crop_top_left;
   std::optional<std::string> output;
+  std::optional<std::string> prompt_syntax;
+  std::vector<std::string> initial_latents;
   bool no_metadata = false;
   bool quiet = false;
 
   void AddTo(CLI::App* command) {
     command->add_option("text", positional_prompt, "What to draw; - reads it from stdin")
         ->type_name("PROMPT");
-    command->add_option("-o,--output", output, "PNG file, or a folder (existing, or ending in /)")
+    command
+        ->add_option("-o,--output", output,
+                     "PNG file, or a folder (existing, or ending in /); .safetensors: the latents")
         ->type_name("PATH");
     command->add_flag("-q,--quiet", quiet, "No progress, no summary: only file names and errors");
     shared.AddTo(command);
@@ -217,6 +240,35 @@ struct GenerateFlags {
         ->group("SDXL conditioning");
 
     command
+        ->add_option("--prompt-syntax", prompt_syntax,
+                     "weighted: (word:1.3), [word], BREAK, long prompts; plain: as diffusers")
+        ->type_name("weighted|plain")
+        ->check(CLI::IsMember({"weighted", "plain"}).description(""))
+        ->group("Prompt");
+    AddInteger(command, "--clip-skip", &request.clip_skip,
+               "Leave out this many more layers of the text encoders")
+        ->type_name("N")
+        ->group("Prompt");
+
+    command
+        ->add_option("--denoising-end", request.denoising_end,
+                     "Stop at this share of the denoising, 0 to 1; keep the latents with -o "
+                     "NAME.safetensors")
+        ->type_name("SHARE")
+        ->group("Part of the denoising");
+    command
+        ->add_option("--denoising-start", request.denoising_start,
+                     "Go on from this share, from --initial-latents")
+        ->type_name("SHARE")
+        ->group("Part of the denoising");
+    command
+        ->add_option("--initial-latents", initial_latents,
+                     "Latents that another request left, one file for each picture")
+        ->type_name("FILE")
+        ->check(CLI::ExistingFile.description(""))
+        ->group("Part of the denoising");
+
+    command
         ->add_option("--request-id", request.request_id, "Name of the request in the server's log")
         ->type_name("ID")
         ->group("Other");
@@ -249,6 +301,16 @@ struct GenerateFlags {
       options.request.crop_top_left = client::Offset{left_px, top_px};
     }
     if (no_metadata) options.request.embed_metadata = false;
+    if (prompt_syntax) {
+      options.request.prompt_syntax = *prompt_syntax == "plain" ? client::PromptSyntax::kPlain
+                                                                : client::PromptSyntax::kWeighted;
+    }
+    if (output && output->ends_with(kLatentsSuffix)) {
+      options.request.mime_type = client::kLatentsMimeType;
+    }
+    for (const std::string& file : initial_latents) {
+      options.request.initial_latents.push_back(ReadLatents(file));
+    }
     options.shared.server = CheckServer(options.shared.server);
     return options;
   }

@@ -33,6 +33,7 @@ struct Outcome {
   std::optional<client::Started> started;
   std::vector<SavedImage> images;
   std::optional<client::Timings> timings;
+  std::vector<client::PromptTokens> prompt_tokens;
   Status write_failure;
 };
 
@@ -57,8 +58,23 @@ Json OutcomeJson(const Outcome& outcome) {
                               {"height_px", outcome.started->parameters.height_px},
                               {"size_bytes", saved.size_bytes}});
   }
+  json["prompt_tokens"] = Json::array();
+  for (const client::PromptTokens& prompt : outcome.prompt_tokens) {
+    json["prompt_tokens"].push_back(ToJson(prompt));
+  }
   json["timings"] = outcome.timings.has_value() ? ToJson(*outcome.timings) : Json(nullptr);
   return json;
+}
+
+// One line for each prompt that was cut off; empty without.
+std::string CutPrompts(const Outcome& outcome) {
+  std::string lines;
+  for (const client::PromptTokens& prompt : outcome.prompt_tokens) {
+    if (prompt.used_token_count == prompt.token_count || prompt.used_token_count == 0) continue;
+    lines += fmt::format("{}{}: the first {} of {} tokens were used", lines.empty() ? "" : "\n",
+                         prompt.field, prompt.used_token_count, prompt.token_count);
+  }
+  return lines;
 }
 
 std::string Summary(const Outcome& outcome) {
@@ -124,6 +140,7 @@ int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
           outcome.images.push_back({std::move(*image), size_bytes, *std::move(file)});
         } else if (auto* completed = std::get_if<client::Completed>(&event)) {
           outcome.timings = completed->timings;
+          outcome.prompt_tokens = std::move(completed->prompt_tokens);
         }
       },
       call);
@@ -136,6 +153,7 @@ int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
   if (!outcome.write_failure.ok()) status = outcome.write_failure;
   if (!status.ok()) return session.Fail(status, OutcomeJson(outcome));
   if (options.shared.json) fmt::print("{}", Document(OutcomeJson(outcome)));
+  if (const std::string cut = CutPrompts(outcome); !cut.empty()) display.Say(cut);
   display.Say(Summary(outcome));
   return kExitOk;
 }

@@ -74,6 +74,11 @@ Json ToJson(const client::ResolvedParameters& parameters) {
       {"format", parameters.format},
       {"scope", parameters.scope},
       {"compute_dtype", parameters.compute_dtype},
+      {"prompt_syntax", client::PromptSyntaxName(parameters.prompt_syntax)},
+      {"clip_skip", parameters.clip_skip},
+      {"denoising_start", FloatJson(parameters.denoising_start)},
+      {"denoising_end", FloatJson(parameters.denoising_end)},
+      {"vae_tile_px", parameters.vae_tile_px},
   };
 }
 
@@ -86,6 +91,13 @@ Json ToJson(const client::Timings& timings) {
       {"image_encode_seconds", Seconds(timings.image_encode)},
       {"total_seconds", Seconds(timings.total)},
   };
+}
+
+Json ToJson(const client::PromptTokens& prompt) {
+  return {{"field", prompt.field},
+          {"token_count", prompt.token_count},
+          {"used_token_count", prompt.used_token_count},
+          {"chunk_count", prompt.chunk_count}};
 }
 
 Json ToJson(const client::Model& model) {
@@ -107,6 +119,8 @@ Json ToJson(const client::Model& model) {
       {"defaults", nullptr},
       {"samplers", model.samplers},
       {"pixels_per_latent", model.pixels_per_latent},
+      {"max_clip_skip", model.max_clip_skip},
+      {"vae_tile_px", model.vae_tile_px},
       {"load_seconds", nullptr},
       {"components", Json::array()},
   };

@@ -16,6 +16,7 @@ using Json = nlohmann::ordered_json;
 
 Json ToJson(const client::ResolvedParameters& parameters);
 Json ToJson(const client::Timings& timings);
+Json ToJson(const client::PromptTokens& prompt);
 Json ToJson(const client::Model& model);
 Json ToJson(const client::ServerInfo& info);
 Json ToJson(const client::Capabilities& capabilities);

@@ -76,6 +76,8 @@ std::string Facts(const client::Model& model) {
   if (model.pixels_per_latent > 0) {
     add("sides", fmt::format("multiples of {} px", model.pixels_per_latent));
   }
+  if (model.vae_tile_px > 0) add("vae tiles", fmt::format("{} px", model.vae_tile_px));
+  if (model.max_clip_skip > 0) add("clip skip", fmt::format("0 to {}", model.max_clip_skip));
   add("samplers", fmt::format("{}", fmt::join(model.samplers, ", ")));
   return text;
 }

@@ -23,6 +23,13 @@ struct Offset {
   int32_t top_px = 0;
 };
 
+enum class PromptSyntax { kWeighted, kPlain };
+std::string_view PromptSyntaxName(PromptSyntax syntax);  // "weighted", "plain"
+
+// The media types that pictures come in.
+inline constexpr char kPngMimeType[] = "image/png";
+inline constexpr char kLatentsMimeType[] = "application/x-safetensors";
+
 // An absent field takes the model's default, told in Started. All texts are UTF-8.
 struct ImageRequest {
   std::string request_id;  // empty: made by the server
@@ -44,6 +51,11 @@ struct ImageRequest {
   std::optional<Offset> crop_top_left;
   std::optional<std::string> mime_type;
   std::optional<bool> embed_metadata;
+  std::optional<PromptSyntax> prompt_syntax;
+  std::optional<int32_t> clip_skip;
+  std::optional<float> denoising_start;
+  std::optional<float> denoising_end;
+  std::vector<std::string> initial_latents;  // safetensors files, one for each image
 };
 
 struct ResolvedParameters {
@@ -63,6 +75,11 @@ struct ResolvedParameters {
   std::string format;
   std::string scope;
   std::string compute_dtype;
+  PromptSyntax prompt_syntax = PromptSyntax::kWeighted;
+  int32_t clip_skip = 0;
+  float denoising_start = 0.0f;
+  float denoising_end = 1.0f;
+  int32_t vae_tile_px = 0;  // 0: decoded whole
 };
 
 enum class Stage { kUnspecified, kTextEncode, kDenoise, kVaeDecode, kImageEncode };
@@ -111,9 +128,18 @@ struct Timings {
   std::chrono::nanoseconds total{0};  // from start to the last byte
 };
 
+// What became of one prompt's tokens.
+struct PromptTokens {
+  std::string field;  // "prompt", "negative_prompt", ...
+  int32_t token_count = 0;
+  int32_t used_token_count = 0;
+  int32_t chunk_count = 0;
+};
+
 struct Completed {
   std::vector<ImageMetadata> images;
   Timings timings;
+  std::vector<PromptTokens> prompt_tokens;
 };
 
 // In order: Queued*, Started, Progress and Image mixed, Completed.

@@ -111,6 +111,10 @@ std::chrono::nanoseconds DurationFromMessage(const google::protobuf::Duration& m
   return Nanoseconds(message.seconds(), message.nanos());
 }
 
+std::string_view PromptSyntaxName(PromptSyntax syntax) {
+  return syntax == PromptSyntax::kPlain ? "plain" : "weighted";
+}
+
 std::string_view StageName(Stage stage) {
   switch (stage) {
     case Stage::kTextEncode:
@@ -169,6 +173,17 @@ Result<v1::StreamImagesRequest> ToMessage(const ImageRequest& request) {
   }
   if (request.mime_type) parameters.set_mime_type(*request.mime_type);
   if (request.embed_metadata) parameters.set_embed_metadata(*request.embed_metadata);
+  if (request.prompt_syntax) {
+    parameters.set_prompt_syntax(*request.prompt_syntax == PromptSyntax::kPlain
+                                     ? v1::PROMPT_SYNTAX_PLAIN
+                                     : v1::PROMPT_SYNTAX_WEIGHTED);
+  }
+  if (request.clip_skip) parameters.set_clip_skip(*request.clip_skip);
+  if (request.denoising_start) parameters.set_denoising_start(*request.denoising_start);
+  if (request.denoising_end) parameters.set_denoising_end(*request.denoising_end);
+  for (const std::string& latents : request.initial_latents) {
+    parameters.add_initial_latents(latents);
+  }
   return message;
 }
 
@@ -195,6 +210,13 @@ Started FromMessage(const v1::Started& message) {
               .format = parameters.format(),
               .scope = parameters.scope(),
               .compute_dtype = parameters.compute_dtype(),
+              .prompt_syntax = parameters.prompt_syntax() == v1::PROMPT_SYNTAX_PLAIN
+                                   ? PromptSyntax::kPlain
+                                   : PromptSyntax::kWeighted,
+              .clip_skip = parameters.clip_skip(),
+              .denoising_start = parameters.denoising_start(),
+              .denoising_end = parameters.denoising_end(),
+              .vae_tile_px = parameters.vae_tile_px(),
           },
   };
 }
@@ -244,6 +266,10 @@ Completed FromMessage(const v1::Completed& message) {
         .size_bytes = image.size_bytes(),
     });
   }
+  for (const v1::PromptTokens& prompt : message.prompt_tokens()) {
+    completed.prompt_tokens.push_back(
+        {prompt.field(), prompt.token_count(), prompt.used_token_count(), prompt.chunk_count()});
+  }
   return completed;
 }
 
@@ -264,6 +290,8 @@ Model FromMessage(const v1::Model& message) {
       .license = message.license(),
       .samplers = ToVector(message.samplers()),
       .pixels_per_latent = message.pixels_per_latent(),
+      .max_clip_skip = message.max_clip_skip(),
+      .vae_tile_px = message.vae_tile_px(),
   };
   if (message.has_state_time()) model.state_time = FromMessage(message.state_time());
   if (message.has_load_duration())

@@ -68,6 +68,8 @@ struct Model {
   std::optional<ModelDefaults> defaults;
   std::vector<std::string> samplers;
   int32_t pixels_per_latent = 0;
+  int32_t max_clip_skip = 0;
+  int32_t vae_tile_px = 0;
   std::vector<Component> components;
   std::optional<std::chrono::nanoseconds> load_duration;
 };

@@ -34,6 +34,8 @@ class ExecutorObserver {
   virtual void OnStep(const std::string& model, std::chrono::nanoseconds duration) {
     (void)model, (void)duration;
   }
+  // An image was decoded again in fp32.
+  virtual void OnVaeFallback(const std::string& model) { (void)model; }
   // A running or queued request ended early; `stage` is where it was ("queued" before the start).
   virtual void OnCancelled(const std::string& model, std::string_view stage) {
     (void)model, (void)stage;

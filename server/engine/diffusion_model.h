@@ -25,6 +25,9 @@ struct ModelSpec {
   std::string scope = "linear+conv";   // "attention", "linear", "linear+conv"
   std::string compute_dtype = "auto";  // "auto", "fp16", "bf16", "fp32"
   std::vector<std::string> exclude;    // module name prefixes that stay unpacked
+  std::string vae;                     // weights to decode with; "": the model directory's own
+  std::string vae_tiling = "auto";     // "auto", "always", "never"
+  int32_t vae_tile_px = 0;             // side of a tile; 0: the model's own
 };
 
 // A selected weight that was not packed, and why.
@@ -62,20 +65,34 @@ struct ModelDescription {
   float default_guidance_scale = 0.0f;
   std::string default_sampler;
   std::vector<std::string> samplers;
-  int32_t pixels_per_latent = 0;             // width and height must be multiples of it
+  int32_t pixels_per_latent = 0;  // width and height must be multiples of it
+  int32_t latent_channels = 0;
   bool force_zeros_for_empty_prompt = true;  // an absent negative prompt gives zero embeddings
+  int32_t max_clip_skip = 0;
+  std::string vae_tiling;   // as configured
+  int32_t vae_tile_px = 0;  // side of the tiles that pictures are decoded in where they are tiled
   std::vector<ComponentDescription> components;
   double load_seconds = 0.0;
 };
+
+// Pictures of at most this area are decoded whole under vae_tiling "auto".
+inline constexpr int64_t kMaxUntiledAreaPx = 1024 * 1024;
+
+// The side of the tiles that a picture of this size is decoded in, 0 where it is decoded whole: a
+// function of size and configuration alone. "always" tiles whatever is larger than a tile, as
+// diffusers does after enable_tiling().
+int32_t VaeTilePx(const ModelDescription& model, int32_t width_px, int32_t height_px);
 
 // Opaque state of one running request (a batch of image_count pictures).
 class Sampling {
  public:
   virtual ~Sampling() = default;
-  virtual int32_t step_count() const = 0;  // UNet steps in all
+  virtual int32_t step_count() const = 0;  // UNet calls in all
   virtual int32_t steps_done() const = 0;
   virtual int32_t image_count() const = 0;
   virtual int32_t images_done() const = 0;
+  // Of the prompts that the request gave.
+  virtual std::vector<PromptTokens> prompt_tokens() const { return {}; }
 };
 
 // Not thread-safe: one executor thread makes every call, destruction of Samplings included.
@@ -91,8 +108,9 @@ class DiffusionModel {
   // One UNet call for each of `batch`, all with steps_done() < step_count().
   virtual Status Step(std::span<Sampling* const> batch) = 0;
 
-  // Decodes the next image. Requires steps_done() == step_count() and images_done() <
-  // image_count(). nullopt when more calls are needed for the same image (tiles).
+  // Decodes the next image, or hands out its latents. Requires steps_done() == step_count() and
+  // images_done() < image_count(). nullopt when more calls are needed for the same image (tiles,
+  // fp32 again).
   virtual Result<std::optional<Image>> DecodeNext(Sampling& sampling) = 0;
 };
 

@@ -14,6 +14,20 @@
 
 namespace tightfit {
 
+// How a prompt is read: with weights, BREAK and chunks, or as diffusers reads it.
+enum class PromptSyntax { kWeighted, kPlain };
+
+// What comes out: decoded pictures, or the latents as the last step left them.
+enum class OutputKind { kPicture, kLatents };
+
+// The latents of one image, [channels, height, width], as a sampler left them.
+struct Latents {
+  int32_t channels = 0;
+  int32_t height = 0;
+  int32_t width = 0;
+  std::vector<float> values;
+};
+
 // A validated request with every default of its model filled in.
 struct GenerationParameters {
   std::string request_id;
@@ -30,6 +44,13 @@ struct GenerationParameters {
   std::string sampler;            // a name of ModelDescription::samplers
   int64_t seed = 0;               // image i uses seed + i
   int32_t image_count = 1;
+  PromptSyntax prompt_syntax = PromptSyntax::kWeighted;
+  int32_t clip_skip = 0;  // 0 to ModelDescription::max_clip_skip
+  // The part of the training timesteps to denoise over; step_count is that of the whole.
+  float denoising_start = 0.0f;
+  float denoising_end = 1.0f;
+  std::vector<Latents> initial_latents;  // one for each image where denoising_start > 0, else none
+  OutputKind output = OutputKind::kPicture;
   // SDXL micro-conditioning, (height, width) like diffusers; absent: the picture's size and (0, 0).
   struct SizePx {
     int32_t height_px = 0;
@@ -43,6 +64,14 @@ struct GenerationParameters {
 enum class Stage { kTextEncode, kDenoise, kVaeDecode, kImageEncode };
 std::string_view StageName(Stage stage);  // "text_encode", "denoise", "vae_decode", "image_encode"
 
+// What became of one prompt's tokens.
+struct PromptTokens {
+  std::string field;  // of GenerationParameters: "prompt", "negative_prompt_2"
+  int32_t token_count = 0;
+  int32_t used_token_count = 0;
+  int32_t chunk_count = 0;
+};
+
 struct GenerationProgress {
   Stage stage = Stage::kTextEncode;
   int32_t step = 0;  // finished steps of `step_count`
@@ -51,13 +80,17 @@ struct GenerationProgress {
   std::optional<std::chrono::nanoseconds> remaining;  // known after the first step
 };
 
-// 8-bit RGB, rows from top to bottom, no padding: height_px * width_px * 3 bytes.
 struct Image {
   int32_t index = 0;  // of the request's images
   int64_t seed = 0;
   int32_t width_px = 0;
   int32_t height_px = 0;
+  // 8-bit RGB, rows from top to bottom, no padding: height_px * width_px * 3 bytes. Empty where
+  // latents were asked for.
   std::vector<uint8_t> rgb;
+  Latents latents;
+  // The VAE gave values that are not finite in 16 bits, so this picture was decoded again in fp32.
+  bool decoded_again_in_fp32 = false;
 };
 
 struct StageTiming {
@@ -72,15 +105,17 @@ struct GenerationTimings {
 };
 
 // Receives what happens to one request, in order: OnQueued*, OnStarted, OnProgress and OnImage
-// mixed, OnFinished exactly once and last (also without OnStarted). Called on the executor's
-// thread, or on the submitting thread for the first OnQueued: must return at once and never call
-// back into the executor.
+// mixed, OnPromptTokens once among them, OnFinished exactly once and last (also without OnStarted).
+// Called on the executor's thread, or on the submitting thread for the first OnQueued: must return
+// at once and never call back into the executor.
 class GenerationObserver {
  public:
   virtual ~GenerationObserver() = default;
   virtual void OnQueued(int32_t position) = 0;  // requests ahead of this one
   virtual void OnStarted(const GenerationParameters& parameters) = 0;
   virtual void OnProgress(const GenerationProgress& progress) = 0;
+  // Of every prompt that the request gave, once they are encoded.
+  virtual void OnPromptTokens(const std::vector<PromptTokens>& prompts) { (void)prompts; }
   virtual void OnImage(Image image) = 0;
   virtual void OnFinished(const Status& status, const GenerationTimings& timings) = 0;
 };

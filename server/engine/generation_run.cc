@@ -75,6 +75,7 @@ std::optional<Status> GenerationRun::Begin(DiffusionModel& model) {
   AddStageTime(clock_->Now() - before);
   if (!begun.ok()) return begun.status();
   sampling_ = std::move(begun).value();
+  request_.observer->OnPromptTokens(sampling_->prompt_tokens());
   EndStage(Stage::kDenoise);
   denoise_started_at_ = clock_->Now();
   ReportProgress();
@@ -104,7 +105,10 @@ std::optional<Status> GenerationRun::Decode(DiffusionModel& model) {
       Guarded([&]() -> Result<std::optional<Image>> { return model.DecodeNext(*sampling_); });
   AddStageTime(clock_->Now() - before);
   if (!decoded.ok()) return decoded.status();
-  if (decoded->has_value()) request_.observer->OnImage(std::move(**decoded));
+  if (decoded->has_value()) {
+    if ((*decoded)->decoded_again_in_fp32) metrics_->OnVaeFallback(parameters().model);
+    request_.observer->OnImage(std::move(**decoded));
+  }
   if (sampling_->images_done() < sampling_->image_count()) return std::nullopt;
   EndStage(Stage::kVaeDecode);
   return OkStatus();

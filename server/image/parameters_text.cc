@@ -76,6 +76,10 @@ std::string ParametersText(const GenerationParameters& parameters, int64_t seed,
       {"Model hash", std::string(model_hash.substr(0, kShownHashDigits))},
       {"Model", parameters.model},
   };
+  // A1111 counts from 1.
+  if (parameters.clip_skip > 0) {
+    fields.emplace_back("Clip skip", std::to_string(parameters.clip_skip + 1));
+  }
   if (parameters.prompt_2.has_value()) fields.emplace_back("Prompt 2", *parameters.prompt_2);
   if (parameters.negative_prompt_2.has_value()) {
     fields.emplace_back("Negative prompt 2", *parameters.negative_prompt_2);

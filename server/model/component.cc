@@ -9,6 +9,7 @@
 #include "server/model/torchscript_graph.h"
 #include "server/model/weight_converter.h"
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,8 +62,8 @@ Result<Sources> FindSources(const ModelDirectory& directory, const ComponentOpti
   return sources;
 }
 
-Result<std::unique_ptr<SafetensorsFile>> OpenWeights(const ModelDirectory& directory,
-                                                     const ListedFile& listed) {
+Result<std::unique_ptr<SafetensorsFile>> OpenListedWeights(const ModelDirectory& directory,
+                                                           const ListedFile& listed) {
   TF_ASSIGN_OR_RETURN(auto file, SafetensorsFile::Open(directory.PathOf(listed), listed.file));
   if (file->size_bytes() != listed.bytes) {
     return FileTruncated(listed.file, "the file has " + std::to_string(file->size_bytes()) +
@@ -70,6 +71,33 @@ Result<std::unique_ptr<SafetensorsFile>> OpenWeights(const ModelDirectory& direc
                                           std::to_string(listed.bytes));
   }
   return file;
+}
+
+// Opens another file in place of `listed`, whose tensors tell which names and shapes there must be.
+Result<std::unique_ptr<SafetensorsFile>> OpenOtherWeights(const SafetensorsFile& listed,
+                                                          const std::string& path) {
+  TF_ASSIGN_OR_RETURN(auto file,
+                      SafetensorsFile::Open(path, std::filesystem::path(path).filename()));
+  std::unordered_map<std::string_view, const StoredTensor*> tensors;
+  for (const StoredTensor& tensor : file->tensors()) tensors[tensor.name] = &tensor;
+  for (const StoredTensor& wanted : listed.tensors()) {
+    const auto found = tensors.find(wanted.name);
+    if (found == tensors.end() || found->second->shape != wanted.shape) {
+      return BadModelDirectory(
+          file->name(), "holds no \"" + wanted.name +
+                            "\" of the shape that this model has; python -m tightfit_export --vae "
+                            "converts other layouts");
+    }
+  }
+  return file;
+}
+
+Result<std::unique_ptr<SafetensorsFile>> OpenWeights(const ModelDirectory& directory,
+                                                     const ListedFile& listed,
+                                                     const std::string& other_path) {
+  TF_ASSIGN_OR_RETURN(auto file, OpenListedWeights(directory, listed));
+  if (other_path.empty()) return file;
+  return OpenOtherWeights(*file, other_path);
 }
 
 // Rewrites every packable slot's module. Before the first forward.
@@ -106,7 +134,7 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
                                                    const std::function<void(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
-                      OpenWeights(directory, *sources.weights));
+                      OpenWeights(directory, *sources.weights, options.weights_path));
   TF_ASSIGN_OR_RETURN(std::string graph_bytes,
                       ReadListedFile(directory, *sources.graph, kMaxGraphFileBytes));
 
@@ -134,8 +162,10 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
         TF_RETURN_IF_ERROR(RewriteGraph(*file, *sources.format, slots));
       }
     }
-    TF_ASSIGN_OR_RETURN(ConversionReport report, ConvertWeights(*file, sources.weights->sha256,
-                                                                slots, conversion, progress));
+    // Nothing tells what another file's digest should be.
+    const std::string sha256 = options.weights_path.empty() ? sources.weights->sha256 : "";
+    TF_ASSIGN_OR_RETURN(ConversionReport report,
+                        ConvertWeights(*file, sha256, slots, conversion, progress));
     if (report.largest_decoded_bytes > 0) ReserveDecodeScratch(report.largest_decoded_bytes);
 
     ComponentDescription& description = component->description_;

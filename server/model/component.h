@@ -26,6 +26,9 @@ struct ComponentOptions {
   std::vector<std::string> exclude;
   at::ScalarType dtype = at::kFloat;  // of graph and activations: kFloat, kBFloat16, kHalf
   at::Device device = at::kCPU;
+  // A safetensors file with the graph's keys, and maybe others, to take the weights from instead of
+  // the directory's; "": the directory's.
+  std::string weights_path;
 };
 
 // Not thread-safe; one thread loads and runs it.

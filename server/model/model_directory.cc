@@ -19,7 +19,7 @@ constexpr char kManifest[] = "model.json";
 constexpr int64_t kMaxManifestBytes = 4 << 20;
 constexpr int64_t kMaxFileBytes = int64_t{1} << 40;
 constexpr int64_t kMaxParameterCount = int64_t{1} << 40;
-constexpr int64_t kSchemaVersion = 1;
+constexpr int64_t kSchemaVersion = 2;
 constexpr size_t kMaxTextBytes = 4096;
 
 Status Unimplemented(const std::string& what) {
@@ -197,7 +197,8 @@ SchedulerConfig ReadScheduler(const Reader& json) {
   return scheduler;
 }
 
-// Viewers show the beginning of this hash, so it must be the one of the weights that are served.
+// Viewers show the beginning of the model's hash: that of the weights that are served, unless the
+// source is one file, by whose own hash people know it.
 std::string HashOf(const std::map<std::string, ManifestComponent>& components) {
   std::string lines;
   for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
@@ -236,6 +237,10 @@ void ReadManifest(const Reader& top, ModelDirectory* model) {
   const Reader vae = top.Object("vae");
   model->vae_scaling_factor = vae.Number("scaling_factor", 0.0, 1000.0);
   if (!vae.Absent("force_upcast")) model->vae_force_upcast = vae.Boolean("force_upcast");
+  model->vae_sample_size_px = vae.Integer32("sample_size_px", 1, 16384);
+  if (model->vae_sample_size_px % model->pixels_per_latent != 0) {
+    vae.Refuse("sample_size_px", "must be a multiple of pixels_per_latent");
+  }
   model->latent_channels = vae.Integer32("latent_channels", 1, 64);
   ReadPictureDefaults(top, model);
 
@@ -243,12 +248,15 @@ void ReadManifest(const Reader& top, ModelDirectory* model) {
   if (text.Integer("max_length", 1, 1024) != 77) text.Refuse("max_length", "must be 77");
   model->embedding_size = text.Integer32("embedding_size", 1, 65536);
   model->pooled_size = text.Integer32("pooled_size", 1, 65536);
+  model->max_clip_skip = text.Integer32("max_clip_skip", 0, 64);
 
   const Reader components = top.Object("components");
   for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
     model->components[name] = ReadComponent(components.Object(name));
   }
-  if (model->hash != HashOf(model->components)) {
+  const bool is_of_source =
+      !top.Absent("source") && top.Object("source").TextOr("sha256", "") == model->hash;
+  if (!is_of_source && model->hash != HashOf(model->components)) {
     top.Refuse("hash", "does not belong to the SHA-256 values of the weight files");
   }
   const Reader tokenizers = top.Object("tokenizers");
@@ -257,6 +265,7 @@ void ReadManifest(const Reader& top, ModelDirectory* model) {
     for (const std::string& key : files.Keys()) {
       model->tokenizers[name][key] = ReadFileEntry(files.Object(key));
     }
+    if (!files.Absent("tokenizer.json")) continue;
     for (const char* needed : {"vocab.json", "merges.txt"}) {
       if (files.Absent(needed)) files.Refuse(needed, "is missing");
     }
@@ -323,7 +332,8 @@ Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
   const int64_t version = top.Integer("schema_version", 1, 1000000);
   TF_RETURN_IF_ERROR(problem);
   if (version != kSchemaVersion) {
-    return Unimplemented("schema_version must be " + std::to_string(kSchemaVersion));
+    return Unimplemented("schema_version must be " + std::to_string(kSchemaVersion) +
+                         "; export the model again with this version of tightfit_export");
   }
   ModelDirectory model;
   model.path = path;

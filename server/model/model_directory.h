@@ -52,6 +52,7 @@ struct ModelDirectory {
   SchedulerConfig scheduler;
   double vae_scaling_factor = 0.13025;
   bool vae_force_upcast = false;
+  int32_t vae_sample_size_px = 0;  // side of the tiles that the VAE is made for
   int32_t latent_channels = 4;
   int32_t pixels_per_latent = 8;
   bool force_zeros_for_empty_prompt = true;
@@ -62,6 +63,7 @@ struct ModelDirectory {
   std::string default_sampler;
   int32_t embedding_size = 0;  // of both encoders' hidden states, concatenated
   int32_t pooled_size = 0;
+  int32_t max_clip_skip = 0;
   std::map<std::string, ManifestComponent> components;
   std::map<std::string, std::map<std::string, ListedFile>> tokenizers;
 

@@ -5,6 +5,8 @@
 #include "server/pipeline/clip_vocabulary.h"
 #include "server/pipeline/clip_words.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <utility>
 
 namespace tightfit {
@@ -56,8 +58,7 @@ class ClipTokenizer::Impl {
     }
   }
 
-  TokenizedPrompt Tokenize(std::string_view prompt) const {
-    constexpr size_t kMaxTokens = kMaxLength - 2;
+  std::vector<int64_t> Tokens(std::string_view text) const {
     std::vector<int64_t> tokens;
     const auto append_token = [&](const AddedToken& token) { tokens.push_back(token.id); };
     const auto append_words = [&](std::string_view normalized) {
@@ -68,18 +69,18 @@ class ClipTokenizer::Impl {
     const auto append_text = [&](std::string_view typed) {
       SplitAtAddedTokens(NormalizeForClip(typed), normalized_tokens_, append_words, append_token);
     };
-    SplitAtAddedTokens(prompt, typed_tokens_, append_text, append_token);
+    SplitAtAddedTokens(text, typed_tokens_, append_text, append_token);
+    return tokens;
+  }
 
-    TokenizedPrompt result;
-    result.token_count = static_cast<int32_t>(tokens.size());
-    result.truncated = tokens.size() > kMaxTokens;
-    if (result.truncated) tokens.resize(kMaxTokens);
-    result.ids.reserve(kMaxLength);
-    result.ids.push_back(config_.start_id);
-    result.ids.insert(result.ids.end(), tokens.begin(), tokens.end());
-    result.ids.push_back(config_.end_id);
-    result.ids.resize(kMaxLength, config_.padding_id);
-    return result;
+  std::vector<int64_t> Framed(std::span<const int64_t> tokens) const {
+    std::vector<int64_t> ids;
+    ids.reserve(kMaxLength);
+    ids.push_back(config_.start_id);
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    ids.push_back(config_.end_id);
+    ids.resize(kMaxLength, config_.padding_id);
+    return ids;
   }
 
  private:
@@ -89,16 +90,34 @@ class ClipTokenizer::Impl {
   std::vector<AddedToken> normalized_tokens_;
 };
 
-Result<std::unique_ptr<ClipTokenizer>> ClipTokenizer::Load(const std::string& directory) {
+namespace {
+
+// What both layouts say beside the configuration.
+Result<TokenizerJson> ReadVocabulary(const std::string& directory) {
+  const bool in_one_file = !std::filesystem::exists(directory + "/vocab.json") &&
+                           std::filesystem::exists(directory + "/tokenizer.json");
+  if (in_one_file) {
+    TF_ASSIGN_OR_RETURN(const std::string json, ReadTokenizerFile(directory, "tokenizer.json"));
+    return ParseTokenizerJson(json);
+  }
   TF_ASSIGN_OR_RETURN(const std::string vocab_json, ReadTokenizerFile(directory, "vocab.json"));
   TF_ASSIGN_OR_RETURN(const std::string merges_txt, ReadTokenizerFile(directory, "merges.txt"));
+  TF_ASSIGN_OR_RETURN(TokenIds vocabulary, ParseVocabulary(vocab_json));
+  TF_ASSIGN_OR_RETURN(Merges merges, ParseMerges(merges_txt));
+  return TokenizerJson{
+      .vocabulary = std::move(vocabulary), .merges = std::move(merges), .added_tokens = "{}"};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ClipTokenizer>> ClipTokenizer::Load(const std::string& directory) {
+  TF_ASSIGN_OR_RETURN(const TokenizerJson read, ReadVocabulary(directory));
   TF_ASSIGN_OR_RETURN(const std::string config_json,
                       ReadTokenizerFile(directory, "tokenizer_config.json"));
-  TF_ASSIGN_OR_RETURN(const TokenIds vocabulary, ParseVocabulary(vocab_json));
-  TF_ASSIGN_OR_RETURN(const Merges merges, ParseMerges(merges_txt));
-  TF_ASSIGN_OR_RETURN(TokenizerConfig config, ParseTokenizerConfig(config_json, vocabulary));
+  TF_ASSIGN_OR_RETURN(TokenizerConfig config,
+                      ParseTokenizerConfig(config_json, read.vocabulary, read.added_tokens));
   TF_ASSIGN_OR_RETURN(BytePairEncoding encoding,
-                      BytePairEncoding::Create(vocabulary, merges, config.unknown_id));
+                      BytePairEncoding::Create(read.vocabulary, read.merges, config.unknown_id));
   return std::unique_ptr<ClipTokenizer>(
       new ClipTokenizer(std::make_unique<Impl>(std::move(encoding), std::move(config))));
 }
@@ -106,8 +125,20 @@ Result<std::unique_ptr<ClipTokenizer>> ClipTokenizer::Load(const std::string& di
 ClipTokenizer::ClipTokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ClipTokenizer::~ClipTokenizer() = default;
 
+std::vector<int64_t> ClipTokenizer::Tokens(std::string_view text) const {
+  return impl_->Tokens(text);
+}
+
+std::vector<int64_t> ClipTokenizer::Framed(std::span<const int64_t> tokens) const {
+  return impl_->Framed(tokens);
+}
+
 TokenizedPrompt ClipTokenizer::Tokenize(std::string_view prompt) const {
-  return impl_->Tokenize(prompt);
+  constexpr size_t kMaxTokens = kMaxLength - 2;
+  const std::vector<int64_t> tokens = Tokens(prompt);
+  return {.ids = Framed(std::span(tokens).first(std::min(tokens.size(), kMaxTokens))),
+          .token_count = static_cast<int32_t>(tokens.size()),
+          .truncated = tokens.size() > kMaxTokens};
 }
 
 }  // namespace tightfit

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace tightfit {
 
+// One prompt as one chunk.
 struct TokenizedPrompt {
   // Exactly `max_length` ids: start, tokens, end, padding.
   std::vector<int64_t> ids;
@@ -25,15 +27,21 @@ class ClipTokenizer {
  public:
   static constexpr int32_t kMaxLength = 77;
 
-  // Reads vocab.json, merges.txt and, for the padding token, tokenizer_config.json of `directory`.
+  // Reads vocab.json and merges.txt of `directory`, or tokenizer.json where there is no vocab.json,
+  // and for the special tokens tokenizer_config.json.
   // Errors: DATA_LOSS naming the file and what is wrong with it.
   static Result<std::unique_ptr<ClipTokenizer>> Load(const std::string& directory);
   ~ClipTokenizer();
 
-  // `prompt` is UTF-8; invalid sequences count as U+FFFD. Never fails, never more than 77 ids.
-  // Special tokens that the prompt spells become their ids, as in transformers: `<|endoftext|>`,
-  // and
-  // `!` where it is the padding token. Time: n log n in the bytes of a word; 4 KiB take under 1 ms.
+  // The tokens of UTF-8 text; invalid sequences count as U+FFFD. Never fails. Special tokens that
+  // the text spells become their ids, as in transformers: `<|endoftext|>`, and `!` where it is the
+  // padding token. Time: n log n in the bytes of a word; 4 KiB take under 1 ms.
+  std::vector<int64_t> Tokens(std::string_view text) const;
+
+  // kMaxLength ids: start, `tokens` (at most kMaxLength - 2), end, padding.
+  std::vector<int64_t> Framed(std::span<const int64_t> tokens) const;
+
+  // Tokens of `prompt`, as many as fit, framed.
   TokenizedPrompt Tokenize(std::string_view prompt) const;
 
  private:

@@ -209,13 +209,14 @@ Result<Merges> ParseMerges(std::string_view text) {
   return merges;
 }
 
-Result<TokenizerConfig> ParseTokenizerConfig(std::string_view json, const TokenIds& vocabulary) {
+Result<TokenizerConfig> ParseTokenizerConfig(std::string_view json, const TokenIds& vocabulary,
+                                             std::string_view added_tokens) {
   const Json config = Json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) return BadFile("tokenizer_config.json", "no valid JSON object");
   AddedTokens added(vocabulary);
-  if (const auto decoder = config.find("added_tokens_decoder"); decoder != config.end()) {
-    TF_RETURN_IF_ERROR(added.AddFromDecoder(*decoder));
-  }
+  const auto decoder = config.find("added_tokens_decoder");
+  TF_RETURN_IF_ERROR(added.AddFromDecoder(
+      decoder != config.end() ? *decoder : Json::parse(added_tokens, nullptr, false)));
   // In this order: a later description of the same content replaces the earlier one.
   TokenizerConfig parsed;
   TF_ASSIGN_OR_RETURN(parsed.start_id, added.AddSpecial(config, "bos_token", "<|startoftext|>"));

@@ -1,4 +1,4 @@
-// The three files that describe a CLIP tokenizer, read and checked.
+// The files that describe a CLIP tokenizer, read and checked.
 #ifndef TIGHTFIT_SERVER_PIPELINE_CLIP_VOCABULARY_H_
 #define TIGHTFIT_SERVER_PIPELINE_CLIP_VOCABULARY_H_
 
@@ -38,8 +38,20 @@ struct TokenizerConfig {
 
 // tokenizer_config.json: bos_token, eos_token, unk_token, pad_token (text or object with `content`;
 // CLIP's own where absent) and added_tokens_decoder. Tokens that take white space with them
-// (lstrip, rstrip) or match whole words only (single_word) are refused.
-Result<TokenizerConfig> ParseTokenizerConfig(std::string_view json, const TokenIds& vocabulary);
+// (lstrip, rstrip) or match whole words only (single_word) are refused. `added_tokens` stands in
+// for an added_tokens_decoder that is not there.
+Result<TokenizerConfig> ParseTokenizerConfig(std::string_view json, const TokenIds& vocabulary,
+                                             std::string_view added_tokens = "{}");
+
+// tokenizer.json: what the other files say, in one. `added_tokens` is its list as
+// added_tokens_decoder of tokenizer_config.json has it, a JSON object as text. Errors: DATA_LOSS
+// for anything but byte-pair encoding with the end of word "</w>".
+struct TokenizerJson {
+  TokenIds vocabulary;
+  Merges merges;
+  std::string added_tokens;
+};
+Result<TokenizerJson> ParseTokenizerJson(std::string_view json);
 
 // Reads the whole of `directory`/`file_name`, at most 64 MiB.
 Result<std::string> ReadTokenizerFile(const std::string& directory, const std::string& file_name);

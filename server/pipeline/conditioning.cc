@@ -6,16 +6,50 @@
 namespace tightfit {
 namespace {
 
-Result<TextEmbedding> NegativeEmbedding(const TextEncoder& encoder,
-                                        const GenerationParameters& parameters, bool force_zeros,
-                                        const TextEmbedding& positive) {
-  // The first negative prompt alone decides, also where a second one is given.
-  if (!parameters.negative_prompt.has_value() && force_zeros) {
-    return TextEmbedding{.hidden_states = at::zeros_like(positive.hidden_states),
-                         .pooled = at::zeros_like(positive.pooled)};
-  }
+// The prompts of one request, cut into chunks.
+struct RequestPrompts {
+  PromptChunks positive;
+  PromptChunks negative;
+  bool encodes_negative = false;
+  size_t chunk_count = 1;  // of each that is encoded
+};
+
+RequestPrompts ChunkPrompts(const TextEncoder& encoder, const GenerationParameters& parameters,
+                            bool force_zeros) {
+  const PromptSyntax syntax = parameters.prompt_syntax;
   const std::string negative = parameters.negative_prompt.value_or("");
-  return encoder.Encode(negative, parameters.negative_prompt_2.value_or(negative));
+  RequestPrompts prompts{
+      .positive =
+          encoder.Chunk(parameters.prompt, parameters.prompt_2.value_or(parameters.prompt), syntax),
+      .negative = encoder.Chunk(negative, parameters.negative_prompt_2.value_or(negative), syntax)};
+  // The first negative prompt alone decides, also where a second one is given.
+  prompts.encodes_negative =
+      UsesGuidance(parameters) && (parameters.negative_prompt.has_value() || !force_zeros);
+  prompts.chunk_count = prompts.positive.chunk_count();
+  if (prompts.encodes_negative) {
+    prompts.chunk_count = std::max(prompts.chunk_count, prompts.negative.chunk_count());
+  }
+  return prompts;
+}
+
+std::vector<PromptTokens> TokensOf(const RequestPrompts& prompts,
+                                   const GenerationParameters& parameters) {
+  std::vector<PromptTokens> tokens;
+  const auto add = [&tokens](const char* field, const ChunkedPrompt& prompt, bool is_used) {
+    tokens.push_back({.field = field,
+                      .token_count = prompt.token_count,
+                      .used_token_count = is_used ? prompt.used_token_count : 0,
+                      .chunk_count = is_used ? static_cast<int32_t>(prompt.chunks.size()) : 0});
+  };
+  add("prompt", prompts.positive.first, true);
+  if (parameters.prompt_2.has_value()) add("prompt_2", prompts.positive.second, true);
+  if (parameters.negative_prompt.has_value()) {
+    add("negative_prompt", prompts.negative.first, prompts.encodes_negative);
+  }
+  if (parameters.negative_prompt_2.has_value()) {
+    add("negative_prompt_2", prompts.negative.second, prompts.encodes_negative);
+  }
+  return tokens;
 }
 
 }  // namespace
@@ -36,9 +70,9 @@ std::array<float, 6> TimeIds(const GenerationParameters& parameters) {
 Result<Conditioning> MakeConditioning(const TextEncoder& encoder,
                                       const GenerationParameters& parameters,
                                       bool force_zeros_for_empty_prompt, at::ScalarType dtype) {
-  TF_ASSIGN_OR_RETURN(
-      TextEmbedding positive,
-      encoder.Encode(parameters.prompt, parameters.prompt_2.value_or(parameters.prompt)));
+  const RequestPrompts prompts = ChunkPrompts(encoder, parameters, force_zeros_for_empty_prompt);
+  TF_ASSIGN_OR_RETURN(const TextEmbedding positive,
+                      encoder.Encode(prompts.positive, prompts.chunk_count, parameters.clip_skip));
   const int64_t images = parameters.image_count;
   const std::array<float, 6> time_ids = TimeIds(parameters);
   const at::Tensor time_ids_row = at::tensor(at::ArrayRef<float>(time_ids)).unsqueeze(0);
@@ -47,9 +81,13 @@ Result<Conditioning> MakeConditioning(const TextEncoder& encoder,
   conditioning.pooled = positive.pooled.repeat({images, 1});
   int64_t rows = images;
   if (UsesGuidance(parameters)) {
-    TF_ASSIGN_OR_RETURN(
-        const TextEmbedding negative,
-        NegativeEmbedding(encoder, parameters, force_zeros_for_empty_prompt, positive));
+    TextEmbedding negative{.hidden_states = at::zeros_like(positive.hidden_states),
+                           .pooled = at::zeros_like(positive.pooled)};
+    if (prompts.encodes_negative) {
+      // diffusers leaves no layers out here.
+      TF_ASSIGN_OR_RETURN(negative,
+                          encoder.Encode(prompts.negative, prompts.chunk_count, /*clip_skip=*/0));
+    }
     conditioning.hidden_states =
         at::cat({negative.hidden_states.repeat({images, 1, 1}), conditioning.hidden_states});
     conditioning.pooled = at::cat({negative.pooled.repeat({images, 1}), conditioning.pooled});
@@ -58,6 +96,7 @@ Result<Conditioning> MakeConditioning(const TextEncoder& encoder,
   conditioning.hidden_states = conditioning.hidden_states.to(dtype);
   conditioning.pooled = conditioning.pooled.to(dtype);
   conditioning.time_ids = time_ids_row.repeat({rows, 1}).to(positive.pooled.device());
+  conditioning.prompt_tokens = TokensOf(prompts, parameters);
   return conditioning;
 }
 

@@ -10,15 +10,17 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 namespace tightfit {
 
 // A batch for the UNet: image_count rows, or with guidance 2 * image_count, the negative half
 // first.
 struct Conditioning {
-  at::Tensor hidden_states;  // [B, T, E]
-  at::Tensor pooled;         // [B, P]
-  at::Tensor time_ids;       // fp32 [B, 6]
+  at::Tensor hidden_states;                 // [B, T, E]
+  at::Tensor pooled;                        // [B, P]
+  at::Tensor time_ids;                      // fp32 [B, 6]
+  std::vector<PromptTokens> prompt_tokens;  // of the prompts that the request gave
 };
 
 // As diffusers: guidance off at a scale of 1 or less.
@@ -30,7 +32,8 @@ inline bool UsesGuidance(const GenerationParameters& parameters) {
 std::array<float, 6> TimeIds(const GenerationParameters& parameters);
 
 // Encodes what the request needs and no more. An absent negative prompt becomes zeros when
-// `force_zeros_for_empty_prompt`, else it is encoded as "". Embeddings come in `dtype`.
+// `force_zeros_for_empty_prompt`, else it is encoded as "". Prompts of fewer chunks than the
+// longest are filled up with empty ones. Embeddings come in `dtype`.
 Result<Conditioning> MakeConditioning(const TextEncoder& encoder,
                                       const GenerationParameters& parameters,
                                       bool force_zeros_for_empty_prompt, at::ScalarType dtype);

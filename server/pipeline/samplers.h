@@ -26,13 +26,16 @@ class Sampler {
 
   // UNet calls from first to last.
   virtual int32_t call_count() const = 0;
+  // UNet calls of one step; the last may take one less.
+  virtual int32_t calls_per_step() const { return 1; }
   // What the UNet is told at `call`.
   virtual float timestep(int32_t call) const = 0;
   // The first latents are the first noise times this.
   virtual float init_noise_sigma() const = 0;
   // What the UNet sees of `latents`.
   virtual at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const = 0;
-  // The latents after `call`, called for 0, 1, ... in turn; `output` is what the UNet gave,
+  // The latents after `call`. Calls come in turn, the first of them at the begin of any step;
+  // `output` is what the UNet gave,
   // guidance applied. Stochastic samplers take their noise from `noise`, in every call
   // alike.
   virtual at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,

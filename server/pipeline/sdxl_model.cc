@@ -4,6 +4,7 @@
 #include "server/model/model_directory.h"
 #include "server/pipeline/clip_tokenizer.h"
 #include "server/pipeline/compute_dtype.h"
+#include "server/pipeline/prompt_chunks.h"
 #include "server/pipeline/samplers.h"
 #include "server/pipeline/sdxl_pipeline.h"
 #include "server/pipeline/sdxl_sampling.h"
@@ -21,14 +22,18 @@ constexpr int64_t kMaxTokenizerFileBytes = 64 << 20;
 Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(const ModelDirectory& directory,
                                                            const std::string& name) {
   const auto found = directory.tokenizers.find(name);
-  if (found == directory.tokenizers.end() || !found->second.contains("vocab.json")) {
+  const char* const vocabulary_name =
+      found != directory.tokenizers.end() && found->second.contains("vocab.json")
+          ? "vocab.json"
+          : "tokenizer.json";
+  if (found == directory.tokenizers.end() || !found->second.contains(vocabulary_name)) {
     return Status(StatusCode::kFailedPrecondition, "BAD_MODEL_DIRECTORY",
                   "model.json lists no vocab.json for tokenizers." + name);
   }
   for (const auto& [file_name, file] : found->second) {
     TF_RETURN_IF_ERROR(ReadListedFile(directory, file, kMaxTokenizerFileBytes).status());
   }
-  const std::filesystem::path vocabulary = directory.PathOf(found->second.at("vocab.json"));
+  const std::filesystem::path vocabulary = directory.PathOf(found->second.at(vocabulary_name));
   TF_ASSIGN_OR_RETURN(std::unique_ptr<ClipTokenizer> tokenizer,
                       ClipTokenizer::Load(vocabulary.parent_path().string()));
   return std::shared_ptr<const ClipTokenizer>(std::move(tokenizer));
@@ -50,17 +55,27 @@ class SdxlLoader {
     TF_ASSIGN_OR_RETURN(TextEncoder::Half first, LoadTextEncoder("tokenizer", "text_encoder"));
     TF_ASSIGN_OR_RETURN(TextEncoder::Half second, LoadTextEncoder("tokenizer_2", "text_encoder_2"));
     TF_ASSIGN_OR_RETURN(Network vae, LoadNetwork("vae", dtypes_.vae, "fp16"));
+    VaeDecoder::Load load_fp32_vae;
+    if (dtypes_.vae != at::kFloat) {
+      load_fp32_vae = [directory = directory_,
+                       options = OptionsOf("vae", at::kFloat, "fp16")]() -> Result<Network> {
+        TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
+                            Component::Load(directory, options, {}));
+        return NetworkOf(std::move(loaded));
+      };
+    }
     TF_ASSIGN_OR_RETURN(Network unet, LoadNetwork("unet", dtypes_.model, spec_.format));
     ModelDescription description = Describe();
     description.load_seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return std::unique_ptr<DiffusionModel>(std::make_unique<SdxlPipeline>(
-        SdxlPipeline::Parts{.description = std::move(description),
-                            .scheduler = directory_.scheduler,
-                            .latent_channels = directory_.latent_channels,
-                            .text_encoder = TextEncoder(std::move(first), std::move(second)),
-                            .unet = std::move(unet),
-                            .vae = VaeDecoder(std::move(vae), directory_.vae_scaling_factor)}));
+    return std::unique_ptr<DiffusionModel>(std::make_unique<SdxlPipeline>(SdxlPipeline::Parts{
+        .description = std::move(description),
+        .scheduler = directory_.scheduler,
+        .latent_channels = directory_.latent_channels,
+        .text_encoder = TextEncoder(std::move(first), std::move(second)),
+        .unet = std::move(unet),
+        .vae =
+            VaeDecoder(std::move(vae), directory_.vae_scaling_factor, std::move(load_fp32_vae))}));
   }
 
  private:
@@ -69,35 +84,47 @@ class SdxlLoader {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<const ClipTokenizer> tokenizer,
                         LoadTokenizer(directory_, tokenizer_name));
     TF_ASSIGN_OR_RETURN(Network network, LoadNetwork(component, dtypes_.model, "fp16"));
-    return TextEncoder::Half{
-        .tokenize =
-            [tokenizer](std::string_view prompt) { return tokenizer->Tokenize(prompt).ids; },
-        .network = std::move(network)};
+    return TextEncoder::Half{.chunk =
+                                 [tokenizer](std::string_view prompt, PromptSyntax syntax) {
+                                   return ChunkPrompt(prompt, syntax, *tokenizer);
+                                 },
+                             .network = std::move(network)};
+  }
+
+  ComponentOptions OptionsOf(const std::string& name, at::ScalarType dtype,
+                             const std::string& format) const {
+    return {.model = spec_.name,
+            .component = name,
+            .format = format,
+            .scope = spec_.scope,
+            .exclude = spec_.exclude,
+            .dtype = dtype,
+            .device = at::kCPU,
+            .weights_path = name == "vae" ? spec_.vae : std::string()};
+  }
+
+  static Network NetworkOf(std::unique_ptr<Component> loaded) {
+    const std::shared_ptr<Component> component = std::move(loaded);
+    return Network{
+        .run = [component](
+                   std::vector<c10::IValue> inputs) { return component->Run(std::move(inputs)); },
+        .dtype = component->dtype(),
+        .device = component->device()};
   }
 
   Result<Network> LoadNetwork(const std::string& name, at::ScalarType dtype,
                               const std::string& format) {
-    const ComponentOptions options{.model = spec_.name,
-                                   .component = name,
-                                   .format = format,
-                                   .scope = spec_.scope,
-                                   .exclude = spec_.exclude,
-                                   .dtype = dtype,
-                                   .device = at::kCPU};
-    TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
-                        Component::Load(directory_, options, [this, &name](int64_t bytes) {
-                          bytes_done_ += bytes;
-                          if (!progress_) return;
-                          progress_({.component = name,
-                                     .bytes_done = std::min(bytes_done_, bytes_total_),
-                                     .bytes_total = bytes_total_});
-                        }));
+    TF_ASSIGN_OR_RETURN(
+        std::unique_ptr<Component> loaded,
+        Component::Load(directory_, OptionsOf(name, dtype, format), [this, &name](int64_t bytes) {
+          bytes_done_ += bytes;
+          if (!progress_) return;
+          progress_({.component = name,
+                     .bytes_done = std::min(bytes_done_, bytes_total_),
+                     .bytes_total = bytes_total_});
+        }));
     components_.push_back(loaded->description());
-    return Network{
-        .run = [component = std::shared_ptr<Component>(std::move(loaded))](
-                   std::vector<c10::IValue> inputs) { return component->Run(std::move(inputs)); },
-        .dtype = dtype,
-        .device = options.device};
+    return NetworkOf(std::move(loaded));
   }
 
   ModelDescription Describe() const {
@@ -118,6 +145,11 @@ class SdxlLoader {
     description.default_sampler = directory_.default_sampler;
     description.samplers = SamplerNames();
     description.pixels_per_latent = directory_.pixels_per_latent;
+    description.latent_channels = directory_.latent_channels;
+    description.max_clip_skip = directory_.max_clip_skip;
+    description.vae_tiling = spec_.vae_tiling;
+    description.vae_tile_px =
+        spec_.vae_tile_px > 0 ? spec_.vae_tile_px : directory_.vae_sample_size_px;
     description.force_zeros_for_empty_prompt = directory_.force_zeros_for_empty_prompt;
     description.components = components_;
     return description;
@@ -146,6 +178,10 @@ Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(
   TF_ASSIGN_OR_RETURN(ModelDirectory directory, ReadModelDirectory(spec.path));
   // A scheduler that cannot be sampled is refused here, not at the first request.
   TF_RETURN_IF_ERROR(MakeSampler(SamplerNames().front(), directory.scheduler, 1).status());
+  if (spec.vae_tile_px % directory.pixels_per_latent != 0) {
+    return InvalidArgument("vae_tile_px must be a multiple of " +
+                           std::to_string(directory.pixels_per_latent));
+  }
   TF_ASSIGN_OR_RETURN(const ComputeDtypes dtypes,
                       ResolveComputeDtype(directory, spec.compute_dtype, CpuHasBf16()));
   return SdxlLoader(spec, std::move(directory), dtypes, progress).Load();

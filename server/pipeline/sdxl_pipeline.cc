@@ -23,6 +23,36 @@ at::Tensor Rescaled(const at::Tensor& guided, const at::Tensor& unguided, float 
   return narrowed * rescale + guided * (1.0f - rescale);
 }
 
+// Where each of the sampler's calls tells the UNet to be.
+Result<DenoisingWindow> WindowOf(const Sampler& sampler, const SchedulerConfig& scheduler,
+                                 const GenerationParameters& parameters) {
+  std::vector<float> timesteps;
+  for (int32_t call = 0; call < sampler.call_count(); ++call) {
+    timesteps.push_back(sampler.timestep(call));
+  }
+  return MakeDenoisingWindow(timesteps, scheduler.num_train_timesteps, sampler.calls_per_step(),
+                             parameters.denoising_start, parameters.denoising_end);
+}
+
+// fp32 [images, channels, height, width].
+at::Tensor Stacked(const std::vector<Latents>& latents) {
+  std::vector<at::Tensor> images;
+  for (const Latents& image : latents) {
+    images.push_back(at::tensor(at::ArrayRef<float>(image.values))
+                         .reshape({image.channels, image.height, image.width}));
+  }
+  return at::stack(images);
+}
+
+Latents ToLatents(const at::Tensor& image) {
+  const at::Tensor values = image.to(at::kCPU, at::kFloat).contiguous();
+  const float* const data = values.const_data_ptr<float>();
+  return {.channels = static_cast<int32_t>(values.size(0)),
+          .height = static_cast<int32_t>(values.size(1)),
+          .width = static_cast<int32_t>(values.size(2)),
+          .values = {data, data + values.numel()}};
+}
+
 }  // namespace
 
 Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) const {
@@ -34,6 +64,22 @@ Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) con
                            std::to_string(multiple) + ", but is " + std::to_string(value));
   }
   if (parameters.image_count < 1) return InvalidArgument("image_count must be at least 1");
+  const size_t given = parameters.initial_latents.size();
+  const bool needs_latents = parameters.denoising_start > 0.0f;
+  if (given != (needs_latents ? static_cast<size_t>(parameters.image_count) : 0)) {
+    return InvalidArgument(
+        "initial_latents must be one for each image where denoising_start is "
+        "above 0, and none elsewhere");
+  }
+  for (const Latents& latents : parameters.initial_latents) {
+    if (latents.channels == parts_.latent_channels &&
+        latents.height == parameters.height_px / multiple &&
+        latents.width == parameters.width_px / multiple &&
+        std::ssize(latents.values) == int64_t{latents.channels} * latents.height * latents.width) {
+      continue;
+    }
+    return InvalidArgument("initial_latents must have the size of the picture");
+  }
   return OkStatus();
 }
 
@@ -42,6 +88,8 @@ Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters
   const ModelDescription& description = parts_.description;
   TF_ASSIGN_OR_RETURN(std::unique_ptr<Sampler> sampler,
                       MakeSampler(parameters.sampler, parts_.scheduler, parameters.step_count));
+  TF_ASSIGN_OR_RETURN(const DenoisingWindow window,
+                      WindowOf(*sampler, parts_.scheduler, parameters));
   const LatentShape shape{.channels = parts_.latent_channels,
                           .height = parameters.height_px / description.pixels_per_latent,
                           .width = parameters.width_px / description.pixels_per_latent};
@@ -53,9 +101,12 @@ Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters
         MakeConditioning(parts_.text_encoder, parameters, description.force_zeros_for_empty_prompt,
                          parts_.unet.dtype));
     LatentNoise noise(parameters.seed, parameters.image_count, shape);
-    at::Tensor latents = noise.Draw().to(parts_.unet.device) * sampler->init_noise_sigma();
-    sampling = std::make_unique<SdxlSampling>(parameters, std::move(sampler), std::move(noise),
-                                              std::move(conditioning), std::move(latents));
+    at::Tensor latents = parameters.initial_latents.empty()
+                             ? noise.Draw() * sampler->init_noise_sigma()
+                             : Stacked(parameters.initial_latents);
+    sampling =
+        std::make_unique<SdxlSampling>(parameters, std::move(sampler), window, std::move(noise),
+                                       std::move(conditioning), latents.to(parts_.unet.device));
     return OkStatus();
   }));
   return sampling;
@@ -64,7 +115,7 @@ Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters
 Result<at::Tensor> SdxlPipeline::PredictNoise(const SdxlSampling& sampling) const {
   const GenerationParameters& parameters = sampling.parameters_;
   const Conditioning& conditioning = sampling.conditioning_;
-  const int32_t call = sampling.steps_done_;
+  const int32_t call = sampling.window_.begin + sampling.steps_done_;
   const bool guided = UsesGuidance(parameters);
   at::Tensor input = sampling.sampler_->ScaleModelInput(sampling.latents_, call);
   if (guided) input = at::cat({input, input});
@@ -95,13 +146,25 @@ Status SdxlPipeline::Step(std::span<Sampling* const> batch) {
     TF_RETURN_IF_ERROR(RunTorch("run a denoising step", [&]() -> Status {
       const ScopedMemoryAccount account(ActivationsOf(parts_.description, "unet"));
       TF_ASSIGN_OR_RETURN(const at::Tensor prediction, PredictNoise(sampling));
-      sampling.latents_ = sampling.sampler_->Step(prediction, sampling.latents_,
-                                                  sampling.steps_done_, sampling.noise_);
+      sampling.latents_ =
+          sampling.sampler_->Step(prediction, sampling.latents_,
+                                  sampling.window_.begin + sampling.steps_done_, sampling.noise_);
       return OkStatus();
     }));
     ++sampling.steps_done_;
   }
   return OkStatus();
+}
+
+ImageDecoding SdxlPipeline::DecodingOf(const SdxlSampling& sampling) {
+  const ModelDescription& description = parts_.description;
+  const GenerationParameters& parameters = sampling.parameters_;
+  std::optional<TileSizes> tile;
+  const int32_t tile_px = VaeTilePx(description, parameters.width_px, parameters.height_px);
+  if (tile_px > 0) {
+    tile = {.sample_px = tile_px, .latents = tile_px / description.pixels_per_latent};
+  }
+  return {&parts_.vae, sampling.latents_.narrow(0, sampling.images_done_, 1), tile};
 }
 
 Result<std::optional<Image>> SdxlPipeline::DecodeNext(Sampling& sampling) {
@@ -110,20 +173,36 @@ Result<std::optional<Image>> SdxlPipeline::DecodeNext(Sampling& sampling) {
     return Internal("an image was decoded before the last step or after the last image");
   }
   const int32_t index = state.images_done_;
-  RgbPixels pixels;
+  const GenerationParameters& parameters = state.parameters_;
+  Image image{.index = index,
+              .seed = static_cast<int64_t>(static_cast<uint64_t>(parameters.seed) +
+                                           static_cast<uint64_t>(index)),
+              .width_px = parameters.width_px,
+              .height_px = parameters.height_px,
+              .rgb = {},
+              .latents = {}};
+  bool is_complete = false;
   TF_RETURN_IF_ERROR(RunTorch("decode an image", [&]() -> Status {
     const ScopedMemoryAccount account(ActivationsOf(parts_.description, "vae"));
-    TF_ASSIGN_OR_RETURN(pixels, parts_.vae.Decode(state.latents_.narrow(0, index, 1)));
+    if (parameters.output == OutputKind::kLatents) {
+      image.latents = ToLatents(state.latents_[index]);
+      is_complete = true;
+      return OkStatus();
+    }
+    if (!state.decoding_.has_value()) state.decoding_.emplace(DecodingOf(state));
+    TF_ASSIGN_OR_RETURN(std::optional<RgbPixels> pixels, state.decoding_->Next());
+    if (!pixels.has_value()) return OkStatus();
+    is_complete = true;
+    image.width_px = pixels->width_px;
+    image.height_px = pixels->height_px;
+    image.rgb = std::move(pixels->rgb);
+    image.decoded_again_in_fp32 = state.decoding_->is_in_fp32_again();
     return OkStatus();
   }));
+  if (!is_complete) return std::optional<Image>();
+  state.decoding_.reset();
   ++state.images_done_;
-  return std::optional<Image>(
-      Image{.index = index,
-            .seed = static_cast<int64_t>(static_cast<uint64_t>(state.parameters_.seed) +
-                                         static_cast<uint64_t>(index)),
-            .width_px = pixels.width_px,
-            .height_px = pixels.height_px,
-            .rgb = std::move(pixels.rgb)});
+  return std::optional<Image>(std::move(image));
 }
 
 }  // namespace tightfit

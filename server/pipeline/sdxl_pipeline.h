@@ -39,9 +39,10 @@ class SdxlPipeline : public DiffusionModel {
 
  private:
   Status CheckParameters(const GenerationParameters& parameters) const;
+  ImageDecoding DecodingOf(const SdxlSampling& sampling);
   Result<at::Tensor> PredictNoise(const SdxlSampling& sampling) const;
 
-  const Parts parts_;
+  Parts parts_;
 };
 
 }  // namespace tightfit

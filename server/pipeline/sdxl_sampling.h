@@ -4,31 +4,38 @@
 
 #include "server/engine/diffusion_model.h"
 #include "server/pipeline/conditioning.h"
+#include "server/pipeline/denoising_window.h"
 #include "server/pipeline/latent_noise.h"
 #include "server/pipeline/samplers.h"
+#include "server/pipeline/vae.h"
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 namespace tightfit {
 
 class SdxlSampling : public Sampling {
  public:
-  SdxlSampling(GenerationParameters parameters, std::unique_ptr<Sampler> sampler, LatentNoise noise,
-               Conditioning conditioning, at::Tensor latents)
+  SdxlSampling(GenerationParameters parameters, std::unique_ptr<Sampler> sampler,
+               DenoisingWindow window, LatentNoise noise, Conditioning conditioning,
+               at::Tensor latents)
       : parameters_(std::move(parameters)),
         sampler_(std::move(sampler)),
+        window_(window),
         noise_(std::move(noise)),
         conditioning_(std::move(conditioning)),
         latents_(std::move(latents)) {}
 
-  int32_t step_count() const override { return sampler_->call_count(); }
+  int32_t step_count() const override { return window_.end - window_.begin; }
   int32_t steps_done() const override { return steps_done_; }
   int32_t image_count() const override { return parameters_.image_count; }
   int32_t images_done() const override { return images_done_; }
+  std::vector<PromptTokens> prompt_tokens() const override { return conditioning_.prompt_tokens; }
 
   // fp32 [image_count, channels, h, w], as the sampler left them.
   const at::Tensor& latents() const { return latents_; }
@@ -38,11 +45,13 @@ class SdxlSampling : public Sampling {
 
   const GenerationParameters parameters_;
   const std::unique_ptr<Sampler> sampler_;
+  const DenoisingWindow window_;
   LatentNoise noise_;
   const Conditioning conditioning_;
   at::Tensor latents_;
   int32_t steps_done_ = 0;
   int32_t images_done_ = 0;
+  std::optional<ImageDecoding> decoding_;  // of the image that is being decoded
 };
 
 }  // namespace tightfit

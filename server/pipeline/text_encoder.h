@@ -4,34 +4,50 @@
 
 #include "server/base/status.h"
 #include "server/pipeline/network.h"
+#include "server/pipeline/prompt_chunks.h"
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string_view>
-#include <vector>
 
 namespace tightfit {
 
 struct TextEmbedding {
-  at::Tensor hidden_states;  // [1, T, E]: both encoders' penultimate hidden states, side by side
+  at::Tensor hidden_states;  // [1, T, E]: both encoders' hidden states, side by side
   at::Tensor pooled;         // [1, P]: encoder 2's projected pooled embedding
+};
+
+// A prompt as both encoders take it.
+struct PromptChunks {
+  ChunkedPrompt first;
+  ChunkedPrompt second;
+
+  // What both have to be brought to.
+  size_t chunk_count() const { return std::max(first.chunks.size(), second.chunks.size()); }
 };
 
 class TextEncoder {
  public:
-  // Token ids of a prompt, start and end and padding included; ClipTokenizer::Tokenize.
-  using Tokenize = std::function<std::vector<int64_t>(std::string_view prompt)>;
-
   struct Half {
-    Tokenize tokenize;
+    // ChunkPrompt with the encoder's tokenizer.
+    std::function<ChunkedPrompt(std::string_view prompt, PromptSyntax syntax)> chunk;
     Network network;
   };
   TextEncoder(Half first, Half second);
 
-  // `prompt` goes to the first encoder, `prompt_2` to the second. Errors: the networks'.
-  Result<TextEmbedding> Encode(std::string_view prompt, std::string_view prompt_2) const;
+  // `prompt` is for the first encoder, `prompt_2` for the second.
+  PromptChunks Chunk(std::string_view prompt, std::string_view prompt_2, PromptSyntax syntax) const;
+
+  // Encodes `chunk_count` chunks, those that are missing as empty prompts, and joins their hidden
+  // states; T is 77 for each. Hidden states are multiplied by the weight of their token. The pooled
+  // embedding is the first chunk's. `clip_skip` layers are left out before the last but one.
+  // Errors: the networks'.
+  Result<TextEmbedding> Encode(const PromptChunks& prompt, size_t chunk_count,
+                               int32_t clip_skip) const;
 
  private:
   const Half first_;

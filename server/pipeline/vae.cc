@@ -1,20 +1,28 @@
 #include "server/pipeline/vae.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tightfit {
+namespace {
+
+bool IsFinite(const at::Tensor& values) { return at::isfinite(values).all().item<bool>(); }
+
+Status NotFinite(const char* what) {
+  return {StatusCode::kInternal, "NOT_FINITE",
+          std::string(what) +
+              " holds values that are not finite; compute_dtype fp32 or bf16 has the range that "
+              "fp16 lacks"};
+}
+
+}  // namespace
 
 Result<RgbPixels> ToRgbPixels(const at::Tensor& picture) {
-  const at::Tensor values = picture.to(at::kCPU, at::kFloat);
-  if (values.dim() != 4 || values.size(0) != 1 || values.size(1) != 3) {
+  if (picture.dim() != 4 || picture.size(0) != 1 || picture.size(1) != 3) {
     return Internal("the VAE's graph gave a tensor that is not one RGB picture");
   }
-  if (!at::isfinite(values).all().item<bool>()) {
-    return Status(StatusCode::kInternal, "NOT_FINITE",
-                  "the decoded picture holds values that are not finite; compute_dtype fp32 or "
-                  "bf16 has the range that fp16 lacks");
-  }
-  const at::Tensor bytes = (values * 0.5 + 0.5)
+  if (!IsFinite(picture)) return NotFinite("the decoded picture");
+  const at::Tensor bytes = (picture * 0.5 + 0.5)
                                .clamp(0.0, 1.0)
                                .mul(255.0)
                                .round()
@@ -30,11 +38,45 @@ Result<RgbPixels> ToRgbPixels(const at::Tensor& picture) {
   return pixels;
 }
 
-Result<RgbPixels> VaeDecoder::Decode(const at::Tensor& latents) const {
-  const at::Tensor unscaled = (latents / scaling_factor_).to(network_.device, network_.dtype);
-  TF_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs, network_.run({unscaled}));
+Result<at::Tensor> VaeDecoder::Run(const at::Tensor& unscaled, bool in_fp32) {
+  if (in_fp32 && !fp32_.has_value()) {
+    TF_ASSIGN_OR_RETURN(fp32_, load_fp32_());
+  }
+  const Network& network = in_fp32 ? *fp32_ : network_;
+  TF_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs,
+                      network.run({unscaled.to(network.device, network.dtype)}));
   if (outputs.size() != 1) return Internal("the VAE's graph did not give one tensor");
-  return ToRgbPixels(outputs[0]);
+  return outputs[0].to(at::kCPU, at::kFloat);
+}
+
+ImageDecoding::ImageDecoding(VaeDecoder* decoder, const at::Tensor& latents,
+                             std::optional<TileSizes> tile)
+    : decoder_(decoder), unscaled_(decoder->Unscaled(latents)), tile_(tile) {
+  Begin();
+}
+
+void ImageDecoding::Begin() {
+  tiled_.reset();
+  if (tile_.has_value()) tiled_.emplace(unscaled_, *tile_);
+}
+
+Result<std::optional<RgbPixels>> ImageDecoding::Next() {
+  TF_ASSIGN_OR_RETURN(at::Tensor picture,
+                      decoder_->Run(tiled_ ? tiled_->NextTile() : unscaled_, in_fp32_));
+  if (!IsFinite(picture)) {
+    if (!IsFinite(unscaled_)) return NotFinite("the denoised latents");
+    if (in_fp32_ || !decoder_->has_fallback()) return NotFinite("the decoded picture");
+    in_fp32_ = true;
+    Begin();
+    return std::optional<RgbPixels>();
+  }
+  if (tiled_.has_value()) {
+    tiled_->Add(std::move(picture));
+    if (!tiled_->is_complete()) return std::optional<RgbPixels>();
+    picture = tiled_->Picture();
+  }
+  TF_ASSIGN_OR_RETURN(RgbPixels pixels, ToRgbPixels(picture));
+  return std::optional<RgbPixels>(std::move(pixels));
 }
 
 }  // namespace tightfit

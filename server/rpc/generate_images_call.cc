@@ -37,6 +37,7 @@ void GenerateImagesCall::ReportEnd(const Status& status) {
   response_->set_request_id(accepted().parameters.request_id);
   *response_->mutable_parameters() = ToMessage(accepted().parameters, *accepted().model);
   *response_->mutable_timings() = TimingsMessage();
+  AddPromptTokens(response_->mutable_prompt_tokens());
 }
 
 void GenerateImagesCall::DropUnsent() {

@@ -1,5 +1,6 @@
 #include "server/rpc/generation_call.h"
 
+#include "server/image/latents_file.h"
 #include "server/image/parameters_text.h"
 #include "server/image/png.h"
 #include "server/rpc/call_cancellation.h"
@@ -15,16 +16,21 @@ namespace {
 constexpr char kParametersKeyword[] = "parameters";
 
 Result<EncodedImage> EncodeImage(Image image, const AcceptedRequest& request) {
-  std::map<std::string, std::string> text;
-  if (request.embed_metadata) {
-    text[kParametersKeyword] = ParametersText(request.parameters, image.seed, request.model->hash);
-  }
   EncodedImage encoded;
   encoded.index = image.index;
   encoded.seed = image.seed;
   encoded.width_px = image.width_px;
   encoded.height_px = image.height_px;
+  if (request.parameters.output == OutputKind::kLatents) {
+    encoded.mime_type = kLatentsMimeType;
+    encoded.content = EncodeLatents(image.latents);
+    return encoded;
+  }
   encoded.mime_type = kPngMimeType;
+  std::map<std::string, std::string> text;
+  if (request.embed_metadata) {
+    text[kParametersKeyword] = ParametersText(request.parameters, image.seed, request.model->hash);
+  }
   TF_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes,
                       EncodePng({image.width_px, image.height_px, std::move(image.rgb)}, text));
   encoded.content.assign(bytes.begin(), bytes.end());
@@ -119,6 +125,11 @@ void GenerationCall::OnProgress(const GenerationProgress& progress) {
   Flush();
 }
 
+void GenerationCall::OnPromptTokens(const std::vector<PromptTokens>& prompts) {
+  const std::lock_guard lock(mutex_);
+  prompt_tokens_ = prompts;
+}
+
 void GenerationCall::OnImage(Image image) {
   {
     const std::lock_guard lock(mutex_);
@@ -203,6 +214,11 @@ void GenerationCall::EndIfDone() {
 
 v1::Timings GenerationCall::TimingsMessage() const {
   return ToMessage(timings_, encode_duration_, context_->clock->Now() - started_at_);
+}
+
+void GenerationCall::AddPromptTokens(
+    google::protobuf::RepeatedPtrField<v1::PromptTokens>* messages) const {
+  for (const PromptTokens& prompt : prompt_tokens_) *messages->Add() = ToMessage(prompt);
 }
 
 }  // namespace tightfit

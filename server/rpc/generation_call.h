@@ -21,6 +21,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 namespace tightfit {
 
@@ -48,6 +49,7 @@ class GenerationCall : public GenerationObserver,
   void OnQueued(int32_t position) final;
   void OnStarted(const GenerationParameters& parameters) final;
   void OnProgress(const GenerationProgress& progress) final;
+  void OnPromptTokens(const std::vector<PromptTokens>& prompts) final;
   void OnImage(Image image) final;
   void OnFinished(const Status& status, const GenerationTimings& timings) final;
 
@@ -83,6 +85,8 @@ class GenerationCall : public GenerationObserver,
   void EncodeNext();
   // For the final report: the engine's timings, the encoding's, and the time since the start.
   v1::Timings TimingsMessage() const;
+  // Into the final report's list of prompts.
+  void AddPromptTokens(google::protobuf::RepeatedPtrField<v1::PromptTokens>* messages) const;
 
   const CallContext& context() const { return *context_; }
   const AcceptedRequest& accepted() const { return accepted_; }
@@ -111,6 +115,7 @@ class GenerationCall : public GenerationObserver,
   Clock::time_point started_at_;
   GenerationProgress last_progress_;
   GenerationTimings timings_;
+  std::vector<PromptTokens> prompt_tokens_;
   std::chrono::nanoseconds encode_duration_{0};
 };
 

@@ -58,6 +58,24 @@ v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
   message.set_format(model.format);
   message.set_scope(model.scope);
   message.set_compute_dtype(model.compute_dtype);
+  message.set_prompt_syntax(parameters.prompt_syntax == PromptSyntax::kPlain
+                                ? v1::PROMPT_SYNTAX_PLAIN
+                                : v1::PROMPT_SYNTAX_WEIGHTED);
+  message.set_clip_skip(parameters.clip_skip);
+  message.set_denoising_start(parameters.denoising_start);
+  message.set_denoising_end(parameters.denoising_end);
+  if (parameters.output == OutputKind::kPicture) {
+    message.set_vae_tile_px(VaeTilePx(model, parameters.width_px, parameters.height_px));
+  }
+  return message;
+}
+
+v1::PromptTokens ToMessage(const PromptTokens& prompt) {
+  v1::PromptTokens message;
+  message.set_field(prompt.field);
+  message.set_token_count(prompt.token_count);
+  message.set_used_token_count(prompt.used_token_count);
+  message.set_chunk_count(prompt.chunk_count);
   return message;
 }
 

@@ -27,6 +27,7 @@ struct EncodedImage {
 google::protobuf::Duration ToMessage(std::chrono::nanoseconds duration);
 v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
                                  const ModelDescription& model);
+v1::PromptTokens ToMessage(const PromptTokens& prompt);
 v1::Progress ToMessage(const GenerationProgress& progress);
 v1::ImageMetadata MetadataOf(const EncodedImage& image);
 // `total` runs from the start to the last byte handed over.

@@ -92,6 +92,8 @@ void Describe(const ModelDescription& model, bool with_modules, v1::Model& messa
   defaults.set_sampler(model.default_sampler);
   for (const std::string& sampler : model.samplers) message.add_samplers(sampler);
   message.set_pixels_per_latent(model.pixels_per_latent);
+  message.set_max_clip_skip(model.max_clip_skip);
+  message.set_vae_tile_px(model.vae_tile_px);
   for (const ComponentDescription& component : model.components) {
     *message.add_components() = ToMessage(component, with_modules);
   }

@@ -1,5 +1,6 @@
 #include "server/rpc/request_validator.h"
 
+#include "server/image/latents_file.h"
 #include "server/rpc/request_identity.h"
 #include "server/rpc/unknown_fields.h"
 
@@ -61,8 +62,12 @@ class Validator {
     if (message_.has_negative_prompt_2()) {
       CheckPrompt("negative_prompt_2", message_.negative_prompt_2());
     }
-    if (message_.has_mime_type() && message_.mime_type() != kPngMimeType) {
-      Refuse("mime_type", std::string("must be ") + kPngMimeType);
+    if (message_.has_mime_type() && message_.mime_type() != kPngMimeType &&
+        message_.mime_type() != kLatentsMimeType) {
+      Refuse("mime_type", std::string("must be ") + kPngMimeType + " or " + kLatentsMimeType);
+    }
+    if (!v1::PromptSyntax_IsValid(message_.prompt_syntax())) {
+      Refuse("prompt_syntax", "must be PROMPT_SYNTAX_WEIGHTED or PROMPT_SYNTAX_PLAIN");
     }
   }
 
@@ -91,6 +96,28 @@ class Validator {
     }
   }
 
+  // Which part of the denoising is asked for.
+  void CheckDenoising() {
+    const float start = message_.denoising_start();
+    const float end = message_.has_denoising_end() ? message_.denoising_end() : 1.0f;
+    // The negations refuse NaN too.
+    if (!(start >= 0.0f && start < 1.0f)) {
+      Refuse("denoising_start", "must be at least 0 and below 1");
+    }
+    if (!(end > 0.0f && end <= 1.0f)) Refuse("denoising_end", "must be above 0 and at most 1");
+    if (start >= end) Refuse("denoising_start", "must be below denoising_end");
+    const int32_t images = message_.has_image_count() ? message_.image_count() : 1;
+    const int32_t given = message_.initial_latents_size();
+    if (start > 0.0f && given != images) {
+      Refuse("initial_latents", "must be given once for each of the " + std::to_string(images) +
+                                    " images where denoising_start is above 0, but there are " +
+                                    std::to_string(given));
+    }
+    if (!(start > 0.0f) && given > 0) {
+      Refuse("initial_latents", "goes with a denoising_start above 0");
+    }
+  }
+
   void CheckConditioning() {
     if (message_.has_original_size()) CheckSize("original_size", message_.original_size());
     if (message_.has_target_size()) CheckSize("target_size", message_.target_size());
@@ -108,6 +135,29 @@ class Validator {
     if (message_.has_sampler() &&
         std::ranges::find(model.samplers, message_.sampler()) == model.samplers.end()) {
       Refuse("sampler", "must be one of " + Joined(model.samplers));
+    }
+    if (message_.has_clip_skip()) {
+      CheckRange("clip_skip", message_.clip_skip(), 0, model.max_clip_skip);
+    }
+  }
+
+  // Reads the latents that a request goes on from into `parameters`.
+  void TakeInitialLatents(const ModelDescription& model, GenerationParameters* parameters) {
+    const int32_t height = parameters->height_px / std::max(model.pixels_per_latent, 1);
+    const int32_t width = parameters->width_px / std::max(model.pixels_per_latent, 1);
+    for (int i = 0; i < message_.initial_latents_size(); ++i) {
+      const std::string field = "initial_latents[" + std::to_string(i) + "]";
+      Result<Latents> latents = DecodeLatents(message_.initial_latents(i));
+      if (!latents.ok()) {
+        Refuse(field, latents.status().message());
+      } else if (latents->channels != model.latent_channels || latents->height != height ||
+                 latents->width != width) {
+        Refuse(field, "must have the shape [" + std::to_string(model.latent_channels) + ", " +
+                          std::to_string(height) + ", " + std::to_string(width) +
+                          "] of the picture");
+      } else {
+        parameters->initial_latents.push_back(*std::move(latents));
+      }
     }
   }
 
@@ -147,6 +197,13 @@ class Validator {
     parameters.sampler = message_.has_sampler() ? message_.sampler() : model.default_sampler;
     parameters.seed = message_.has_seed() ? message_.seed() : DrawSeed();
     parameters.image_count = message_.has_image_count() ? message_.image_count() : 1;
+    parameters.prompt_syntax = message_.prompt_syntax() == v1::PROMPT_SYNTAX_PLAIN
+                                   ? PromptSyntax::kPlain
+                                   : PromptSyntax::kWeighted;
+    parameters.clip_skip = message_.clip_skip();
+    parameters.denoising_start = message_.denoising_start();
+    if (message_.has_denoising_end()) parameters.denoising_end = message_.denoising_end();
+    if (message_.mime_type() == kLatentsMimeType) parameters.output = OutputKind::kLatents;
     if (message_.has_original_size()) parameters.original_size = SizeOf(message_.original_size());
     if (message_.has_target_size()) parameters.target_size = SizeOf(message_.target_size());
     if (message_.has_crop_top_left()) {
@@ -232,6 +289,7 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
   }
   validator.CheckTexts();
   validator.CheckConditioning();
+  validator.CheckDenoising();
   const size_t violations_before_numbers = validator.violations().size();
   validator.CheckNumbers();
   const bool numbers_fit = validator.violations().size() == violations_before_numbers;
@@ -243,7 +301,10 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
   if (model != nullptr) {
     validator.CheckAgainst(*model);
     accepted.parameters = validator.Resolve(*model);
-    if (numbers_fit) validator.CheckProducts(accepted.parameters);
+    if (numbers_fit) {
+      validator.CheckProducts(accepted.parameters);
+      validator.TakeInitialLatents(*model, &accepted.parameters);
+    }
   }
   TF_RETURN_IF_ERROR(RefuseIfAny(std::move(validator.violations())));
 

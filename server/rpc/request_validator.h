@@ -19,6 +19,7 @@
 namespace tightfit {
 
 inline constexpr char kPngMimeType[] = "image/png";
+inline constexpr char kLatentsMimeType[] = "application/x-safetensors";
 
 struct AcceptedRequest {
   GenerationParameters parameters;  // every default filled in, the seed drawn

@@ -54,6 +54,7 @@ void ServerServiceImpl::Describe(v1::GetCapabilitiesResponse& response) const {
   }
   for (const std::string& sampler : samplers) response.add_samplers(sampler);
   response.add_mime_types(kPngMimeType);
+  response.add_mime_types(kLatentsMimeType);
   for (const WeightFormatSummary& format : info_.formats) {
     v1::WeightFormat& added = *response.add_formats();
     added.set_name(format.name);

@@ -85,6 +85,7 @@ bool StreamImagesCall::TakeNextMessage() {
     v1::Completed& completed = *writing_.mutable_completed();
     for (v1::ImageMetadata& image : sent_images_) *completed.add_images() = std::move(image);
     *completed.mutable_timings() = TimingsMessage();
+    AddPromptTokens(completed.mutable_prompt_tokens());
     return true;
   }
   Event& next = events_.front();

@@ -132,6 +132,7 @@ class Metrics::Impl {
       step_duration_.Add({{"model", model}}, kStepSeconds);
       load_duration_.Add({{"model", model}}, kLoadSeconds);
       images_.Add({{"model", model}, {"mime_type", "image/png"}});
+      vae_fallbacks_.Add({{"model", model}});
       image_pixels_.Add({{"model", model}});
       cancelled_.Add({{"model", model}, {"stage", "queued"}});
       for (const Stage stage : kStages) {
@@ -250,6 +251,9 @@ class Metrics::Impl {
       Counters("tightfit_images_total", "Encoded images.");
   prometheus::Family<prometheus::Counter>& image_pixels_ =
       Counters("tightfit_image_pixels_total", "Pixels of encoded images.");
+  prometheus::Family<prometheus::Counter>& vae_fallbacks_ =
+      Counters("tightfit_vae_fp32_fallbacks_total",
+               "Images that were decoded again in fp32, the result in 16 bits not being finite.");
   prometheus::Family<prometheus::Counter>& cancelled_ =
       Counters("tightfit_cancelled_requests_total",
                "Requests that ended early, by the stage in which: cancelled, past their deadline.");
@@ -292,6 +296,10 @@ void Metrics::OnStep(const std::string& model, std::chrono::nanoseconds duration
 
 void Metrics::OnCancelled(const std::string& model, std::string_view stage) {
   impl_->cancelled_.Add({{"model", model}, {"stage", std::string(stage)}}).Increment();
+}
+
+void Metrics::OnVaeFallback(const std::string& model) {
+  impl_->vae_fallbacks_.Add({{"model", model}}).Increment();
 }
 
 void Metrics::OnLoaded(const std::string& model, const Status& status,

@@ -36,6 +36,7 @@ class Metrics final : public ExecutorObserver, public RpcObserver {
   // Of both interfaces.
   void OnStage(const std::string& model, Stage stage, std::chrono::nanoseconds duration) override;
   void OnStep(const std::string& model, std::chrono::nanoseconds duration) override;
+  void OnVaeFallback(const std::string& model) override;
   void OnCancelled(const std::string& model, std::string_view stage) override;
   void OnLoaded(const std::string& model, const Status& status,
                 std::chrono::nanoseconds duration) override;

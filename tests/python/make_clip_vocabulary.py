@@ -3,7 +3,8 @@
 The merges come from the file that open-clip-torch ships (MIT licence), checked by its SHA-256, so
 that the repository need not carry 1.5 MB. DIR/tokenizer pads with the end token as SDXL's first
 tokenizer does, DIR/tokenizer_2 with `!` as its second, and DIR/tokenizer_any_case describes the
-special tokens as normalized, as older files of the hub do. Directories that are complete stay.
+special tokens as normalized, as older files of the hub do. DIR/tokenizer_json is tokenizer_2 in one
+file, tokenizer.json, as transformers 5 writes it. Directories that are complete stay.
 """
 
 import argparse
@@ -90,10 +91,23 @@ def write_directories(out: Path) -> None:
                 path.write_bytes(content)
 
 
+def write_tokenizer_json(out: Path) -> None:
+    """Asks transformers for it. Needs DIR/tokenizer_2."""
+    directory = out / "tokenizer_json"
+    if (directory / "tokenizer.json").is_file():
+        return
+    from transformers import CLIPTokenizer
+
+    CLIPTokenizer.from_pretrained(out / "tokenizer_2").save_pretrained(directory)
+    assert not (directory / "vocab.json").exists()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    write_directories(parser.parse_args().out)
+    out = parser.parse_args().out
+    write_directories(out)
+    write_tokenizer_json(out)
 
 
 if __name__ == "__main__":

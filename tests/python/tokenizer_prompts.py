@@ -141,6 +141,29 @@ def mixed_samples(rng: random.Random, count: int) -> list[str]:
     return prompts
 
 
+WORDS = (
+    "masterpiece portrait landscape cinematic lighting watercolour oil-painting photograph "
+    "35mm f/1.8 bokeh octane render unreal-engine trending artstation highly detailed "
+    "intricate elegant sharp focus volumetric god-rays sunset sunrise misty forest mountain "
+    "lake castle dragon astronaut cat dog fox girl boy woman man robot cyberpunk steampunk "
+    "baroque art-nouveau mucha rembrandt vermeer hokusai ukiyo-e minimalist isometric "
+    "low-poly pixel-art sticker logo vector 8k 4K HDR UHD raw (best:1.2) [worst] BREAK "
+    "{curly} <lora:add_detail:0.7> it's don't we're 1girl 2boys no.1 #1 @home caf\xe9 "
+    "na\xefve jalape\xf1o M\xfcnchen \u6771\u4eac \u041c\u043e\u0441\u043a\u0432\u0430 "
+    "\U0001f34e"
+).split()
+
+
+def worded_samples(rng: random.Random, count: int) -> list[str]:
+    """What people ask for: words in any case, with the separators that they use."""
+    prompts = []
+    for _ in range(count):
+        words = [rng.choice(WORDS) for _ in range(rng.choice([2, 4, 8, 16, 30, 60]))]
+        words = [rng.choice([word, word, word.title(), word.upper()]) for word in words]
+        prompts.append("".join(word + rng.choice([" ", " ", ", ", ",", "\n"]) for word in words))
+    return prompts
+
+
 def golden_prompts() -> list[str | bytes]:
     """Text, and bytes where the prompt is not UTF-8. The same list on every run."""
     rng = random.Random(20240229)
@@ -151,4 +174,5 @@ def golden_prompts() -> list[str | bytes]:
     prompts += row_samples(rng)
     prompts += mixed_samples(rng, 2000)
     prompts += [bytes.fromhex(text) for text in INVALID_UTF8]
+    prompts += worded_samples(random.Random(77), 1600)
     return prompts

@@ -1,10 +1,14 @@
 #include "tests/support/fake_diffusion_model.h"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
 namespace tightfit {
 namespace {
+
+constexpr int32_t kPixelsPerLatent = 4;
+constexpr int32_t kLatentChannels = 4;
 
 class FakeSampling final : public Sampling {
  public:
@@ -18,6 +22,14 @@ class FakeSampling final : public Sampling {
   int32_t steps_done() const override { return steps_done_; }
   int32_t image_count() const override { return parameters_.image_count; }
   int32_t images_done() const override { return images_done_; }
+
+  std::vector<PromptTokens> prompt_tokens() const override {
+    const auto count = static_cast<int32_t>(parameters_.prompt.size());
+    return {{.field = "prompt",
+             .token_count = count,
+             .used_token_count = std::min(count, 75),
+             .chunk_count = 1}};
+  }
 
   const GenerationParameters& parameters() const { return parameters_; }
   void CountStep() { ++steps_done_; }
@@ -58,8 +70,13 @@ class FakeDiffusionModel final : public DiffusionModel {
     const int32_t index = fake.images_done();
     fake.CountImage();
     ++controls_->decoded;
-    return std::optional<Image>(controls_->noisy ? FakeNoise(fake.parameters(), index)
-                                                 : FakeImage(fake.parameters(), index));
+    if (fake.parameters().output == OutputKind::kLatents) {
+      return std::optional<Image>(FakeLatents(fake.parameters(), index));
+    }
+    Image image = controls_->noisy ? FakeNoise(fake.parameters(), index)
+                                   : FakeImage(fake.parameters(), index);
+    image.decoded_again_in_fp32 = controls_->falls_back;
+    return std::optional<Image>(std::move(image));
   }
 
  private:
@@ -100,7 +117,11 @@ ModelDescription FakeDescription(const std::string& name) {
   description.default_guidance_scale = 5.0f;
   description.default_sampler = "euler";
   description.samplers = {"euler", "euler-a"};
-  description.pixels_per_latent = 4;
+  description.pixels_per_latent = kPixelsPerLatent;
+  description.latent_channels = kLatentChannels;
+  description.max_clip_skip = 2;
+  description.vae_tiling = "auto";
+  description.vae_tile_px = 512;
   for (const char* component : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
     ComponentDescription& added = description.components.emplace_back();
     added.name = component;
@@ -133,6 +154,18 @@ ModelLoader FakeLoader(std::shared_ptr<FakeModelControls> controls, std::string 
         progress({"unet", 1100, 7100});
         return MakeFakeModel(spec.name, controls);
       };
+}
+
+Image FakeLatents(const GenerationParameters& parameters, int32_t index) {
+  Image image = BlankImage(parameters, index);
+  image.rgb.clear();
+  image.latents = {.channels = kLatentChannels,
+                   .height = parameters.height_px / kPixelsPerLatent,
+                   .width = parameters.width_px / kPixelsPerLatent,
+                   .values = {}};
+  image.latents.values.assign(size_t{kLatentChannels} * image.latents.height * image.latents.width,
+                              static_cast<float>(image.seed));
+  return image;
 }
 
 Image FakeImage(const GenerationParameters& parameters, int32_t index) {

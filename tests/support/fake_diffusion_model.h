@@ -23,10 +23,13 @@ struct FakeModelControls {
   std::atomic<int> live_samplings{0};  // made and not yet destroyed
   // Pictures are FakeNoise instead of FakeImage: PNG cannot compress them.
   std::atomic<bool> noisy{false};
+  // Pictures say that they were decoded again in fp32.
+  std::atomic<bool> falls_back{false};
 };
 
 // A resident description with sensible values: 64x64 px, 4 pixels per latent, 4 steps, guidance 5,
-// samplers euler and euler-a, hf8 linear+conv, four components.
+// samplers euler and euler-a, clip skip up to 2, tiles of 512 px, hf8 linear+conv, four components.
+// Every byte of a prompt is a token, of which 75 are used.
 ModelDescription FakeDescription(const std::string& name);
 
 std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
@@ -38,6 +41,8 @@ ModelLoader FakeLoader(std::shared_ptr<FakeModelControls> controls, std::string 
 
 // The colour that every pixel of a fake picture has: {(seed + index) & 255, index, 128}.
 Image FakeImage(const GenerationParameters& parameters, int32_t index);
+// Latents that are seed + index everywhere.
+Image FakeLatents(const GenerationParameters& parameters, int32_t index);
 // Pseudo-random pixels, the same for the same seed + index.
 Image FakeNoise(const GenerationParameters& parameters, int32_t index);
 

@@ -73,7 +73,27 @@ std::optional<GenerationParameters::SizePx> OptionalSize(const Json& job, const 
   return GenerationParameters::SizePx{.height_px = found->at(0), .width_px = found->at(1)};
 }
 
-GenerationParameters ParametersOf(const Json& job) {
+// From a file of fp32 [images, channels, h, w].
+std::vector<Latents> InitialLatents(const Json& job, const ModelDescription& description) {
+  std::vector<Latents> images;
+  const std::optional<std::string> path = OptionalText(job, "initial_latents");
+  if (!path.has_value()) return images;
+  const int32_t multiple = description.pixels_per_latent;
+  std::ifstream file(*path, std::ios::binary);
+  for (int i = 0; i < job.at("image_count").get<int>(); ++i) {
+    Latents latents{.channels = description.latent_channels,
+                    .height = job.at("height_px").get<int32_t>() / multiple,
+                    .width = job.at("width_px").get<int32_t>() / multiple,
+                    .values = {}};
+    latents.values.resize(size_t{1} * latents.channels * latents.height * latents.width);
+    file.read(reinterpret_cast<char*>(latents.values.data()),
+              static_cast<std::streamsize>(latents.values.size() * sizeof(float)));
+    images.push_back(std::move(latents));
+  }
+  return images;
+}
+
+GenerationParameters ParametersOf(const Json& job, const ModelDescription& description) {
   return {.prompt = job.at("prompt"),
           .prompt_2 = OptionalText(job, "prompt_2"),
           .negative_prompt = OptionalText(job, "negative_prompt"),
@@ -86,6 +106,12 @@ GenerationParameters ParametersOf(const Json& job) {
           .sampler = job.at("sampler"),
           .seed = job.at("seed"),
           .image_count = job.at("image_count"),
+          .prompt_syntax = job.value("prompt_syntax", "plain") == "plain" ? PromptSyntax::kPlain
+                                                                          : PromptSyntax::kWeighted,
+          .clip_skip = job.value("clip_skip", 0),
+          .denoising_start = job.value("denoising_start", 0.0f),
+          .denoising_end = job.value("denoising_end", 1.0f),
+          .initial_latents = InitialLatents(job, description),
           .original_size = OptionalSize(job, "original_size"),
           .target_size = OptionalSize(job, "target_size"),
           .crop_top_left = OptionalSize(job, "crop_top_left")};
@@ -110,7 +136,8 @@ void WriteNpy(const std::string& path, const at::Tensor& tensor, const char* dty
 }
 
 Status RunJob(DiffusionModel& model, const Json& job) {
-  TF_ASSIGN_OR_RETURN(std::unique_ptr<Sampling> sampling, model.Begin(ParametersOf(job)));
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<Sampling> sampling,
+                      model.Begin(ParametersOf(job, model.description())));
   Sampling* const member = sampling.get();
   while (sampling->steps_done() < sampling->step_count()) {
     TF_RETURN_IF_ERROR(model.Step(std::span(&member, 1)));
@@ -141,7 +168,10 @@ class ProbedModel {
                          .format = model.at("format"),
                          .scope = model.at("scope"),
                          .compute_dtype = model.value("compute_dtype", "auto"),
-                         .exclude = model.value("exclude", std::vector<std::string>())};
+                         .exclude = model.value("exclude", std::vector<std::string>()),
+                         .vae = model.value("vae", ""),
+                         .vae_tiling = model.value("vae_tiling", "never"),
+                         .vae_tile_px = model.value("vae_tile_px", 0)};
     MemoryAccounts& accounts = MemoryAccounts::Instance();
     bytes_before_ = accounts.total_bytes();
     accounts.ResetTotalPeak();

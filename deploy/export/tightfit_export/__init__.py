@@ -13,3 +13,11 @@ COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "vae")
 TOKENIZERS = ("tokenizer", "tokenizer_2")
 DTYPES = ("fp32", "bf16", "fp16")
 MAX_TOKENS = 77
+
+
+def max_clip_skip(layer_count: int) -> int:
+    """How many layers before the last but one the graph of a text encoder can leave out.
+
+    At most 11: where the sliders of other programs end.
+    """
+    return min(layer_count - 1, 11)

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from tightfit_export import MAX_TOKENS
+from tightfit_export import MAX_TOKENS, max_clip_skip
 from tightfit_export.errors import SourceError
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,20 +37,26 @@ class DenoisingUNet(UNet2DConditionModel):
         )[0]
 
 
+def _by_clip_skip(hidden_states: tuple[torch.Tensor, ...], config: CLIPTextConfig) -> torch.Tensor:
+    """[L, B, T, E]: the last but one hidden states, those before them, and so on."""
+    count = max_clip_skip(config.num_hidden_layers) + 1
+    return torch.stack([hidden_states[-2 - skip] for skip in range(count)])
+
+
 class TextEncoder(CLIPTextModel):
-    """input_ids -> (penultimate hidden states, pooled)."""
+    """input_ids -> (hidden states by clip skip, pooled)."""
 
     def forward(self, input_ids):
         output = super().forward(input_ids=input_ids, output_hidden_states=True, return_dict=True)
-        return output.hidden_states[-2], output.pooler_output
+        return _by_clip_skip(output.hidden_states, self.config), output.pooler_output
 
 
 class ProjectingTextEncoder(CLIPTextModelWithProjection):
-    """input_ids -> (penultimate hidden states, projected pooled embedding)."""
+    """input_ids -> (hidden states by clip skip, projected pooled embedding)."""
 
     def forward(self, input_ids):
         output = super().forward(input_ids=input_ids, output_hidden_states=True, return_dict=True)
-        return output.hidden_states[-2], output.text_embeds
+        return _by_clip_skip(output.hidden_states, self.config), output.text_embeds
 
 
 class VaeDecoder(nn.Module):

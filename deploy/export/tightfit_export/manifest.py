@@ -11,7 +11,7 @@ from typing import Any
 from tightfit_export import COMPONENTS, MAX_TOKENS, __version__
 from tightfit_export.source_pipeline import SourcePipeline
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 FileEntry = dict[str, Any]
 
@@ -76,6 +76,7 @@ def manifest(
             "shift_factor": vae.get("shift_factor"),
             "force_upcast": bool(vae.get("force_upcast", True)),
             "latent_channels": vae["latent_channels"],
+            "sample_size_px": vae["sample_size"],
         },
         "pixels_per_latent": pipeline.pixels_per_latent,
         "force_zeros_for_empty_prompt": bool(
@@ -92,6 +93,7 @@ def manifest(
             "max_length": MAX_TOKENS,
             "embedding_size": pipeline.embedding_size,
             "pooled_size": pipeline.pooled_size,
+            "max_clip_skip": pipeline.max_clip_skip,
         },
         "components": {
             name: {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tightfit_export import COMPONENTS, MAX_TOKENS, TOKENIZERS
+from tightfit_export import COMPONENTS, MAX_TOKENS, TOKENIZERS, max_clip_skip
 from tightfit_export.errors import SourceError
 from tightfit_export.samplers import sampler_of
 from tightfit_export.source_weights import find_weight_files
@@ -50,6 +50,12 @@ class SourcePipeline:
     @property
     def pooled_size(self) -> int:
         return self.configs["text_encoder_2"]["projection_dim"]
+
+    @property
+    def max_clip_skip(self) -> int:
+        """Layers that both text encoders can leave out."""
+        names = ("text_encoder", "text_encoder_2")
+        return min(max_clip_skip(self.configs[name]["num_hidden_layers"]) for name in names)
 
     @property
     def default_sampler(self) -> str:

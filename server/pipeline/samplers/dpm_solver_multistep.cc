@@ -28,7 +28,8 @@ class DpmSolverMultistep : public VariancePreservingSampler {
     const at::Tensor clean = CleanFromAlpha(type_, output, latents, from.alpha, from.sigma);
     const float h = to.lambda - from.lambda;
     const bool is_last = call == call_count() - 1;
-    const bool first_order = call == 0 || (is_last && (ends_clean_ || call_count() < kFewSteps));
+    const bool first_order =
+        !previous_clean_.defined() || (is_last && (ends_clean_ || call_count() < kFewSteps));
     at::Tensor slope;
     if (!first_order) {
       const VariancePreservingLevel before(sigmas_[call - 1]);

@@ -16,6 +16,7 @@ class Heun : public SigmaSampler {
   int32_t call_count() const override {
     return 2 * static_cast<int32_t>(schedule_.timesteps.size()) - 1;
   }
+  int32_t calls_per_step() const override { return 2; }
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& /*noise*/) override {
     const float sigma = schedule_.sigmas[LevelOf(call)];

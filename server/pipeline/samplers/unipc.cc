@@ -20,11 +20,12 @@ class UniPc : public VariancePreservingSampler {
                   LatentNoise& /*noise*/) override {
     const Level here(sigmas_[call]);
     const at::Tensor clean = CleanFromAlpha(type_, output, latents, here.alpha, here.sigma);
-    start_ = call == 0 ? latents : Corrected(clean, call);
+    start_ = steps_taken_ == 0 ? latents : Corrected(clean, call);
     older_clean_ = clean_;
     clean_ = clean;
     // The last step has nothing after it to lean on.
-    order_ = std::min({kOrder, call_count() - call, call + 1});
+    ++steps_taken_;
+    order_ = std::min({kOrder, call_count() - call, steps_taken_});
     return Predicted(call);
   }
 
@@ -79,6 +80,7 @@ class UniPc : public VariancePreservingSampler {
   at::Tensor clean_;
   at::Tensor older_clean_;
   int32_t order_ = 1;
+  int32_t steps_taken_ = 0;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 FORMATS = ("hf8", "hf8x", "hf10", "hf12", "e2m5r")
@@ -36,9 +37,15 @@ class Job:
     original_size: tuple[int, int] | None = None
     target_size: tuple[int, int] | None = None
     crop_top_left: tuple[int, int] | None = None
+    prompt_syntax: str = "plain"  # what diffusers does; or "weighted"
+    clip_skip: int = 0
+    denoising_start: float = 0.0
+    denoising_end: float = 1.0
+    initial_latents: Path | None = None  # a file of fp32 [images, channels, h, w]
 
     def but(self, **changes: Any) -> Job:
         return replace(self, **changes)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        latents = self.initial_latents
+        return asdict(self) | {"initial_latents": latents and str(latents)}

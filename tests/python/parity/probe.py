@@ -55,8 +55,9 @@ def run_probe(
     jobs: list[tuple[Weights, Job]],
     work_dir: Path,
     compute_dtype: str = "fp32",
+    **model: Any,
 ) -> ProbeResult:
-    """Runs every job once, each of the models loaded once."""
+    """Runs every job once, each of the models loaded once. `model`: further settings of it."""
     ordered = sorted(set(jobs), key=lambda pair: (pair[0].format, pair[0].scope))
     specs = [
         {
@@ -65,6 +66,7 @@ def run_probe(
                 "format": weights.format,
                 "scope": weights.scope,
                 "compute_dtype": compute_dtype,
+                **model,
             },
             "output": str(work_dir / f"job-{number}"),
             **job.as_json(),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
     LCMScheduler,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     UniPCMultistepScheduler,
 )
@@ -22,6 +24,7 @@ from diffusers import (
 from .jobs import Job, Weights
 from .packing import pack_unet
 from .probe import Pictures
+from .weighted_prompts import embeddings
 
 KARRAS = {"use_karras_sigmas": True}
 SCHEDULERS = {
@@ -83,11 +86,8 @@ class Reference:
             last["latents"] = tensors["latents"].clone()
             return {}
 
-        images = pipeline(
-            prompt=job.prompt,
-            prompt_2=job.prompt_2,
-            negative_prompt=job.negative_prompt,
-            negative_prompt_2=job.negative_prompt_2,
+        images = self._part_of_denoising(job)(
+            **self._prompts(job),
             width=job.width_px,
             height=job.height_px,
             num_inference_steps=job.step_count,
@@ -104,3 +104,40 @@ class Reference:
             output_type="pil",
         ).images
         return Pictures(last["latents"].numpy(), np.stack([np.asarray(i) for i in images]))
+
+    def _prompts(self, job: Job) -> dict[str, Any]:
+        if job.prompt_syntax == "weighted":
+            negative = job.negative_prompt
+            return embeddings(
+                self._pipeline,
+                (job.prompt, job.prompt_2 or job.prompt),
+                None if negative is None else (negative, job.negative_prompt_2 or negative),
+                job.clip_skip,
+            )
+        return {
+            "prompt": job.prompt,
+            "prompt_2": job.prompt_2,
+            "negative_prompt": job.negative_prompt,
+            "negative_prompt_2": job.negative_prompt_2,
+            "clip_skip": job.clip_skip or None,
+        }
+
+    def _part_of_denoising(self, job: Job) -> Callable[..., Any]:
+        """The pipeline that draws what of the denoising the job asks for."""
+        end = None if job.denoising_end == 1.0 else job.denoising_end
+        if job.initial_latents is None:
+            return partial(self._pipeline, denoising_end=end)
+        shape = (job.image_count, 4, -1, job.width_px // self._pipeline.vae_scale_factor)
+        values = np.fromfile(job.initial_latents, dtype="<f4").reshape(shape)
+        second = StableDiffusionXLImg2ImgPipeline(**self._pipeline.components)
+        second.set_progress_bar_config(disable=True)
+
+        def call(width: int, height: int, **arguments: Any) -> Any:
+            return second(
+                image=torch.from_numpy(values),
+                denoising_start=job.denoising_start,
+                denoising_end=end,
+                **arguments,
+            )
+
+        return call

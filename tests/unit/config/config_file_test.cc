@@ -31,6 +31,9 @@ format = "hf12"
 scope = "attention"
 compute_dtype = "fp32"
 exclude = ["conv_in", "mid_block"]
+vae = "vae.safetensors"
+vae_tiling = "always"
+vae_tile_px = 512
 [[model]]
 name = "b"
 path = "b"
@@ -47,7 +50,11 @@ path = "b"
   EXPECT_EQ(config.models[0].scope, "attention");
   EXPECT_EQ(config.models[0].compute_dtype, "fp32");
   EXPECT_THAT(config.models[0].exclude, ElementsAre("conv_in", "mid_block"));
+  EXPECT_EQ(config.models[0].vae, "/etc/tightfit/vae.safetensors");
+  EXPECT_EQ(config.models[0].vae_tiling, "always");
+  EXPECT_EQ(config.models[0].vae_tile_px, 512);
   EXPECT_EQ(config.models[1].path, "/etc/tightfit/b");
+  EXPECT_EQ(config.models[1].vae, "");
   EXPECT_EQ(config.models[1].format, ModelSpec().format);
 }
 

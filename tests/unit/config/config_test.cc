@@ -87,6 +87,13 @@ TEST_F(ConfigTest, RefusesBadModels) {
             "model \"one\": \"conv\" is none of attention, linear, linear+conv");
   EXPECT_EQ(error([](auto* m) { m->compute_dtype = "float32"; }),
             "model \"one\": \"float32\" is none of auto, fp16, bf16, fp32");
+  EXPECT_EQ(error([](auto* m) { m->vae_tiling = "on"; }),
+            "model \"one\": \"on\" is none of auto, always, never");
+  EXPECT_EQ(error([](auto* m) { m->vae_tile_px = -8; }),
+            "model \"one\": must be from 0 to 16384, not -8");
+  EXPECT_EQ(error([](auto* m) { m->vae = "/nonexistent.safetensors"; }),
+            "model \"one\": /nonexistent.safetensors is no file");
+  EXPECT_EQ(error([this](auto* m) { m->vae = directories_.Path("file"); }), "");
   EXPECT_EQ(error([](auto* m) { m->exclude = {"conv in"}; }),
             "model \"one\": \"conv in\" is no module name, as in down_blocks.0 or conv_in");
   EXPECT_EQ(error([](auto* m) { m->exclude = {""}; }),

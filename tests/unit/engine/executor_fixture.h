@@ -37,6 +37,10 @@ class RecordingObserver final : public GenerationObserver {
     Add(std::string(StageName(progress.stage)) + " " + std::to_string(progress.step) + "/" +
         std::to_string(progress.step_count));
   }
+  void OnPromptTokens(const std::vector<PromptTokens>& prompts) override {
+    const std::lock_guard lock(mutex_);
+    prompt_tokens_ = prompts;
+  }
   void OnImage(Image image) override {
     {
       const std::lock_guard lock(mutex_);
@@ -75,6 +79,10 @@ class RecordingObserver final : public GenerationObserver {
     const std::lock_guard lock(mutex_);
     return events_;
   }
+  std::vector<PromptTokens> prompt_tokens() const {
+    const std::lock_guard lock(mutex_);
+    return prompt_tokens_;
+  }
   std::vector<GenerationProgress> progress() const {
     const std::lock_guard lock(mutex_);
     return progress_;
@@ -109,6 +117,7 @@ class RecordingObserver final : public GenerationObserver {
   std::condition_variable changed_;
   std::vector<std::string> events_;
   std::vector<GenerationProgress> progress_;
+  std::vector<PromptTokens> prompt_tokens_;
   std::vector<Image> images_;
   Status status_;
   GenerationTimings timings_;

@@ -18,6 +18,8 @@ class TimingRecorder final : public ExecutorObserver {
                      std::to_string(duration / seconds(1)));
   }
   void OnStep(const std::string&, nanoseconds duration) override { steps.push_back(duration); }
+  void OnVaeFallback(const std::string& model) override { fallbacks.push_back(model); }
+  std::vector<std::string> fallbacks;
   std::vector<nanoseconds> waits;  // read after the end of the request
   std::vector<nanoseconds> steps;
   std::vector<std::string> stages;
@@ -58,6 +60,24 @@ TEST_F(ExecutorTimingTest, MeasuresEveryStageExactly) {
   EXPECT_THAT(recorder_.stages,
               ElementsAre("fake text_encode 3", "fake denoise 8", "fake vae_decode 10"));
   EXPECT_THAT(recorder_.steps, ElementsAre(seconds(2), seconds(2), seconds(2), seconds(2)));
+}
+
+TEST_F(ExecutorTimingTest, CountsEachImageThatWasDecodedAgain) {
+  StartWith({});
+  controls_->falls_back = true;
+  EXPECT_TRUE(Submit("fake", 1, 2).observer->WaitForEnd().ok());
+  controls_->falls_back = false;
+  EXPECT_TRUE(Submit("fake", 1, 2).observer->WaitForEnd().ok());
+  ASSERT_TRUE(executor_->Drain(seconds(60)));
+  EXPECT_THAT(recorder_.fallbacks, ElementsAre("fake", "fake"));
+}
+
+TEST_F(ExecutorTimingTest, TellsWhatBecameOfThePromptsTokens) {
+  StartWith({});
+  const Request request = Submit("fake", 1);
+  EXPECT_TRUE(request.observer->WaitForEnd().ok());
+  ASSERT_EQ(request.observer->prompt_tokens().size(), 1u);
+  EXPECT_EQ(request.observer->prompt_tokens()[0].field, "prompt");
 }
 
 TEST_F(ExecutorTimingTest, EstimatesTheRestFromTheMeanStep) {

@@ -23,17 +23,17 @@ Json File(const std::string& name) { return {{"file", name}, {"bytes", 10}, {"sh
 
 Json GoodManifest() {
   Json json = Json::parse(R"({
-    "schema_version": 1, "name": "small", "family": "sdxl", "license": "CC0-1.0",
+    "schema_version": 2, "name": "small", "family": "sdxl", "license": "CC0-1.0",
     "attribution": "nobody", "prediction_type": "epsilon",
     "scheduler": {"_class_name": "EulerDiscreteScheduler", "beta_start": 0.001, "beta_end": 0.02,
                   "beta_schedule": "linear", "timestep_spacing": "trailing", "steps_offset": 0,
                   "num_train_timesteps": 500, "sigma_max": null, "use_karras_sigmas": false},
     "vae": {"scaling_factor": 0.25, "shift_factor": null, "force_upcast": true,
-            "latent_channels": 4},
+            "latent_channels": 4, "sample_size_px": 128},
     "pixels_per_latent": 4, "force_zeros_for_empty_prompt": false,
     "defaults": {"width_px": 64, "height_px": 96, "step_count": 25, "guidance_scale": 5.0,
                  "sampler": "euler"},
-    "text": {"max_length": 77, "embedding_size": 160, "pooled_size": 96}})");
+    "text": {"max_length": 77, "embedding_size": 160, "pooled_size": 96, "max_clip_skip": 2}})");
   std::string lines;
   for (const std::string name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
     json["components"][name] = {{"parameter_count", 12},
@@ -78,9 +78,28 @@ TEST(ModelDirectoryTest, ReadsEveryFieldOfAGoodManifest) {
   EXPECT_FLOAT_EQ((*model).default_guidance_scale, 5.0f);
   EXPECT_EQ((*model).embedding_size, 160);
   EXPECT_EQ((*model).pooled_size, 96);
+  EXPECT_EQ((*model).max_clip_skip, 2);
+  EXPECT_EQ((*model).vae_sample_size_px, 128);
   EXPECT_EQ((*model).components.at("unet").graphs.at("fp32").file, "unet.fp32.ts");
   EXPECT_EQ((*model).components.at("vae").weights.bytes, 10);
   EXPECT_EQ((*model).tokenizers.at("tokenizer_2").at("vocab.json").file, "tokenizer_2/vocab.json");
+}
+
+TEST(ModelDirectoryTest, AcceptsTheHashOfASourceThatIsOneFile) {
+  Json json = GoodManifest();
+  json["hash"] = kDigest;
+  json["source"] = {{"kind", "single_file"}, {"sha256", kDigest}};
+  const auto model = ReadText(json.dump());
+  ASSERT_TRUE(model.ok()) << model.status().ForLog();
+  EXPECT_EQ((*model).hash, kDigest);
+}
+
+TEST(ModelDirectoryTest, TakesATokenizerJsonInPlaceOfTwoFiles) {
+  Json json = GoodManifest();
+  json["tokenizers"]["tokenizer"] = {{"tokenizer.json", File("tokenizer/tokenizer.json")}};
+  const auto model = ReadText(json.dump());
+  ASSERT_TRUE(model.ok()) << model.status().ForLog();
+  EXPECT_EQ((*model).tokenizers.at("tokenizer").size(), 1u);
 }
 
 struct BadManifest {
@@ -149,6 +168,10 @@ std::vector<BadManifest> BadManifests() {
        "tokenizers.tokenizer_2"},
       {"no timesteps", [](Json& j) { j["scheduler"]["num_train_timesteps"] = 0; },
        "scheduler.num_train_timesteps"},
+      {"no tile size", [](Json& j) { j["vae"].erase("sample_size_px"); }, "vae.sample_size_px"},
+      {"a tile between latents", [](Json& j) { j["vae"]["sample_size_px"] = 66; },
+       "vae.sample_size_px"},
+      {"no clip skip", [](Json& j) { j["text"].erase("max_clip_skip"); }, "text.max_clip_skip"},
       {"a beta above 1", [](Json& j) { j["scheduler"]["beta_end"] = 1.5; }, "scheduler.beta_end"},
   };
 }
@@ -188,7 +211,8 @@ TEST(ModelDirectoryTest, RefusesAManifestAbove4MiB) {
 
 TEST(ModelDirectoryTest, SaysWhichModelsThisBuildCannotServe) {
   const std::vector<BadManifest> unsupported = {
-      {"version 2", [](Json& j) { j["schema_version"] = 2; }, "schema_version"},
+      {"version 1", [](Json& j) { j["schema_version"] = 1; }, "export the model again"},
+      {"version 3", [](Json& j) { j["schema_version"] = 3; }, "schema_version"},
       {"another family", [](Json& j) { j["family"] = "flux"; }, "family"},
       {"sample prediction", [](Json& j) { j["prediction_type"] = "sample"; }, "prediction_type"},
       {"betas of its own",

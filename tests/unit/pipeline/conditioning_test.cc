@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace tightfit {
 namespace {
 
@@ -17,16 +19,25 @@ class ConditioningTest : public ::testing::Test {
 
   TextEncoder::Half MakeHalf(int64_t offset, int64_t size) {
     return {
-        .tokenize =
-            [offset](std::string_view prompt) {
-              return std::vector<int64_t>(kTokens, static_cast<int64_t>(prompt.size()) + offset);
+        // A chunk for each '|'; every token is the prompt's length.
+        .chunk =
+            [offset](std::string_view prompt, PromptSyntax syntax) {
+              const auto token = static_cast<int64_t>(prompt.size()) + offset;
+              const float weight = syntax == PromptSyntax::kPlain ? 1.0f : 2.0f;
+              ChunkedPrompt chunked;
+              chunked.chunks.resize(
+                  1 + std::ranges::count(prompt, '|'),
+                  {.ids = std::vector<int64_t>(kTokens, token), .weights = {1.0f, weight, 1.0f}});
+              chunked.token_count = static_cast<int32_t>(prompt.size()) + 1;
+              chunked.used_token_count = static_cast<int32_t>(prompt.size());
+              return chunked;
             },
         .network = {.run = [this, size](
                                std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
           ++encoder_calls_;
           const at::Tensor seen = inputs[0].toTensor().to(at::kFloat).unsqueeze(-1);
-          return std::vector<at::Tensor>{seen.expand({1, kTokens, size}),
-                                         seen.slice(1, 0, 1).reshape({1, 1})};
+          const at::Tensor states = seen.expand({-1, kTokens, size});
+          return std::vector<at::Tensor>{at::stack({states, states + 1000}), seen.select(1, 0)};
         }}};
   }
 
@@ -48,8 +59,12 @@ class ConditioningTest : public ::testing::Test {
     return std::move(*result);
   }
 
-  GenerationParameters parameters_{
-      .prompt = "12345", .width_px = 64, .height_px = 48, .guidance_scale = 5.0f, .image_count = 1};
+  GenerationParameters parameters_{.prompt = "12345",
+                                   .width_px = 64,
+                                   .height_px = 48,
+                                   .guidance_scale = 5.0f,
+                                   .image_count = 1,
+                                   .prompt_syntax = PromptSyntax::kPlain};
   int encoder_calls_ = 0;
 };
 
@@ -115,6 +130,64 @@ TEST_F(ConditioningTest, CastsEmbeddingsButKeepsTimeIdsInFp32) {
   EXPECT_EQ(conditioning->pooled.scalar_type(), at::kBFloat16);
   EXPECT_EQ(conditioning->time_ids.scalar_type(), at::kFloat);
   EXPECT_EQ(conditioning->time_ids[0][1].item<float>(), 1027.0f);
+}
+
+TEST_F(ConditioningTest, JoinsChunksAndFillsTheShorterPromptUpWithEmptyOnes) {
+  parameters_.prompt = "12|45";
+  parameters_.negative_prompt = "123";
+  const Conditioning conditioning = Make(parameters_);
+  EXPECT_THAT(conditioning.hidden_states.sizes(), ElementsAre(2, 2 * kTokens, 3));
+  EXPECT_THAT(Values(conditioning.hidden_states.select(2, 0)),
+              ElementsAre(3, 3, 3, 0, 0, 0, 5, 5, 5, 5, 5, 5));
+  EXPECT_THAT(Values(conditioning.pooled), ElementsAre(103, 105));
+}
+
+TEST_F(ConditioningTest, AbsentNegativesAreZerosOverEveryChunk) {
+  parameters_.prompt_2 = "1|3";
+  const Conditioning conditioning = Make(parameters_);
+  EXPECT_THAT(Values(conditioning.hidden_states.select(2, 0)),
+              ElementsAre(0, 0, 0, 0, 0, 0, 5, 5, 5, 0, 0, 0));
+}
+
+TEST_F(ConditioningTest, WeighsTheHiddenStatesOfATokenAndNotThePooledEmbedding) {
+  parameters_.guidance_scale = 1.0f;
+  parameters_.prompt_syntax = PromptSyntax::kWeighted;
+  const Conditioning conditioning = Make(parameters_);
+  EXPECT_THAT(Values(conditioning.hidden_states.select(2, 0)), ElementsAre(5, 10, 5));
+  EXPECT_THAT(Values(conditioning.pooled), ElementsAre(105));
+}
+
+TEST_F(ConditioningTest, ClipSkipIsOfThePositivePromptAlone) {
+  parameters_.negative_prompt = "123";
+  parameters_.clip_skip = 1;
+  const Conditioning conditioning = Make(parameters_);
+  EXPECT_THAT(Rows(conditioning.hidden_states), ElementsAre(3, 1005));
+  EXPECT_THAT(SecondRows(conditioning.hidden_states), ElementsAre(103, 1105));
+}
+
+TEST_F(ConditioningTest, TellsTheTokensOfThePromptsThatWereGiven) {
+  parameters_.prompt_2 = "12|4";
+  parameters_.negative_prompt = "123";
+  const std::vector<PromptTokens> tokens = Make(parameters_).prompt_tokens;
+  ASSERT_EQ(tokens.size(), 3u);
+  EXPECT_EQ(tokens[0].field, "prompt");
+  EXPECT_EQ(tokens[0].token_count, 6);
+  EXPECT_EQ(tokens[0].used_token_count, 5);
+  EXPECT_EQ(tokens[0].chunk_count, 1);
+  EXPECT_EQ(tokens[1].field, "prompt_2");
+  EXPECT_EQ(tokens[1].chunk_count, 2);
+  EXPECT_EQ(tokens[2].field, "negative_prompt");
+  EXPECT_EQ(tokens[2].used_token_count, 3);
+}
+
+TEST_F(ConditioningTest, TellsThatANegativePromptIsNotUsedWithoutGuidance) {
+  parameters_.guidance_scale = 1.0f;
+  parameters_.negative_prompt = "123";
+  const std::vector<PromptTokens> tokens = Make(parameters_).prompt_tokens;
+  ASSERT_EQ(tokens.size(), 2u);
+  EXPECT_EQ(tokens[1].token_count, 4);
+  EXPECT_EQ(tokens[1].used_token_count, 0);
+  EXPECT_EQ(tokens[1].chunk_count, 0);
 }
 
 TEST_F(ConditioningTest, ReturnsAnEncodersError) {

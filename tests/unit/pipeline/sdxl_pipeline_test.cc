@@ -20,17 +20,20 @@ class SdxlPipelineTest : public ::testing::Test {
     ModelDescription description;
     description.name = "synthetic";
     description.pixels_per_latent = 2;
+    description.vae_tiling = vae_tiling_;
+    description.vae_tile_px = 8;
     description.samplers = SamplerNames();
     const auto half = [] {
       return TextEncoder::Half{
-          .tokenize =
-              [](std::string_view prompt) {
-                return std::vector<int64_t>{static_cast<int64_t>(prompt.size())};
+          .chunk =
+              [](std::string_view prompt, PromptSyntax) {
+                return ChunkedPrompt{
+                    .chunks = {{.ids = {static_cast<int64_t>(prompt.size())}, .weights = {1.0f}}}};
               },
           .network = {
               .run = [](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
                 const at::Tensor seen = inputs[0].toTensor().to(at::kFloat);
-                return std::vector<at::Tensor>{seen.unsqueeze(-1), seen};
+                return std::vector<at::Tensor>{seen.unsqueeze(-1).unsqueeze(0), seen};
               }}};
     };
     return SdxlPipeline(
@@ -40,7 +43,8 @@ class SdxlPipelineTest : public ::testing::Test {
          .unet = {.run = [this](std::vector<c10::IValue> inputs) { return Unet(inputs); },
                   .dtype = dtype},
          .vae = VaeDecoder(
-             {.run = [](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
+             {.run = [this](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
+                ++decoder_calls_;
                 return std::vector<at::Tensor>{at::upsample_nearest2d(
                     inputs[0].toTensor().slice(1, 0, 3), c10::nullopt, std::array{2.0, 2.0})};
               },
@@ -85,7 +89,9 @@ class SdxlPipelineTest : public ::testing::Test {
                                    .sampler = "euler-a",
                                    .seed = 9,
                                    .image_count = 1};
+  std::string vae_tiling_ = "never";
   Status unet_status_;
+  int decoder_calls_ = 0;
   std::vector<int64_t> batch_sizes_;
   std::vector<float> timesteps_;
   at::ScalarType sample_dtype_ = at::kFloat;
@@ -195,6 +201,53 @@ TEST_F(SdxlPipelineTest, AFailedStepDoesNotCount) {
   EXPECT_TRUE(StepOne(pipeline, *sampling).ok());
 }
 
+TEST_F(SdxlPipelineTest, TwoPartsOfTheDenoisingGiveWhatTheWholeGives) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.sampler = "euler";
+  parameters_.step_count = 4;
+  parameters_.image_count = 2;
+  const at::Tensor whole = Finish(pipeline, *Begin(pipeline, parameters_)).clone();
+  timesteps_.clear();
+
+  GenerationParameters first = parameters_;
+  first.denoising_end = 0.5f;
+  first.output = OutputKind::kLatents;
+  const auto first_part = Begin(pipeline, first);
+  EXPECT_EQ(first_part->step_count(), 2);
+  Finish(pipeline, *first_part);
+  GenerationParameters second = parameters_;
+  second.denoising_start = 0.5f;
+  for (int32_t i = 0; i < 2; ++i) {
+    auto image = pipeline.DecodeNext(*first_part);
+    ASSERT_TRUE(image.ok() && image->has_value());
+    EXPECT_TRUE((*image)->rgb.empty());
+    second.initial_latents.push_back(std::move((*image)->latents));
+  }
+  EXPECT_EQ(decoder_calls_, 0);
+  const at::Tensor joined = Finish(pipeline, *Begin(pipeline, second));
+  EXPECT_THAT(timesteps_, ElementsAre(751, 501, 251, 1));
+  EXPECT_TRUE(at::equal(joined, whole));
+}
+
+TEST_F(SdxlPipelineTest, DecodesOneTileACall) {
+  vae_tiling_ = "always";
+  SdxlPipeline pipeline = MakePipeline();
+  const auto sampling = Begin(pipeline, parameters_);  // 12 x 8 px: 6 x 4 latents, tiles of 4
+  Finish(pipeline, *sampling);
+  std::optional<Image> image;
+  int calls = 0;
+  for (; !image.has_value(); ++calls) {
+    auto decoded = pipeline.DecodeNext(*sampling);
+    ASSERT_TRUE(decoded.ok()) << decoded.status().ForLog();
+    image = std::move(*decoded);
+    EXPECT_EQ(sampling->images_done(), image.has_value() ? 1 : 0);
+  }
+  EXPECT_EQ(calls, 4);
+  EXPECT_EQ(decoder_calls_, 4);
+  EXPECT_EQ(image->width_px, 12);
+  EXPECT_EQ(image->height_px, 8);
+}
+
 TEST_F(SdxlPipelineTest, RefusesWhatTheModelCannotDraw) {
   SdxlPipeline pipeline = MakePipeline();
   const auto expect_refused = [&](auto change, const std::string& word) {
@@ -210,6 +263,15 @@ TEST_F(SdxlPipelineTest, RefusesWhatTheModelCannotDraw) {
   expect_refused([](auto& p) { p.sampler = "none"; }, "sampler must be one of");
   expect_refused([](auto& p) { p.step_count = 0; }, "step_count must be 1 to 1000");
   expect_refused([](auto& p) { p.image_count = 0; }, "image_count");
+  expect_refused([](auto& p) { p.denoising_start = 0.5f; }, "initial_latents must be one");
+  expect_refused([](auto& p) { p.initial_latents.resize(1); }, "initial_latents must be one");
+  expect_refused([](auto& p) { p.denoising_end = 0.01f; }, "leave none of the steps");
+  expect_refused(
+      [](auto& p) {
+        p.denoising_start = 0.5f;
+        p.initial_latents = {{.channels = 4, .height = 4, .width = 4, .values = {}}};
+      },
+      "initial_latents must have the size");
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ TEST_F(ServerServiceTest, PublishesTheLimitsThatItChecks) {
   EXPECT_EQ(capabilities.max_unary_reply_bytes(), limits_.max_unary_reply_bytes);
   EXPECT_EQ(capabilities.max_queued_requests(), 7);
   EXPECT_THAT(capabilities.samplers(), ElementsAre("euler-a", "euler"));
-  EXPECT_THAT(capabilities.mime_types(), ElementsAre("image/png"));
+  EXPECT_THAT(capabilities.mime_types(), ElementsAre("image/png", "application/x-safetensors"));
   EXPECT_THAT(capabilities.scopes(), ElementsAre("attention", "linear", "linear+conv"));
   ASSERT_THAT(capabilities.formats(), SizeIs(1));
   EXPECT_EQ(capabilities.formats(0).name(), "hf8");

@@ -136,6 +136,8 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
         seen = request;
         return StreamWholeRequest(request, writer);
       }});
+  const std::string latents = (folder_.path() / "a.safetensors").string();
+  std::ofstream(latents) << "the latents";
   ASSERT_EQ(Generate(server, {"apple",
                               "--model",
                               "apples",
@@ -169,7 +171,17 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
                               "id-9",
                               "--no-metadata",
                               "--guidance-rescale",
-                              "0.7"})
+                              "0.7",
+                              "--prompt-syntax",
+                              "plain",
+                              "--clip-skip",
+                              "1",
+                              "--denoising-start",
+                              "0.25",
+                              "--denoising-end",
+                              "0.5",
+                              "--initial-latents",
+                              latents})
                 .exit_code,
             0);
   const v1::ImageParameters& parameters = seen.parameters();
@@ -195,6 +207,50 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
   EXPECT_EQ(parameters.crop_top_left().top_px(), 6);
   EXPECT_TRUE(parameters.has_embed_metadata());
   EXPECT_FALSE(parameters.embed_metadata());
+  EXPECT_EQ(parameters.prompt_syntax(), v1::PROMPT_SYNTAX_PLAIN);
+  EXPECT_EQ(parameters.clip_skip(), 1);
+  EXPECT_EQ(parameters.denoising_start(), 0.25f);
+  EXPECT_EQ(parameters.denoising_end(), 0.5f);
+  ASSERT_EQ(parameters.initial_latents_size(), 1);
+  EXPECT_EQ(parameters.initial_latents(0), "the latents");
+  EXPECT_FALSE(parameters.has_mime_type());
+}
+
+TEST_F(GenerateCommandTest, AsksForLatentsWhereTheFileIsNamedSo) {
+  v1::StreamImagesRequest seen;
+  const ScriptedServer server(
+      {.stream_images = [&](grpc::ServerContext&, const auto& request, StreamWriter& writer) {
+        seen = request;
+        return StreamWholeRequest(request, writer);
+      }});
+  EXPECT_EQ(Generate(server, {"apple", "-o", "apple.safetensors"}).exit_code, 0);
+  EXPECT_EQ(seen.parameters().mime_type(), "application/x-safetensors");
+}
+
+TEST_F(GenerateCommandTest, TellsOfPromptsThatWereCutOff) {
+  const ScriptedServer server(
+      {.stream_images = [](grpc::ServerContext&, const auto&, StreamWriter& writer) {
+        writer.Write(StartedEvent(42, 1, 1));
+        const std::string content = ImageContent(0, 1000);
+        writer.Write(ChunkEvent(0, 0, content, 1000, true));
+        v1::StreamImagesResponse end = CompletedEvent(42, 1);
+        for (const auto& [field, used] : {std::pair("prompt", 75), std::pair("negative_prompt", 92),
+                                          std::pair("negative_prompt_2", 0)}) {
+          v1::PromptTokens& prompt = *end.mutable_completed()->add_prompt_tokens();
+          prompt.set_field(field);
+          prompt.set_token_count(92);
+          prompt.set_used_token_count(used);
+          prompt.set_chunk_count(2);
+        }
+        writer.Write(end);
+        return grpc::Status::OK;
+      }});
+  const RunResult run = Generate(server, {"apple", "--json"});
+  EXPECT_THAT(run.err, HasSubstr("prompt: the first 75 of 92 tokens were used\n"));
+  EXPECT_THAT(run.err, Not(HasSubstr("negative_prompt")));
+  const auto json = nlohmann::json::parse(run.out);
+  EXPECT_EQ(json["prompt_tokens"][1]["used_token_count"], 92);
+  EXPECT_EQ(json["prompt_tokens"][1]["chunk_count"], 2);
 }
 
 TEST_F(GenerateCommandTest, TellsEveryBadFieldOnALine) {

@@ -146,7 +146,12 @@ TEST(StreamImagesTest, SendsEveryFieldThatIsSet) {
                            .target_size = Size{300, 400},
                            .crop_top_left = Offset{5, 6},
                            .mime_type = "image/png",
-                           .embed_metadata = false})
+                           .embed_metadata = false,
+                           .prompt_syntax = PromptSyntax::kPlain,
+                           .clip_skip = 2,
+                           .denoising_start = 0.5f,
+                           .denoising_end = 0.75f,
+                           .initial_latents = {"one", "two"}})
                   .ok());
   const v1::ImageParameters& parameters = seen.parameters();
   EXPECT_EQ(seen.request_id(), "id-9");
@@ -172,6 +177,12 @@ TEST(StreamImagesTest, SendsEveryFieldThatIsSet) {
   EXPECT_EQ(parameters.mime_type(), "image/png");
   EXPECT_TRUE(parameters.has_embed_metadata());
   EXPECT_FALSE(parameters.embed_metadata());
+  EXPECT_EQ(parameters.prompt_syntax(), v1::PROMPT_SYNTAX_PLAIN);
+  EXPECT_EQ(parameters.clip_skip(), 2);
+  EXPECT_EQ(parameters.denoising_start(), 0.5f);
+  EXPECT_EQ(parameters.denoising_end(), 0.75f);
+  ASSERT_EQ(parameters.initial_latents_size(), 2);
+  EXPECT_EQ(parameters.initial_latents(1), "two");
 }
 
 TEST(StreamImagesTest, LeavesAbsentFieldsUnset) {
