@@ -63,7 +63,7 @@ def test_manifest_says_what_the_source_says(
     tiny_pipeline_dir: Path, manifest: dict[str, Any]
 ) -> None:
     scheduler = json.loads((tiny_pipeline_dir / "scheduler/scheduler_config.json").read_text())
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
     assert manifest["name"] == "tiny"
     assert manifest["family"] == "sdxl"
     assert manifest["source"] == {"kind": "random", "name": "tiny", "seed": 0}
@@ -74,6 +74,7 @@ def test_manifest_says_what_the_source_says(
         "shift_factor": None,
         "force_upcast": False,
         "latent_channels": 4,
+        "sample_size_px": 64,
     }
     assert manifest["pixels_per_latent"] == 8
     assert manifest["force_zeros_for_empty_prompt"] is True
@@ -84,7 +85,12 @@ def test_manifest_says_what_the_source_says(
         "guidance_scale": 5.0,
         "sampler": "euler",
     }
-    assert manifest["text"] == {"max_length": 77, "embedding_size": 80, "pooled_size": 48}
+    assert manifest["text"] == {
+        "max_length": 77,
+        "embedding_size": 80,
+        "pooled_size": 48,
+        "max_clip_skip": 2,
+    }
 
 
 def test_hash_is_that_of_the_weight_files(tiny_model_dir: Path, manifest: dict[str, Any]) -> None:
@@ -180,7 +186,9 @@ def test_text_encoder_graph_equals_transformers(
         with torch.no_grad(), torch.jit.optimized_execution(False):
             expected = encoder(ids, output_hidden_states=True)
             hidden, pooled = graph(ids)
-        assert torch.equal(hidden, expected.hidden_states[-2])
+        for skip, states in enumerate(hidden):
+            assert torch.equal(states, expected.hidden_states[-2 - skip])
+        assert len(hidden) == len(expected.hidden_states) - 1
         if component == "text_encoder_2":
             assert torch.equal(pooled, expected.text_embeds)
 
