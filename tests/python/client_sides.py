@@ -20,6 +20,7 @@ import pytest  # noqa: E402
 
 generate_stubs.refresh()
 
+import tightfit  # noqa: E402
 from tightfit import AsyncClient, Client, Event  # noqa: E402
 
 OnEvent = Callable[[Event], object]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from client_sides import Side, later, on_both_sides
+from client_sides import PACKAGE, Side, later, on_both_sides
 from emoji_model import EMOJI
 from server_process import ServerProcess, metric_values
 from tightfit import (
@@ -88,6 +91,34 @@ def test_leaving_the_with_block_by_an_error_cancels(server: ServerProcess) -> No
                     if is_denoising(event):
                         raise KeyboardInterrupt
         wait_until_idle(client)
+
+
+@pytest.mark.usefixtures("stops_the_work")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import tightfit; tightfit.Client().generate('x', step_count=150, image_count=8)",
+        "import asyncio, tightfit\n"
+        "async def draw():\n"
+        "    async with tightfit.AsyncClient() as client:\n"
+        "        await client.generate('x', step_count=150, image_count=8)\n"
+        "asyncio.run(draw())",
+    ],
+    ids=["sync", "asyncio"],
+)
+def test_ctrl_c_ends_a_script_and_its_request(server: ServerProcess, code: str) -> None:
+    environment = {**server.environment(), "PYTHONPATH": str(PACKAGE / "src")}
+    script = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    with Client(server.address) as client:
+        until = time.monotonic() + 30
+        while not client.server_info().running_request_count:
+            assert time.monotonic() < until and script.poll() is None, "the request never ran"
+            time.sleep(0.05)
+    script.send_signal(signal.SIGINT)
+    _, told = script.communicate(timeout=10)
+    assert script.returncode == -signal.SIGINT and told.rstrip().endswith("KeyboardInterrupt")
 
 
 @pytest.mark.usefixtures("stops_the_work")

@@ -15,8 +15,8 @@ from tightfit.attempts import Attempts
 from tightfit.errors import ConnectionLostError, TightfitError
 from tightfit.event_decoder import EventDecoder
 from tightfit.generation import Event
-from tightfit.rpc_status import cancelled, cannot_connect, error_of_call
-from tightfit.settings import Settings
+from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
+from tightfit.settings import HEALTH_CHECK, Settings, as_bytes, connect_budget
 from tightfit.v1 import image_generation_pb2 as pb
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
@@ -48,6 +48,7 @@ class AsyncConnection:
         self.images = ImageGenerationServiceStub(self._channel)
         self.models = ModelServiceStub(self._channel)
         self.server = ServerServiceStub(self._channel)
+        self._health = self._channel.unary_unary(HEALTH_CHECK, as_bytes, as_bytes)
         self._connected = False
         self.closed = False
 
@@ -60,16 +61,22 @@ class AsyncConnection:
         """Returns at once where a call has come through before. Raises TightfitError."""
         if self._connected:
             return
-        remaining = attempts.remaining()
-        budget = self.settings.connect_timeout
-        shown = budget
-        if remaining is not None and remaining < budget:
-            budget, shown = remaining, attempts.timeout or remaining
-        try:
-            await asyncio.wait_for(self._channel.channel_ready(), budget)
-        except asyncio.TimeoutError:
-            raise cannot_connect(self.settings.server, shown) from None
-        self._connected = True
+        budget = connect_budget(self.settings, attempts)
+        waiting = Attempts(1, budget.seconds)
+        while not self._connected:
+            left = waiting.remaining()
+            if not left:
+                raise cannot_connect(self.settings.server, budget.shown)
+            try:
+                await self._health(b"", timeout=left, wait_for_ready=True)
+                self._connected = True
+            except grpc.aio.AioRpcError as failure:
+                self._connected = failure.code() not in UNREACHED
+            except asyncio.CancelledError:
+                # gRPC says so too where the channel was closed meanwhile.
+                if not self.closed:
+                    raise
+                raise cancelled() from None
 
     def error(self, failure: grpc.aio.AioRpcError, attempts: Attempts) -> TightfitError:
         error = error_of_call(

@@ -14,8 +14,8 @@ from tightfit.attempts import Attempts
 from tightfit.errors import ConnectionLostError, TightfitError
 from tightfit.event_decoder import EventDecoder
 from tightfit.generation import Event
-from tightfit.rpc_status import cancelled, cannot_connect, error_of_call
-from tightfit.settings import Settings
+from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
+from tightfit.settings import HEALTH_CHECK, Settings, as_bytes, connect_budget
 from tightfit.v1 import image_generation_pb2 as pb
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
@@ -48,6 +48,7 @@ class Connection:
         self.images = ImageGenerationServiceStub(self._channel)
         self.models = ModelServiceStub(self._channel)
         self.server = ServerServiceStub(self._channel)
+        self._health = self._channel.unary_unary(HEALTH_CHECK, as_bytes, as_bytes)
         self._connected = False
         self.closed = threading.Event()
 
@@ -64,28 +65,30 @@ class Connection:
         """Returns at once where a call has come through before. Raises TightfitError."""
         if self._connected:
             return
-        remaining = attempts.remaining()
-        budget = self.settings.connect_timeout
-        shown = budget
-        if remaining is not None and remaining < budget:
-            budget, shown = remaining, attempts.timeout or remaining
-        waited_for = Attempts(1, budget)
-        ready = grpc.channel_ready_future(self._channel)
-        try:
-            while True:
-                if stop.is_set():
-                    raise cancelled()
-                left = waited_for.remaining() or 0.0
-                try:
-                    ready.result(timeout=min(left, _POLL_SECONDS))
-                except grpc.FutureTimeoutError:
-                    if left <= 0:
-                        raise cannot_connect(self.settings.server, shown) from None
-                    continue
-                self._connected = True
-                return
-        finally:
-            ready.cancel()
+        budget = connect_budget(self.settings, attempts)
+        waiting = Attempts(1, budget.seconds)
+        while not self._connected:
+            left = waiting.remaining()
+            if not left:
+                raise cannot_connect(self.settings.server, budget.shown)
+            answer = self._health.future(b"", timeout=left, wait_for_ready=True)
+            try:
+                self._connected = self._answers(answer, stop)
+            finally:
+                answer.cancel()
+
+    def _answers(self, answer: grpc.Future[bytes], stop: threading.Event) -> bool:
+        while not stop.is_set():
+            try:
+                answer.result(timeout=_POLL_SECONDS)
+                return True
+            except grpc.FutureTimeoutError:
+                continue
+            except grpc.FutureCancelledError:  # the channel was closed
+                break
+            except grpc.RpcError as failure:
+                return isinstance(failure, grpc.Call) and failure.code() not in UNREACHED
+        raise cancelled()
 
     def error(self, failure: grpc.RpcError, attempts: Attempts) -> TightfitError:
         if not isinstance(failure, grpc.Call):

@@ -54,7 +54,8 @@ class ImageAssembler:
         received = len(partial.content)
         if chunk.offset_bytes != received:
             raise broken_stream(
-                f"{where}: a chunk starts at byte {chunk.offset_bytes} where byte {received} was due"
+                f"{where}: a chunk starts at byte {chunk.offset_bytes}"
+                f" where byte {received} was due"
             )
         if received + len(chunk.content) > partial.total_bytes:
             raise broken_stream(

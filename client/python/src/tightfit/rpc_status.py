@@ -25,6 +25,9 @@ _BY_CODE: dict[grpc.StatusCode, type[errors.TightfitError]] = {
     grpc.StatusCode.DATA_LOSS: errors.BrokenStreamError,
 }
 
+# What a call that waits for the connection ends with where there is none.
+UNREACHED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
 
 def error_of_call(
     code: grpc.StatusCode,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import grpc
 
+from tightfit.attempts import Attempts
+
 DEFAULT_SERVER = "127.0.0.1:50051"
 
 
@@ -64,3 +66,28 @@ class Settings:
 def server_address(server: str | None) -> str:
     """As given, else of the environment variable TIGHTFIT_SERVER, else the server's default."""
     return server or os.environ.get("TIGHTFIT_SERVER") or DEFAULT_SERVER
+
+
+# Answered by every gRPC server that is reached, be it with UNIMPLEMENTED, and in no metric. Its
+# request for the whole server's health is an empty message.
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+
+
+def as_bytes(message: bytes) -> bytes:
+    """Serializer of a message that is bytes already."""
+    return message
+
+
+@dataclass(frozen=True)
+class ConnectBudget:
+    """How long a call may wait for its connection. `shown` is what the user had asked for."""
+
+    seconds: float
+    shown: float
+
+
+def connect_budget(settings: Settings, attempts: Attempts) -> ConnectBudget:
+    remaining = attempts.remaining()
+    if remaining is not None and remaining < settings.connect_timeout:
+        return ConnectBudget(remaining, attempts.timeout or remaining)
+    return ConnectBudget(settings.connect_timeout, settings.connect_timeout)
