@@ -20,7 +20,7 @@ import pytest  # noqa: E402
 
 generate_stubs.refresh()
 
-import tightfit  # noqa: E402
+import tightfit  # noqa: E402, F401  for tests to import once it is importable
 from tightfit import AsyncClient, Client, Event  # noqa: E402
 
 OnEvent = Callable[[Event], object]

@@ -1,4 +1,4 @@
-"""A server of the contract whose answers are written by the test, for what a real one never does."""
+"""A server of the contract whose answers a test writes, for what a real one never does."""
 
 from __future__ import annotations
 

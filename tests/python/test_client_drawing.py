@@ -184,9 +184,7 @@ def test_a_model_that_failed_to_load_says_why(server: ServerProcess, side: Side)
 @on_both_sides
 def test_a_deadline_ends_the_work(server: ServerProcess, side: Side) -> None:
     with pytest.raises(DeadlineExceededError) as caught:
-        side.call(
-            server.address, "generate", "x", model="emoji-xl", step_count=150, timeout=0.3
-        )
+        side.call(server.address, "generate", "x", model="emoji-xl", step_count=150, timeout=0.3)
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.reason == "DEADLINE_EXCEEDED"
     with pytest.raises(DeadlineExceededError):

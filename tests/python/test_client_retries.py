@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def test_unavailable_is_tried_again_not_before_the_server_says(side: Side) -> No
     script = refuse_first(2, Refusal(UNAVAILABLE, "MODEL_LOADING", 0.4))
     with FakeServer(script) as server:
         assert side.call(server.address, "generate", "x").images[0].content == b"picture"
-        pauses = [b - a for a, b in zip(server.calls, server.calls[1:])]
+        pauses = [b - a for a, b in itertools.pairwise(server.calls)]
         assert len(pauses) == 2 and min(pauses) >= 0.4
         assert max(pauses) < 0.4 * 1.25 + 1.0
     with FakeServer(script) as server:
@@ -130,14 +131,16 @@ def test_a_client_waits_for_a_server_that_starts_late(side: Side) -> None:
             server.__exit__()
 
 
-def test_delays_grow_with_jitter_and_stay_within_bounds() -> None:
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+def test_delays_grow_with_jitter_and_stay_within_bounds(jitter: float) -> None:
     lost = ConnectionLostError("lost")
-    for jitter in (0.0, 1.0):
-        attempts = Attempts(9, None, clock=lambda: 0.0, jitter=lambda: jitter)
-        delays = [attempts.delay_after(lost) for _ in range(8)]
-        scale = 1 + jitter / 4
-        assert delays == [d * scale for d in (0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0)]
-        assert attempts.delay_after(lost) is None
+    attempts = Attempts(9, None, clock=lambda: 0.0, jitter=lambda: jitter)
+    delays = [attempts.delay_after(lost) for _ in range(8)]
+    assert delays == [d * (1 + jitter / 4) for d in (0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0)]
+    assert attempts.delay_after(lost) is None
+
+
+def test_a_connection_that_failed_is_not_waited_for_again() -> None:
     assert Attempts(9, None).delay_after(CannotConnectError("waited already")) is None
 
 

@@ -1,9 +1,11 @@
-"""Client of a tightfit server, synchronous and asyncio. Start here.
+"""Client of a tightfit server, synchronous and asyncio. Start here:
 
     from tightfit import Client
 
     with Client("localhost:50051") as client:
         client.generate("red apple", seed=1).images[0].save("apple.png")
+
+`AsyncClient` has the same methods, awaited.
 """
 
 from tightfit.async_client import AsyncClient

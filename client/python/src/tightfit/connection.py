@@ -123,9 +123,7 @@ class Connection:
             pause_or_raise(error, attempts, self.closed.wait)
 
 
-def pause_or_raise(
-    error: TightfitError, attempts: Attempts, wait: Callable[[float], bool]
-) -> None:
+def pause_or_raise(error: TightfitError, attempts: Attempts, wait: Callable[[float], bool]) -> None:
     """`wait` sleeps; it returns True where it was woken to stop."""
     delay = attempts.delay_after(error)
     if delay is None:
