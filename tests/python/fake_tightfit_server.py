@@ -55,6 +55,7 @@ class FakeServer(
         script: Script,
         credentials: grpc.ServerCredentials | None = None,
         pages: int = 1,
+        address: str = "127.0.0.1:0",
     ) -> None:
         self._script = script
         self._pages = pages
@@ -65,7 +66,7 @@ class FakeServer(
         image_generation_pb2_grpc.add_ImageGenerationServiceServicer_to_server(self, self._server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(self, self._server)
         port = (
-            self._server.add_insecure_port("127.0.0.1:0")
+            self._server.add_insecure_port(address)
             if credentials is None
             else self._server.add_secure_port("localhost:0", credentials)
         )

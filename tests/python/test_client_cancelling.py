@@ -143,6 +143,25 @@ def test_closing_the_client_cancels_what_runs(server: ServerProcess) -> None:
 
 
 @pytest.mark.usefixtures("stops_the_work")
+def test_leaving_the_async_with_block_cancels(server: ServerProcess) -> None:
+    async def run() -> None:
+        async with AsyncClient(server.address) as client:
+            async with client.stream("x", **LONG) as events:
+                async for event in events:
+                    if is_denoising(event):
+                        break
+            # The stream is still referenced and the connection open: only the request has ended.
+            until = time.monotonic() + 10
+            while (await client.server_info()).running_request_count:
+                assert time.monotonic() < until, "the request still runs"
+                await asyncio.sleep(0.05)
+            with pytest.raises(RequestCancelledError):
+                await anext(events)
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("stops_the_work")
 @pytest.mark.parametrize("method", ["generate", "stream"])
 def test_cancelling_the_asyncio_task_cancels(server: ServerProcess, method: str) -> None:
     async def draw(client: AsyncClient) -> None:

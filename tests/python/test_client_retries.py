@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import grpc
 import pytest
 from client_sides import Side, later, on_both_sides
 from fake_tightfit_server import FakeServer, Refusal, Script, started, whole_request
-from tightfit import Client, ConnectionLostError, RequestCancelledError, ServerBusyError
+from tightfit import (
+    AsyncClient,
+    Client,
+    ConnectionLostError,
+    RequestCancelledError,
+    ServerBusyError,
+)
 from tightfit.attempts import Attempts
 from tightfit.errors import CannotConnectError, TightfitError, UnavailableError
 from tightfit.v1 import image_generation_pb2 as pb
@@ -108,27 +116,50 @@ def test_closing_a_stream_ends_the_wait_for_a_retry() -> None:
             assert time.monotonic() - began < 5
 
 
-@on_both_sides
-def test_a_client_waits_for_a_server_that_starts_late(side: Side) -> None:
-    with FakeServer(refuse_first(0, Refusal(UNAVAILABLE, ""))) as server:
-        address = server.address
+def draws(call: int) -> Iterator[pb.StreamImagesResponse]:
+    return iter(whole_request())
+
+
+@contextmanager
+def started_after(seconds: float, address: str) -> Iterator[None]:
     late: list[FakeServer] = []
-
-    class Late(FakeServer):
-        def __init__(self) -> None:
-            super().__init__(refuse_first(0, Refusal(UNAVAILABLE, "")))
-            self._server.add_insecure_port(address)
-
-    def start() -> None:
-        late.append(Late().__enter__())
-
-    timer = later(0.5, start)
+    timer = later(seconds, lambda: late.append(FakeServer(draws, address=address).__enter__()))
     try:
-        assert side.call(address, "generate", "x").images[0].content == b"picture"
+        yield
     finally:
         timer.join()
         for server in late:
             server.__exit__()
+
+
+@on_both_sides
+def test_a_client_waits_for_a_server_that_starts_late(side: Side) -> None:
+    with FakeServer(draws) as server:
+        address = server.address
+    with started_after(0.5, address):
+        assert side.call(address, "generate", "x").images[0].content == b"picture"
+
+
+def test_a_server_may_be_gone_for_longer_than_the_retries() -> None:
+    """A lost connection is waited for anew, as long as the first one."""
+    with FakeServer(draws) as server:
+        client = Client(server.address, max_attempts=2)
+        client.models()
+    with started_after(1.5, server.address):
+        assert client.generate("x").images[0].content == b"picture"
+    client.close()
+
+
+def test_an_asyncio_clients_server_may_be_gone_for_longer_than_the_retries() -> None:
+    async def run() -> None:
+        with FakeServer(draws) as server:
+            client = AsyncClient(server.address, max_attempts=2)
+            await client.models()
+        with started_after(1.5, server.address):
+            assert (await client.generate("x")).images[0].content == b"picture"
+        await client.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("jitter", [0.0, 1.0])
