@@ -70,7 +70,9 @@ def test_a_picture_equals_that_of_the_command_line(
 
 
 @on_both_sides
-def test_events_come_in_order_and_every_step_is_told(server: ServerProcess, side: Side) -> None:
+def test_events_come_in_order_from_the_first_step_to_the_last(
+    server: ServerProcess, side: Side
+) -> None:
     events = side.events(
         server.address, "red apple", model="emoji-xl", seed=7, step_count=5, image_count=2
     )
@@ -79,11 +81,12 @@ def test_events_come_in_order_and_every_step_is_told(server: ServerProcess, side
     assert all(isinstance(event, Queued) for event in events[:start])
     progress = [event for event in events if isinstance(event, Progress)]
     denoising = [event for event in progress if event.stage is Stage.DENOISE]
-    assert [event.step for event in denoising] == [0, 1, 2, 3, 4, 5]
+    steps = [event.step for event in denoising]  # some may be merged for a reader that is slow
+    assert steps == sorted(set(steps)) and (steps[0], steps[-1]) == (0, 5)
     assert {event.step_count for event in progress} == {5}
     elapsed = [event.elapsed_seconds for event in progress]
     assert elapsed == sorted(elapsed)
-    assert denoising[0].remaining_seconds is None and denoising[3].remaining_seconds > 0
+    assert denoising[0].remaining_seconds is None and denoising[-1].remaining_seconds is not None
     images = [event.image for event in events if isinstance(event, ImageReady)]
     assert [(image.index, image.seed) for image in images] == [(0, 7), (1, 8)]
     told = [(each.index, each.seed, each.size_bytes) for each in events[-1].images]
@@ -167,6 +170,7 @@ def test_values_that_no_field_holds_are_refused_unsent_all_at_once() -> None:
         violations = {each.field: each.description for each in caught.value.field_violations}
         assert set(violations) == {"prompt", "width_px", "seed", "crop_top_left"}
         assert violations["width_px"] == "a 32-bit integer cannot be '64'"
+        assert violations["crop_top_left"] == "(left_px, top_px) cannot be (1, 2, 3)"
         with pytest.raises(TypeError, match="'steps'; did you mean 'step_count'"):
             client.generate("x", steps=5)  # type: ignore[call-arg]
 

@@ -82,17 +82,17 @@ def test_every_field_of_a_request_is_a_keyword() -> None:
 
 
 def test_every_keyword_reaches_its_field() -> None:
-    values = {str: "x", int: 7, float: 0.5, bool: True, tightfit.Size: tightfit.Size(3, 4)}
+    values = {str: "x", int: 7, float: 0.5, bool: True, bytes: b"x", tightfit.Size: (3, 4)}
     given = {}
     for name, hint in typing.get_type_hints(tightfit.ImageParameters).items():
         kinds = typing.get_args(hint)
-        given[name] = tightfit.Offset(5, 6) if tightfit.Offset in kinds else values[kinds[0]]
+        given[name] = (5, 6) if tightfit.Offset in kinds else values[kinds[0]]
     message = build_parameters("a cat", given)
     assert message.prompt == "a cat"
     for name, value in given.items():
         if isinstance(value, tuple):
             pair = getattr(message, name)
-            assert tuple(getattr(pair, part) for part in value._fields) == value
+            assert tuple(each for _, each in pair.ListFields()) == value
         else:
             assert getattr(message, name) == value
             assert type(getattr(message, name)) is type(value)

