@@ -112,15 +112,20 @@ make_environment() {
 
 install_pytest() { pip_install -r tests/requirements.txt; }
 
-# promtool alone: installing Debian's prometheus package would start a daemon.
-install_promtool() {
-  command -v promtool >/dev/null && return
-  [[ -x .venv/bin/promtool ]] && return
-  say "fetching promtool"
+# The two programs alone: installing Debian's prometheus package would start a daemon.
+install_prometheus() {
+  local program missing=()
+  for program in prometheus promtool; do
+    command -v "$program" >/dev/null || [[ -x .venv/bin/$program ]] || missing+=("$program")
+  done
+  ((${#missing[@]} == 0)) && return
+  say "fetching ${missing[*]}"
   local folder
   folder=$(mktemp -d)
   (cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq prometheus >/dev/null && dpkg -x prometheus_*.deb .)
-  install -m 755 "$folder/usr/bin/promtool" .venv/bin/promtool
+  for program in "${missing[@]}"; do
+    install -m 755 "$folder/usr/bin/$program" ".venv/bin/$program"
+  done
   rm -rf "$folder"
 }
 
@@ -149,6 +154,6 @@ if ((with_export)); then
 fi
 if ((with_tests)); then
   once pytest tests/requirements.txt install_pytest
-  install_promtool
+  install_prometheus
   install_cuda_tools
 fi

@@ -20,16 +20,23 @@ CLI = BUILD / "bin" / "tightfit"
 class ServerProcess:
     """A running tightfit-server. Use as a context manager: leaving stops it with SIGTERM."""
 
-    def __init__(self, folder: Path, models: list[str], *flags: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        models: list[str],
+        *flags: str,
+        listen: str = "127.0.0.1:0",
+        metrics_listen: str = "127.0.0.1:0",
+    ) -> None:
         """`models`: values of --model; `folder`: for its log and address file, must exist."""
         self.log_file = folder / "server.log"
         self._address_file = folder / "addresses.json"
         arguments = [
             str(SERVER),
             "--listen",
-            "127.0.0.1:0",
+            listen,
             "--metrics-listen",
-            "127.0.0.1:0",
+            metrics_listen,
             "--device",
             "cpu",
             "--address-file",

@@ -1,0 +1,107 @@
+"""Client of a tightfit server, synchronous and asyncio. Start here:
+
+    from tightfit import Client
+
+    with Client("localhost:50051") as client:
+        client.generate("red apple", seed=1).images[0].save("apple.png")
+
+`AsyncClient` has the same methods, awaited.
+"""
+
+from tightfit.async_client import AsyncClient
+from tightfit.async_connection import AsyncImageStream
+from tightfit.client import Client
+from tightfit.connection import ImageStream
+from tightfit.errors import (
+    AccessDeniedError,
+    BrokenStreamError,
+    CannotConnectError,
+    ConnectionLostError,
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidRequestError,
+    ModelFailedError,
+    NotFoundError,
+    NotTightfitServerError,
+    RequestCancelledError,
+    ServerBusyError,
+    ServerError,
+    TightfitError,
+    UnavailableError,
+)
+from tightfit.generation import (
+    Completed,
+    Event,
+    GenerationResult,
+    ImageMetadata,
+    ImageReady,
+    Progress,
+    Queued,
+    ResolvedParameters,
+    Stage,
+    Started,
+    Timings,
+)
+from tightfit.image import Image
+from tightfit.parameters import ImageParameters, Offset, Size
+from tightfit.server_types import (
+    Capabilities,
+    Component,
+    Device,
+    Model,
+    ModelDefaults,
+    ModelState,
+    ModuleLeft,
+    PurposeBytes,
+    ServerInfo,
+    WeightFormat,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AccessDeniedError",
+    "AsyncClient",
+    "AsyncImageStream",
+    "BrokenStreamError",
+    "CannotConnectError",
+    "Capabilities",
+    "Client",
+    "Completed",
+    "Component",
+    "ConnectionLostError",
+    "DeadlineExceededError",
+    "Device",
+    "Event",
+    "FieldViolation",
+    "GenerationResult",
+    "Image",
+    "ImageMetadata",
+    "ImageParameters",
+    "ImageReady",
+    "ImageStream",
+    "InvalidRequestError",
+    "Model",
+    "ModelDefaults",
+    "ModelFailedError",
+    "ModelState",
+    "ModuleLeft",
+    "NotFoundError",
+    "NotTightfitServerError",
+    "Offset",
+    "Progress",
+    "PurposeBytes",
+    "Queued",
+    "RequestCancelledError",
+    "ResolvedParameters",
+    "ServerBusyError",
+    "ServerError",
+    "ServerInfo",
+    "Size",
+    "Stage",
+    "Started",
+    "TightfitError",
+    "Timings",
+    "UnavailableError",
+    "WeightFormat",
+]

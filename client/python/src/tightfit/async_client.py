@@ -1,0 +1,163 @@
+"""The asyncio client: the methods of `Client`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tightfit.async_connection import AsyncConnection, AsyncImageStream
+from tightfit.client import MAX_PAGES
+from tightfit.conversion import from_message
+from tightfit.errors import broken_stream
+from tightfit.event_decoder import ResultCollector
+from tightfit.generation import GenerationResult
+from tightfit.parameters import ImageParameters, build_parameters
+from tightfit.server_types import Capabilities, Model, ServerInfo
+from tightfit.settings import Settings, server_address
+from tightfit.v1 import image_generation_pb2, model_pb2, server_pb2
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class AsyncClient:
+    """A tightfit server, over one connection that is made with the first call.
+
+    For one event loop: calls may run at the same time in its tasks. Every method takes `timeout`,
+    seconds for the whole call, retries included; left out, the client's. Every method raises
+    TightfitError; only UNAVAILABLE is retried, and a stream only before its first event.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        timeout: float | None = None,
+        connect_timeout: float = 5.0,
+        max_attempts: int = 4,
+        tls: bool = False,
+        root_certificates: bytes | None = None,
+        token: str | None = None,
+    ) -> None:
+        """`server`: host:port or any gRPC target; default: $TIGHTFIT_SERVER, else 127.0.0.1:50051.
+
+        timeout: seconds, the default of all calls; None: no limit
+        connect_timeout: seconds that a call waits for the connection
+        max_attempts: tries of a call; 1: no retries
+        tls, root_certificates: for a proxy that speaks TLS; PEM, default: gRPC's own roots
+        token: bearer token for that proxy
+        """
+        self._settings = Settings(
+            server=server_address(server),
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            max_attempts=max_attempts,
+            tls=tls,
+            root_certificates=root_certificates,
+            token=token,
+        )
+        self._connection: AsyncConnection | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection and cancels what runs on it."""
+        self._closed = True
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def generate(
+        self,
+        prompt: str,
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+        **parameters: Unpack[ImageParameters],
+    ) -> GenerationResult:
+        """Draws and waits for all pictures, of any size."""
+        events = self.stream(prompt, request_id=request_id, timeout=timeout, **parameters)
+        collector = ResultCollector()
+        async with events:
+            async for event in events:
+                collector.add(event)
+        return collector.result()
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+        **parameters: Unpack[ImageParameters],
+    ) -> AsyncImageStream:
+        """Draws with progress: an async iterator of events; leaving it cancels the work.
+
+        request_id: up to 64 characters of [A-Za-z0-9._-] for the server's log
+        """
+        request = image_generation_pb2.StreamImagesRequest(
+            parameters=build_parameters(prompt, parameters), request_id=request_id
+        )
+        return AsyncImageStream(self._open(), request, self._timeout(timeout))
+
+    async def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
+        """All configured models in the order of the configuration, without modules_left."""
+        connection = self._open()
+        models: list[Model] = []
+        request = model_pb2.ListModelsRequest()
+        for _ in range(MAX_PAGES):
+            reply = await connection.unary(
+                connection.models.ListModels, request, self._timeout(timeout)
+            )
+            models += [from_message(Model, each) for each in reply.models]
+            if not reply.next_page_token:
+                return tuple(models)
+            request = model_pb2.ListModelsRequest(page_token=reply.next_page_token)
+        raise broken_stream("the list of models does not end")
+
+    async def model(self, name: str, *, timeout: float | None = None) -> Model:
+        """One model with everything. Raises NotFoundError for an unknown name."""
+        request = model_pb2.GetModelRequest(name=name)
+        connection = self._open()
+        reply = await connection.unary(connection.models.GetModel, request, self._timeout(timeout))
+        return from_message(Model, reply.model)
+
+    async def server_info(self, *, timeout: float | None = None) -> ServerInfo:
+        request = server_pb2.GetServerInfoRequest()
+        connection = self._open()
+        reply = await connection.unary(
+            connection.server.GetServerInfo, request, self._timeout(timeout)
+        )
+        return from_message(ServerInfo, reply)
+
+    async def capabilities(self, *, timeout: float | None = None) -> Capabilities:
+        """Limits, samplers, formats: what a request may ask for."""
+        request = server_pb2.GetCapabilitiesRequest()
+        connection = self._open()
+        reply = await connection.unary(
+            connection.server.GetCapabilities, request, self._timeout(timeout)
+        )
+        return from_message(Capabilities, reply)
+
+    def _timeout(self, of_call: float | None) -> float | None:
+        return self._settings.timeout if of_call is None else of_call
+
+    def _open(self) -> AsyncConnection:
+        """gRPC binds a channel to the event loop that runs, so it is made with the first call."""
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        if self._connection is None:
+            self._connection = AsyncConnection(self._settings)
+        if self._connection.loop is not asyncio.get_running_loop():
+            raise RuntimeError("an AsyncClient serves the event loop of its first call only")
+        return self._connection

@@ -1,0 +1,219 @@
+"""One channel of the asyncio client: connecting, calls with retries, streams of events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+import grpc
+import grpc.aio
+
+from tightfit.attempts import Attempts
+from tightfit.errors import ConnectionLostError, TightfitError
+from tightfit.event_decoder import EventDecoder
+from tightfit.generation import Event
+from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
+from tightfit.settings import HEALTH_CHECK, Settings, as_bytes, connect_budget
+from tightfit.v1 import image_generation_pb2 as pb
+from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
+from tightfit.v1.model_pb2_grpc import ModelServiceStub
+from tightfit.v1.server_pb2_grpc import ServerServiceStub
+
+_logger = logging.getLogger("tightfit")
+
+Request = TypeVar("Request", contravariant=True)
+Response = TypeVar("Response", covariant=True)
+
+
+class UnaryMethod(Protocol[Request, Response]):
+    def __call__(self, request: Request, *, timeout: float | None) -> Awaitable[Response]: ...
+
+
+class AsyncConnection:
+    """Made in the event loop that it is used in, and bound to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        credentials = settings.credentials()
+        options = settings.channel_options()
+        self._channel = (
+            grpc.aio.insecure_channel(settings.server, options)
+            if credentials is None
+            else grpc.aio.secure_channel(settings.server, credentials, options)
+        )
+        self.images = ImageGenerationServiceStub(self._channel)
+        self.models = ModelServiceStub(self._channel)
+        self.server = ServerServiceStub(self._channel)
+        self._health = self._channel.unary_unary(HEALTH_CHECK, as_bytes, as_bytes)
+        self._connected = False
+        self.closed = False
+
+    async def close(self) -> None:
+        """Cancels what runs."""
+        self.closed = True
+        await self._channel.close()
+
+    async def wait_connected(self, attempts: Attempts) -> None:
+        """Returns at once where a call has come through before. Raises TightfitError."""
+        if self._connected:
+            return
+        budget = connect_budget(self.settings, attempts)
+        waiting = Attempts(1, budget.seconds)
+        while not self._connected:
+            left = waiting.remaining()
+            if not left:
+                raise cannot_connect(self.settings.server, budget.shown)
+            try:
+                await self._health(b"", timeout=left, wait_for_ready=True)
+                self._connected = True
+            except grpc.aio.AioRpcError as failure:
+                self._connected = failure.code() not in UNREACHED
+            except asyncio.CancelledError:
+                # gRPC says so too where the channel was closed meanwhile.
+                if not self.closed:
+                    raise
+                raise cancelled() from None
+
+    def error(self, failure: grpc.aio.AioRpcError, attempts: Attempts) -> TightfitError:
+        error = error_of_call(
+            failure.code(),
+            failure.details() or "",
+            failure.trailing_metadata() or (),
+            server=self.settings.server,
+            timeout=attempts.timeout,
+        )
+        if isinstance(error, ConnectionLostError):
+            self._connected = False
+        return error
+
+    async def unary(
+        self, method: UnaryMethod[Request, Response], request: Request, timeout: float | None
+    ) -> Response:
+        """`method` with retries. Raises TightfitError."""
+        attempts = Attempts(self.settings.max_attempts, timeout)
+        while True:
+            await self.wait_connected(attempts)
+            try:
+                return await method(request, timeout=attempts.remaining())
+            except grpc.aio.AioRpcError as failure:
+                error = self.error(failure, attempts)
+            except asyncio.CancelledError:
+                # gRPC says so too where the channel was closed meanwhile.
+                if not self.closed:
+                    raise
+                raise cancelled() from None
+            await pause_or_raise(error, attempts)
+
+
+async def pause_or_raise(error: TightfitError, attempts: Attempts) -> None:
+    delay = attempts.delay_after(error)
+    if delay is None:
+        raise error
+    _logger.info("%s; trying again in %.2f s", error, delay)
+    await asyncio.sleep(delay)
+
+
+class AsyncImageStream(AsyncIterator[Event]):
+    """The events of one request, in order: Queued*, Started, Progress and ImageReady, Completed.
+
+    The request is sent when the first event is asked for. Leaving an `async with` block, `close()`,
+    cancelling the task that iterates, or dropping the iterator cancels the work on the server.
+    Iterating raises TightfitError; images that were passed on before are whole.
+    """
+
+    def __init__(
+        self, connection: AsyncConnection, request: pb.StreamImagesRequest, timeout: float | None
+    ) -> None:
+        self._connection = connection
+        self._request = request
+        self._timeout = timeout
+        self._attempts: Attempts | None = None
+        self._call: (
+            grpc.aio.UnaryStreamCall[pb.StreamImagesRequest, pb.StreamImagesResponse] | None
+        ) = None
+        self._decoder = EventDecoder()
+        self._passed_on = False
+        self._finished = False
+        self._closed = False
+
+    async def __aenter__(self) -> AsyncImageStream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._cancel()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed") and not self._connection.loop.is_closed():
+            self._cancel()
+
+    def __aiter__(self) -> AsyncImageStream:
+        return self
+
+    async def close(self) -> None:
+        """Cancels what is left of the work; callable any number of times."""
+        self._cancel()
+
+    def _cancel(self) -> None:
+        self._closed = True
+        if self._call is not None:
+            self._call.cancel()
+
+    async def __anext__(self) -> Event:
+        if self._finished:
+            raise StopAsyncIteration
+        try:
+            event = await self._next()
+        except BaseException:  # a cancelled task too: no work goes on that nobody waits for
+            self._finished = True
+            self._cancel()
+            raise
+        if event is None:
+            self._finished = True
+            raise StopAsyncIteration
+        self._passed_on = True
+        return event
+
+    async def _next(self) -> Event | None:
+        """None at the end."""
+        connection = self._connection
+        if self._attempts is None:
+            self._attempts = Attempts(connection.settings.max_attempts, self._timeout)
+        while True:
+            if self._closed:
+                raise cancelled()
+            if self._call is None:
+                await connection.wait_connected(self._attempts)
+                self._call = connection.images.StreamImages(
+                    self._request, timeout=self._attempts.remaining()
+                )
+            try:
+                message = await self._call.read()
+            except grpc.aio.AioRpcError as failure:
+                error = connection.error(failure, self._attempts)
+            except asyncio.CancelledError:
+                # gRPC says so too where the call was cancelled, not the task.
+                if not (self._closed or connection.closed):
+                    raise
+                raise cancelled() from None
+            else:
+                if not isinstance(message, pb.StreamImagesResponse):  # grpc.aio.EOF
+                    self._decoder.check_end()
+                    return None
+                event = self._decoder.add(message)
+                if event is None:
+                    continue
+                return event
+            if self._passed_on or self._closed:
+                raise error
+            await pause_or_raise(error, self._attempts)
+            self._call = None
+            self._decoder = EventDecoder()

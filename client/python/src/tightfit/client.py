@@ -1,0 +1,150 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tightfit.connection import Connection, ImageStream
+from tightfit.conversion import from_message
+from tightfit.errors import broken_stream
+from tightfit.event_decoder import ResultCollector
+from tightfit.generation import GenerationResult
+from tightfit.parameters import ImageParameters, build_parameters
+from tightfit.server_types import Capabilities, Model, ServerInfo
+from tightfit.settings import Settings, server_address
+from tightfit.v1 import image_generation_pb2, model_pb2, server_pb2
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# More pages than any server has; stops a server whose page tokens never end.
+MAX_PAGES = 1000
+
+
+class Client:
+    """A tightfit server, over one connection that is made with the first call.
+
+    Thread-safe: calls may run at the same time. Every method takes `timeout`, seconds for the whole
+    call, retries included; left out, the client's. Every method raises TightfitError; only
+    UNAVAILABLE is retried, and a stream only before its first event.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        timeout: float | None = None,
+        connect_timeout: float = 5.0,
+        max_attempts: int = 4,
+        tls: bool = False,
+        root_certificates: bytes | None = None,
+        token: str | None = None,
+    ) -> None:
+        """`server`: host:port or any gRPC target; default: $TIGHTFIT_SERVER, else 127.0.0.1:50051.
+
+        timeout: seconds, the default of all calls; None: no limit
+        connect_timeout: seconds that a call waits for the connection
+        max_attempts: tries of a call; 1: no retries
+        tls, root_certificates: for a proxy that speaks TLS; PEM, default: gRPC's own roots
+        token: bearer token for that proxy
+        """
+        self._connection = Connection(
+            Settings(
+                server=server_address(server),
+                timeout=timeout,
+                connect_timeout=connect_timeout,
+                max_attempts=max_attempts,
+                tls=tls,
+                root_certificates=root_certificates,
+                token=token,
+            )
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection and cancels what runs on it."""
+        self._connection.close()
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+        **parameters: Unpack[ImageParameters],
+    ) -> GenerationResult:
+        """Draws and waits for all pictures, of any size."""
+        events = self.stream(prompt, request_id=request_id, timeout=timeout, **parameters)
+        collector = ResultCollector()
+        with events:
+            for event in events:
+                collector.add(event)
+        return collector.result()
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+        **parameters: Unpack[ImageParameters],
+    ) -> ImageStream:
+        """Draws with progress: an iterator of events; leaving it cancels the work.
+
+        request_id: up to 64 characters of [A-Za-z0-9._-] for the server's log
+        """
+        request = image_generation_pb2.StreamImagesRequest(
+            parameters=build_parameters(prompt, parameters), request_id=request_id
+        )
+        return ImageStream(self._connection, request, self._timeout(timeout))
+
+    def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
+        """All configured models in the order of the configuration, without modules_left."""
+        models: list[Model] = []
+        request = model_pb2.ListModelsRequest()
+        for _ in range(MAX_PAGES):
+            reply = self._connection.unary(
+                self._connection.models.ListModels, request, self._timeout(timeout)
+            )
+            models += [from_message(Model, each) for each in reply.models]
+            if not reply.next_page_token:
+                return tuple(models)
+            request = model_pb2.ListModelsRequest(page_token=reply.next_page_token)
+        raise broken_stream("the list of models does not end")
+
+    def model(self, name: str, *, timeout: float | None = None) -> Model:
+        """One model with everything. Raises NotFoundError for an unknown name."""
+        request = model_pb2.GetModelRequest(name=name)
+        reply = self._connection.unary(
+            self._connection.models.GetModel, request, self._timeout(timeout)
+        )
+        return from_message(Model, reply.model)
+
+    def server_info(self, *, timeout: float | None = None) -> ServerInfo:
+        request = server_pb2.GetServerInfoRequest()
+        reply = self._connection.unary(
+            self._connection.server.GetServerInfo, request, self._timeout(timeout)
+        )
+        return from_message(ServerInfo, reply)
+
+    def capabilities(self, *, timeout: float | None = None) -> Capabilities:
+        """Limits, samplers, formats: what a request may ask for."""
+        request = server_pb2.GetCapabilitiesRequest()
+        reply = self._connection.unary(
+            self._connection.server.GetCapabilities, request, self._timeout(timeout)
+        )
+        return from_message(Capabilities, reply)
+
+    def _timeout(self, of_call: float | None) -> float | None:
+        return self._connection.settings.timeout if of_call is None else of_call

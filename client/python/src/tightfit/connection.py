@@ -1,0 +1,229 @@
+"""One channel of the synchronous client: connecting, calls with retries, streams of events."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+import grpc
+
+from tightfit.attempts import Attempts
+from tightfit.errors import ConnectionLostError, TightfitError
+from tightfit.event_decoder import EventDecoder
+from tightfit.generation import Event
+from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
+from tightfit.settings import HEALTH_CHECK, Settings, as_bytes, connect_budget
+from tightfit.v1 import image_generation_pb2 as pb
+from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
+from tightfit.v1.model_pb2_grpc import ModelServiceStub
+from tightfit.v1.server_pb2_grpc import ServerServiceStub
+
+# How late a cancel may be seen while connecting: gRPC's wait cannot be interrupted.
+_POLL_SECONDS = 0.05
+_logger = logging.getLogger("tightfit")
+
+Request = TypeVar("Request", contravariant=True)
+Response = TypeVar("Response", covariant=True)
+
+
+class UnaryMethod(Protocol[Request, Response]):
+    def __call__(self, request: Request, *, timeout: float | None) -> Response: ...
+
+
+class Connection:
+    """Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        credentials = settings.credentials()
+        options = settings.channel_options()
+        self._channel = (
+            grpc.insecure_channel(settings.server, options)
+            if credentials is None
+            else grpc.secure_channel(settings.server, credentials, options)
+        )
+        self.images = ImageGenerationServiceStub(self._channel)
+        self.models = ModelServiceStub(self._channel)
+        self.server = ServerServiceStub(self._channel)
+        self._health = self._channel.unary_unary(HEALTH_CHECK, as_bytes, as_bytes)
+        self._connected = False
+        self.closed = threading.Event()
+
+    def close(self) -> None:
+        """Cancels what runs."""
+        self.closed.set()
+        self._channel.close()
+
+    def check_open(self) -> None:
+        if self.closed.is_set():
+            raise RuntimeError("the client is closed")
+
+    def wait_connected(self, attempts: Attempts, stop: threading.Event) -> None:
+        """Returns at once where a call has come through before. Raises TightfitError."""
+        if self._connected:
+            return
+        budget = connect_budget(self.settings, attempts)
+        waiting = Attempts(1, budget.seconds)
+        while not self._connected:
+            left = waiting.remaining()
+            if not left:
+                raise cannot_connect(self.settings.server, budget.shown)
+            answer = self._health.future(b"", timeout=left, wait_for_ready=True)
+            try:
+                self._connected = self._answers(answer, stop)
+            finally:
+                answer.cancel()
+
+    def _answers(self, answer: grpc.Future[bytes], stop: threading.Event) -> bool:
+        while not stop.is_set():
+            try:
+                answer.result(timeout=_POLL_SECONDS)
+                return True
+            except grpc.FutureTimeoutError:
+                continue
+            except grpc.FutureCancelledError:  # the channel was closed
+                break
+            except grpc.RpcError as failure:
+                return isinstance(failure, grpc.Call) and failure.code() not in UNREACHED
+        raise cancelled()
+
+    def error(self, failure: grpc.RpcError, attempts: Attempts) -> TightfitError:
+        if not isinstance(failure, grpc.Call):
+            raise failure  # gRPC's failures of calls all are
+        error = error_of_call(
+            failure.code(),
+            failure.details() or "",
+            failure.trailing_metadata() or (),
+            server=self.settings.server,
+            timeout=attempts.timeout,
+        )
+        if isinstance(error, ConnectionLostError):
+            self._connected = False
+        return error
+
+    def unary(
+        self, method: UnaryMethod[Request, Response], request: Request, timeout: float | None
+    ) -> Response:
+        """`method` with retries. Raises TightfitError."""
+        self.check_open()
+        attempts = Attempts(self.settings.max_attempts, timeout)
+        while True:
+            try:
+                self.wait_connected(attempts, self.closed)
+                return method(request, timeout=attempts.remaining())
+            except grpc.RpcError as failure:
+                error = self.error(failure, attempts)
+            except ValueError:  # gRPC's word for a channel that was closed meanwhile
+                if not self.closed.is_set():
+                    raise
+                raise cancelled() from None
+            pause_or_raise(error, attempts, self.closed.wait)
+
+
+def pause_or_raise(error: TightfitError, attempts: Attempts, wait: Callable[[float], bool]) -> None:
+    """`wait` sleeps; it returns True where it was woken to stop."""
+    delay = attempts.delay_after(error)
+    if delay is None:
+        raise error
+    _logger.info("%s; trying again in %.2f s", error, delay)
+    if wait(delay):
+        raise cancelled()
+
+
+class ImageStream(Iterator[Event]):
+    """The events of one request, in order: Queued*, Started, Progress and ImageReady, Completed.
+
+    The request is sent when the first event is asked for. Leaving a `with` block, `close()`, or
+    dropping the iterator cancels the work on the server. Iterating raises TightfitError; images
+    that were passed on before are whole.
+    """
+
+    def __init__(
+        self, connection: Connection, request: pb.StreamImagesRequest, timeout: float | None
+    ) -> None:
+        self._connection = connection
+        self._request = request
+        self._timeout = timeout
+        self._attempts: Attempts | None = None
+        self._call: grpc._CallIterator[pb.StreamImagesResponse] | None = None
+        self._decoder = EventDecoder()
+        self._passed_on = False
+        self._finished = False
+        self._stop = threading.Event()
+
+    def __enter__(self) -> ImageStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_stop"):
+            self.close()
+
+    def __iter__(self) -> ImageStream:
+        return self
+
+    def close(self) -> None:
+        """Cancels what is left of the work; callable from any thread, any number of times."""
+        self._stop.set()
+        if self._call is not None:
+            self._call.cancel()
+
+    def __next__(self) -> Event:
+        if self._finished:
+            raise StopIteration
+        try:
+            event = self._next()
+        except BaseException:  # Ctrl-C too: no work goes on that nobody waits for
+            self._finished = True
+            self.close()
+            raise
+        self._passed_on = True
+        return event
+
+    def _next(self) -> Event:
+        connection = self._connection
+        if self._attempts is None:
+            connection.check_open()
+            self._attempts = Attempts(connection.settings.max_attempts, self._timeout)
+        while True:
+            if self._stop.is_set():
+                raise cancelled()
+            try:
+                if self._call is None:
+                    self._start(self._attempts)
+                    continue
+                event = self._decoder.add(next(self._call))
+                if event is not None:
+                    return event
+                continue
+            except StopIteration:
+                self._decoder.check_end()
+                raise
+            except grpc.RpcError as failure:
+                error = connection.error(failure, self._attempts)
+            except ValueError:  # gRPC's word for a channel that was closed meanwhile
+                if not connection.closed.is_set():
+                    raise
+                raise cancelled() from None
+            if self._passed_on or self._stop.is_set():
+                raise error
+            pause_or_raise(error, self._attempts, self._stop.wait)
+            self._call = None
+            self._decoder = EventDecoder()
+
+    def _start(self, attempts: Attempts) -> None:
+        self._connection.wait_connected(attempts, self._stop)
+        stub = self._connection.images
+        self._call = stub.StreamImages(self._request, timeout=attempts.remaining())
+        if self._stop.is_set():  # set between the check before and this line
+            self._call.cancel()

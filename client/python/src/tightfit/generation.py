@@ -1,0 +1,117 @@
+"""What a request is told: its events in order, and the result that they add up to."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tightfit.image import Image
+from tightfit.parameters import Offset, Size
+
+
+@dataclass(frozen=True)
+class ResolvedParameters:
+    """The parameters with every default filled in: asking with them gives the same pictures.
+
+    format, scope: how the weights of the model's UNet are packed
+    """
+
+    model: str
+    model_hash: str
+    width_px: int
+    height_px: int
+    step_count: int
+    guidance_scale: float
+    guidance_rescale: float
+    sampler: str
+    seed: int
+    image_count: int
+    original_size: Size
+    target_size: Size
+    crop_top_left: Offset
+    format: str
+    scope: str
+    compute_dtype: str
+
+
+class Stage(str, enum.Enum):
+    UNSPECIFIED = "unspecified"
+    TEXT_ENCODE = "text_encode"
+    DENOISE = "denoise"
+    VAE_DECODE = "vae_decode"
+    IMAGE_ENCODE = "image_encode"
+
+
+@dataclass(frozen=True)
+class Queued:
+    """position: requests ahead of this one."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Started:
+    request_id: str
+    parameters: ResolvedParameters
+
+
+@dataclass(frozen=True)
+class Progress:
+    """step: finished steps of step_count; elapsed since the request started.
+
+    remaining_seconds is None before the first step.
+    """
+
+    stage: Stage
+    step: int
+    step_count: int
+    elapsed_seconds: float
+    remaining_seconds: float | None
+
+
+@dataclass(frozen=True)
+class ImageReady:
+    image: Image
+
+
+@dataclass(frozen=True)
+class ImageMetadata:
+    index: int = field(metadata={"message_field": "image_index"})
+    seed: int
+    mime_type: str
+    width_px: int
+    height_px: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """total_seconds: from start to the last image's last byte."""
+
+    queued_seconds: float
+    text_encode_seconds: float
+    denoise_seconds: float
+    vae_decode_seconds: float
+    image_encode_seconds: float
+    total_seconds: float
+
+
+@dataclass(frozen=True)
+class Completed:
+    images: tuple[ImageMetadata, ...]
+    timings: Timings
+
+
+Event: TypeAlias = Queued | Started | Progress | ImageReady | Completed
+"""Order: Queued*, Started, Progress and ImageReady mixed, Completed."""
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """All pictures of one request, in the order of their seeds."""
+
+    request_id: str
+    parameters: ResolvedParameters
+    images: tuple[Image, ...]
+    timings: Timings

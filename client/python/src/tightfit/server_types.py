@@ -1,0 +1,132 @@
+"""What a server tells about itself and its models, field by field as in the contract."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+
+class ModelState(str, enum.Enum):
+    UNSPECIFIED = "unspecified"
+    UNLOADED = "unloaded"
+    LOADING = "loading"
+    RESIDENT = "resident"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class PurposeBytes:
+    """Tensor bytes. purpose: "weights", "activations" or "scratch"."""
+
+    purpose: str
+    current_bytes: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class ModuleLeft:
+    """A module in scope that stayed unpacked, and why."""
+
+    module: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of the pipeline. modules_left is filled by `model(name)` only."""
+
+    name: str
+    format: str
+    parameter_count: int
+    fp16_bytes: int
+    weight_bytes: int
+    packed_bytes: int
+    packed_parameter_count: int
+    packed_module_count: int
+    modules_left: tuple[ModuleLeft, ...]
+    memory: tuple[PurposeBytes, ...]
+
+
+@dataclass(frozen=True)
+class ModelDefaults:
+    width_px: int
+    height_px: int
+    step_count: int
+    guidance_scale: float
+    sampler: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """One configured model. From compute_dtype on, set once it is resident."""
+
+    name: str
+    state: ModelState
+    state_time: datetime | None
+    failure_reason: str
+    failure_message: str
+    loaded_bytes: int
+    total_bytes: int
+    format: str
+    scope: str
+    compute_dtype: str
+    device: str
+    family: str
+    hash: str
+    license: str
+    defaults: ModelDefaults | None
+    samplers: tuple[str, ...]
+    pixels_per_latent: int
+    components: tuple[Component, ...]
+    load_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Device:
+    """unattributed_bytes: used ones that are no tensors of a model."""
+
+    name: str
+    description: str
+    total_bytes: int
+    used_bytes: int
+    attributed_bytes: int
+    unattributed_bytes: int
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    version: str
+    build_commit: str
+    libtorch_version: str
+    start_time: datetime | None
+    device: Device
+    queued_request_count: int
+    running_request_count: int
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    name: str
+    bits_per_weight: float
+    max_value: float
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """The limits of a request, and the names that it may use."""
+
+    min_side_px: int
+    max_side_px: int
+    max_area_px: int
+    max_image_count: int
+    max_step_count: int
+    max_guidance_scale: float
+    max_prompt_bytes: int
+    max_pixel_steps: int
+    max_unary_reply_bytes: int
+    max_queued_requests: int
+    samplers: tuple[str, ...]
+    mime_types: tuple[str, ...]
+    formats: tuple[WeightFormat, ...]
+    scopes: tuple[str, ...]
