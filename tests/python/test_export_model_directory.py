@@ -74,6 +74,7 @@ def test_manifest_says_what_the_source_says(
         "shift_factor": None,
         "force_upcast": False,
         "latent_channels": 4,
+        "sample_size_px": 64,
     }
     assert manifest["pixels_per_latent"] == 8
     assert manifest["force_zeros_for_empty_prompt"] is True

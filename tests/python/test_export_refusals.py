@@ -71,10 +71,10 @@ def test_directories_that_are_no_pipeline(
     empty.mkdir()
     out = tmp_path / "out"
     assert "not a diffusers directory" in refusal(["--source", str(empty)], out, capsys)
-    assert "no such directory" in refusal(["--source", str(tmp_path / "no")], out, capsys)
+    assert "no such file or directory" in refusal(["--source", str(tmp_path / "no")], out, capsys)
     (tmp_path / "model.ckpt").write_bytes(b"\x80\x04")
     line = refusal(["--source", str(tmp_path / "model.ckpt")], out, capsys)
-    assert "is a file" in line and "reads no pickle" in line
+    assert "is a file of pickle" in line and "reads no pickle" in line
 
 
 def test_missing_and_broken_files(
