@@ -5,8 +5,8 @@ import os
 # Whether the person forbids downloads.
 OFFLINE = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
-# The libraries fetch nothing by themselves: what a source lacks is an error. hub.py alone downloads,
-# what the person names.
+# The libraries fetch nothing by themselves: what a source lacks is an error. hub.py alone
+# downloads, what the person names.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
