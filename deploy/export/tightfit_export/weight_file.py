@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from tightfit_export.errors import SourceError
-from tightfit_export.fp16_rounding import Rounding, rounding
+from tightfit_export.fp16_rounding import Rounding, all_finite, rounding
 from tightfit_export.source_weights import ComponentWeights
 from tightfit_export.tensor_file import TensorFile
 
@@ -125,9 +125,8 @@ def write_weights(
             file.write(part)
         for name in order:
             stored = source.read(keys[name])
-            bad = stored.numel() - int(torch.isfinite(stored).sum())
-            if bad:
-                report.non_finite[name] = bad
+            if not all_finite(stored):
+                report.non_finite[name] = int((~torch.isfinite(stored)).sum())
             tensor = stored.to(torch.float32 if name in wide else torch.float16)
             data = memoryview(tensor.contiguous().reshape(-1).numpy()).cast("B")
             digest.update(data)
