@@ -137,12 +137,12 @@ def _snapshot(
     except errors.RevisionNotFoundError as error:
         raise SourceError(f"{repository} has no revision '{revision}'") from error
     except errors.HfHubHTTPError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise SourceError(f"{repository}: the hub refuses: {reason}") from error
-    except Exception as error:
-        if _is_connection_error(error):
-            raise _unreachable(repository, error) from error
+        raise SourceError(f"{repository}: the hub refuses: {_first_line(error)}") from error
+    except SourceError:
         raise
+    except Exception as error:
+        # What breaks off a download has many classes, and the same cure.
+        raise _unreachable(repository, error) from error
 
 
 def _cached(repository: str, revision: str | None, unreachable: Exception | None = None) -> Path:
@@ -168,11 +168,14 @@ def _cached(repository: str, revision: str | None, unreachable: Exception | None
 
 
 def _unreachable(repository: str, error: Exception) -> SourceError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return SourceError(
-        f"{repository} is no path here, and the hub cannot be reached ({reason}); check the "
-        "network; the same command goes on with the download"
+        f"{repository} is no path here, and the hub cannot be reached ({_first_line(error)}); "
+        "check the network; the same command goes on with the download"
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _is_connection_error(error: Exception) -> bool:
