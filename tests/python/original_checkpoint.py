@@ -1,7 +1,7 @@
 """A pipeline's weights in Stability's original layout, by rules written apart from the exporter's.
 
-Replacements in diffusers' names, as conversion scripts do it, for networks with one layer to a block
-and three blocks, as the small random pipeline has.
+Replacements in diffusers' names, as conversion scripts do it, for networks with one layer to a
+block and three blocks, as the small random pipeline has.
 """
 
 from __future__ import annotations

@@ -90,8 +90,9 @@ def hub(
     files = copy_of_source()
     for path in sorted(files.rglob("*.safetensors")):
         path.with_suffix(".fp16.safetensors").symlink_to(path.resolve())
-    for name in ("unet/model.onnx", "unet/diffusion_pytorch_model.bin", "sdxl.safetensors", "x.png"):
+    for name in ("unet/model.onnx", "unet/diffusion_pytorch_model.bin", "x.png"):
         (files / name).touch()
+    (files / "sdxl.safetensors").touch()
     (files / "vae_decoder").mkdir()
     (files / "vae_decoder" / "model.safetensors").touch()
     (files / "README.md").write_text("---\nlicense: openrail++\n---\n")

@@ -91,7 +91,8 @@ def test_a_single_file_without_a_vae_takes_one(
     assert torch.equal(found["decoder.conv_in.weight"], other_vae["decoder.conv_in.weight"])
     # The same of a checkpoint that has a VAE, whose tensors are then no foreign ones.
     whole = save(tensors, tmp_path / "whole.safetensors")
-    assert written_vae(opened(whole, vae, config=tiny_pipeline_dir), tmp_path).keys() == found.keys()
+    pipeline = opened(whole, vae, config=tiny_pipeline_dir)
+    assert written_vae(pipeline, tmp_path).keys() == found.keys()
 
 
 def test_whether_fp16_overflows_is_the_directorys_word_or_the_flags(

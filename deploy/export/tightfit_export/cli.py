@@ -20,7 +20,7 @@ from tightfit_export.export import ExportOptions, ExportSummary, check_destinati
 from tightfit_export.manifest import SamplingDefaults
 from tightfit_export.open_source import SourceOptions, open_source
 from tightfit_export.partial_directory import Interrupted
-from tightfit_export.progress import Progress
+from tightfit_export.progress import Progress, size_text
 from tightfit_export.random_base import random_base
 from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
 
@@ -165,6 +165,7 @@ def summary_json(
         "max_abs_difference": summary.max_abs_difference,
         "notes": progress.notes,
         "seconds": round(summary.seconds, 3),
+        "peak_memory_bytes": summary.peak_memory_bytes,
     }
 
 
@@ -184,7 +185,8 @@ def summary_table(summary: ExportSummary) -> str:
     if "sha256" in content["source"]:
         lines.append(f"model hash {content['hash'][:10]}, that of {content['source']['name']}")
     lines.append(
-        f"{content['name']} {content['hash'][:10]} is at {summary.out} ({summary.seconds:.1f} s)"
+        f"{content['name']} {content['hash'][:10]} is at {summary.out} "
+        f"({summary.seconds:.1f} s, {size_text(summary.peak_memory_bytes)} of memory at most)"
     )
     return "\n".join(lines)
 

@@ -25,15 +25,15 @@ examples:
     python -m tightfit_export --source stabilityai/stable-diffusion-xl-base-1.0 --out models/sdxl \\
         --dtypes bf16
 
-  Random weights, to try the server without a download: a small pipeline, or one of SDXL's full size:
+  Random weights, to try the server without a download: a small pipeline, or one of full size:
     python -m tightfit_export --random tiny --out ./models/tiny --save-source ./tiny-diffusers
     python -m tightfit_export --random sdxl-base --out ./models/random --dtypes bf16
 
 sources: safetensors only. Pickle (.ckpt, .pt, .pth, .bin) is a program that runs when it is opened
 and is never read. A single file has Stability's original layout; its SHA-256 becomes the model's
-hash, whose first 10 digits web UIs and model sites show. Files that say so (a v_pred key, ztsnr) are
-taken as v-prediction; --prediction-type says it of files that do not. Refused, with the reason:
-inpainting, InstructPix2Pix, LCM-distilled UNets, the refiner, LoRA, SD 1.x, 2.x and 3, Flux.
+hash, whose first 10 digits web UIs and model sites show. Files that say so (by the keys v_pred and
+ztsnr) are taken as v-prediction; --prediction-type says it of files that do not. Refused, with the
+reason: inpainting, InstructPix2Pix, LCM-distilled UNets, the refiner, LoRA, SD 1.x, 2.x, 3, Flux.
 
 Weights are written once, in fp16; --dtypes says in which types the server may compute. The
 vae_decoder always gets an fp32 graph. Every graph is loaded again and compared with the network in
@@ -80,8 +80,8 @@ def _add_source(result: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="DIR",
-        help="with a single file: a diffusers directory whose configurations and tokenizers go with "
-        "its weights (default: SDXL base's own)",
+        help="with a single file: a diffusers directory whose configurations and tokenizers go "
+        "with its weights (default: SDXL base's own)",
     )
     result.add_argument(
         "--prediction-type",
@@ -95,8 +95,8 @@ def _add_source(result: argparse.ArgumentParser) -> None:
     )
     result.add_argument(
         "--variant",
-        help="which weights of a diffusers source to take, such as fp16 (default: the plain ones of "
-        "a directory, fp16 of the hub, where there are any)",
+        help="which weights of a diffusers source to take, such as fp16 (default: the plain ones "
+        "of a directory, fp16 of the hub, where there are any)",
     )
     result.add_argument("--revision", metavar="REV", help="of the hub: a branch, tag or commit")
     result.add_argument(

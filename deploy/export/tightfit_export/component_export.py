@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tightfit_export import COMPONENTS, architecture, verification
+from tightfit_export import COMPONENTS, architecture, memory, verification
 from tightfit_export.architecture import TORCH_DTYPES, TRACED_BATCH, TRACED_LATENT_SIZE
 from tightfit_export.graph import trace
 from tightfit_export.manifest import ComponentFiles, FileEntry, file_entry
@@ -120,6 +120,7 @@ def write_graphs(
         files.graphs[dtype] = _write_graph(
             path, weights_path, component, dtype, pipeline, summary, progress
         )
+        memory.release()
     return files
 
 

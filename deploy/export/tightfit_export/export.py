@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tightfit_export import COMPONENTS, DTYPES, TOKENIZERS
+from tightfit_export import COMPONENTS, DTYPES, TOKENIZERS, memory
 from tightfit_export.errors import SourceError
 from tightfit_export.manifest import SamplingDefaults, file_entry, manifest, manifest_text
 from tightfit_export.partial_directory import (
@@ -51,6 +51,7 @@ class ExportSummary:
     underflow: dict[str, dict[str, float]] = field(default_factory=dict)  # by component
     max_abs_difference: dict[str, float] = field(default_factory=dict)  # by graph file
     seconds: float = 0.0
+    peak_memory_bytes: int = 0
 
 
 def check_destination(out: Path, overwrite: bool) -> None:
@@ -84,6 +85,7 @@ def export(pipeline: SourcePipeline, options: ExportOptions, progress: Progress)
     with partial_directory(options.out, key, options.overwrite, progress) as partial:
         summary = _write(partial, options, pipeline, progress)
     summary.seconds = progress.elapsed_seconds
+    summary.peak_memory_bytes = memory.peak_bytes()
     return summary
 
 

@@ -43,8 +43,8 @@ def vae_places(names: Iterable[str], config: dict[str, Any], prefix: str) -> dic
     return _by_blocks(names, prefix, _vae_blocks(config), _VAE_LEAVES)
 
 
-# What a module inside of a block is called: resnets and the VAE's attention. The UNet's transformers
-# have diffusers' own names.
+# What a module inside of a block is called: resnets and the VAE's attention. The UNet's
+# transformers have diffusers' own names.
 _UNET_LEAVES = {
     "resnets": {
         "norm1": "in_layers.0",

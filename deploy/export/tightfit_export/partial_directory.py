@@ -129,8 +129,9 @@ def _take_over(folder: Path, progress: Progress) -> dict[str, WeightReport]:
             path = folder / f"{component}.safetensors"
             if path.stat().st_size != report.bytes:
                 continue
-            with progress.bytes_stage(f"{component}: finished earlier, checking", report.bytes) as on:
-                if sha256_of(path, on) == report.sha256:
+            what = f"{component}: finished earlier, checking"
+            with progress.bytes_stage(what, report.bytes) as on_bytes:
+                if sha256_of(path, on_bytes) == report.sha256:
                     finished[component] = report
     except (OSError, ValueError, TypeError, AttributeError):
         pass  # what cannot be read is written again

@@ -1,7 +1,7 @@
 """safetensors files, read one tensor at a time.
 
-Read and not mapped: the pages of a mapped file count as memory of this process, and a checkpoint has
-more of them than a small machine has memory.
+Read and not mapped: the pages of a mapped file count as memory of this process, and a checkpoint
+has more of them than a small machine has memory.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ class TensorFile:
         for key, entry in header.items():
             stored = StoredTensor(entry["dtype"], tuple(int(size) for size in entry["shape"]))
             begin, end = entry["data_offsets"]
-            count = math.prod(stored.shape)
+            element_bytes = _ELEMENT_BYTES.get(stored.dtype)
             if not 0 <= begin <= end <= self.total_bytes - 8 - length:
                 raise ValueError(f"the file ends before its tensor {key}")
-            if end - begin != count * _ELEMENT_BYTES.get(stored.dtype, (end - begin) / (count or 1)):
+            if element_bytes and end - begin != element_bytes * math.prod(stored.shape):
                 raise ValueError(f"tensor {key} has another size than its shape says")
             self.tensors[key] = stored
             self._begins[key] = 8 + length + begin
