@@ -258,7 +258,7 @@ def test_a_path_comes_before_a_repository(
 
 
 def test_a_hub_pipelines_manifest_names_repository_and_commit(
-    hub: FakeHub, tiny_model_dir: Path, tmp_path: Path
+    without_graphs: None, hub: FakeHub, tiny_model_dir: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     assert main(["--source", REPOSITORY, "--out", str(out), "--dtypes", "fp32", "--quiet"]) == 0

@@ -26,6 +26,7 @@ class Export:
         self.interrupt_at = ""  # a component's weights, or "graphs"
         self._write = component_export.write_component_weights
         monkeypatch.setattr(component_export, "write_component_weights", self._write_weights)
+        self._no_graphs = component_export.write_graphs
         monkeypatch.setattr(component_export, "write_graphs", self._write_graphs)
         monkeypatch.setattr(partial_directory, "WORTH_KEEPING_BYTES", 1)
 
@@ -50,17 +51,15 @@ class Export:
         if self.interrupt_at == "graphs":
             (folder / "unet.fp32.ts").touch()
             raise KeyboardInterrupt
-        entry = {
-            "file": f"{component}.safetensors",
-            "bytes": report.bytes,
-            "sha256": report.sha256,
-        }
-        return ComponentFiles(report.parameter_count, entry)
+        return self._no_graphs(folder, stem, component, report, *rest)
 
 
 @pytest.fixture
 def export(
-    copy_of_source: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    without_graphs: None,
+    copy_of_source: Callable[[], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Export:
     source = copy_of_source()
     (tmp_path / "models").mkdir()

@@ -114,7 +114,7 @@ def test_whether_fp16_overflows_is_the_directorys_word_or_the_flags(
 
 
 def test_the_manifest_names_the_other_vae_and_its_hash(
-    copy_of_source: Callable[[], Path], other_vae: Tensors, tmp_path: Path
+    without_graphs: None, copy_of_source: Callable[[], Path], other_vae: Tensors, tmp_path: Path
 ) -> None:
     vae = save(other_vae, tmp_path / "other.safetensors")
     out = tmp_path / "out"
