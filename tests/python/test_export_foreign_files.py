@@ -70,6 +70,7 @@ FOREIGN: dict[str, tuple[dict[str, tuple[int, ...]], tuple[str, ...]]] = {
     "lora-peft": ({"unet.down_blocks.1.attentions.0.proj_in.lora_A.weight": (4, 4)}, ("a LoRA",)),
     "controlnet": ({"control_model.input_blocks.0.0.weight": (4, 4)}, ("ControlNet",)),
     "playground": (sdxl_marks() | {"edm_mean": (4,)}, ("EDM",)),
+    "cosxl": (sdxl_marks() | {"edm_vpred.sigma_max": (1,)}, ("EDM",)),
     "embedding": ({"clip_g": (2, 1280), "clip_l": (2, 768)}, ("textual inversion",)),
     "unet-diffusers": ({"down_blocks.0.resnets.0.norm1.weight": (4,)}, ("diffusers directory",)),
     "unet-original": ({"input_blocks.0.0.weight": (4, 4, 3, 3)}, ("a UNet alone",)),

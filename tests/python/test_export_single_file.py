@@ -187,6 +187,28 @@ def test_missing_and_foreign_tensors_are_named(
     assert "shape" in refusal(tensors | {fused: torch.zeros(100, 48)})
 
 
+def test_a_projection_that_a_converter_wrote_as_a_linear_layer_is_the_same(
+    tensors: Tensors, tiny_pipeline_dir: Path, tmp_path: Path
+) -> None:
+    key = "conditioner.embedders.1.model.text_projection"
+    changed = dict(tensors)
+    changed[f"{key}.weight"] = changed.pop(key).T
+    plan = plan_weights(opened(save(changed, tmp_path / "x.safetensors"), tiny_pipeline_dir))
+    expected = component_weights(tiny_pipeline_dir, "text_encoder_2")["text_projection.weight"]
+    source = plan["text_encoder_2"].source
+    assert torch.equal(source.read("text_projection.weight"), expected)
+
+
+def test_types_that_cannot_be_exported_are_refused_before_anything_is_written(
+    tensors: Tensors, tiny_pipeline_dir: Path, tmp_path: Path
+) -> None:
+    key = "model.diffusion_model.out.2.weight"
+    changed = tensors | {key: tensors[key].to(torch.float8_e4m3fn)}
+    path = save(changed, tmp_path / "fp8.safetensors")
+    with pytest.raises(SourceError, match="conv_out.weight is stored as F8_E4M3; .* take a check"):
+        plan_weights(opened(path, tiny_pipeline_dir))
+
+
 @pytest.mark.parametrize(
     ("marks", "flags", "prediction_type", "zero_snr"),
     [

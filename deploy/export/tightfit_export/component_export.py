@@ -16,6 +16,7 @@ from tightfit_export.manifest import ComponentFiles, FileEntry, file_entry
 from tightfit_export.progress import Progress
 from tightfit_export.source_pipeline import SourcePipeline
 from tightfit_export.source_weights import ComponentWeights
+from tightfit_export.tensor_file import check_dtype
 from tightfit_export.weight_file import WeightReport, match_keys, read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def plan_weights(pipeline: SourcePipeline) -> dict[str, WeightPlan]:
     plans = {}
     for component, (module, source) in opened.items():
         shapes = {name: parameter.shape for name, parameter in module.named_parameters()}
-        plans[component] = WeightPlan(source, match_keys(component, source, shapes), shapes)
+        keys = match_keys(component, source, shapes)
+        for key in keys.values():
+            check_dtype(component, key, source.tensors[key])
+        plans[component] = WeightPlan(source, keys, shapes)
     return plans
 
 

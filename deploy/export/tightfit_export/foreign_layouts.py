@@ -95,8 +95,8 @@ _LAYOUTS: tuple[tuple[Callable[[Tensors], bool], str], ...] = (
     ),
     (_begins("conditioner.embedders.0.model."), f"no model for tightfit: {REFINER}"),
     (
-        _has("edm_mean", "edm_std"),
-        "an EDM model (Playground v2.5), which normalises latents in its own way; "
+        _has("edm_mean", "edm_std", "edm_vpred.sigma_max"),
+        "an EDM model (as Playground v2.5 and CosXL are), with noise levels of its own; "
         "tightfit serves epsilon and v-prediction models alone",
     ),
     (_is_vae, "a VAE alone; export a whole model and give this one with --vae"),

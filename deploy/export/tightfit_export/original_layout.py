@@ -6,7 +6,7 @@ Tables of module names; the numbering of blocks follows from the configuration.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,17 @@ def places(component: str, names: Iterable[str], config: dict[str, Any]) -> dict
 def vae_places(names: Iterable[str], config: dict[str, Any], prefix: str) -> dict[str, Place]:
     """Those of a VAE, whose keys begin with `prefix` (a file of its own may have none)."""
     return _by_blocks(names, prefix, _vae_blocks(config), _VAE_LEAVES)
+
+
+def present(place: Place, keys: Container[str]) -> Place:
+    """The place itself, or where a file has it that a converter wrote in another form.
+
+    Text encoder 2's projection is a bare matrix, or the weight of a Linear layer, which is its
+    transpose.
+    """
+    if place.transposed and place.key not in keys and f"{place.key}.weight" in keys:
+        return Place(f"{place.key}.weight")
+    return place
 
 
 # What a module inside of a block is called: resnets and the VAE's attention. The UNet's

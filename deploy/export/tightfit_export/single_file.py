@@ -11,7 +11,7 @@ from tightfit_export import COMPONENTS, TOKENIZERS
 from tightfit_export.bundled_configs import sdxl_base
 from tightfit_export.errors import SourceError
 from tightfit_export.foreign_layouts import refuse_foreign, refuse_pickle
-from tightfit_export.original_layout import Place, places
+from tightfit_export.original_layout import Place, places, present
 from tightfit_export.source_pipeline import (
     SourcePipeline,
     file_identity,
@@ -118,8 +118,11 @@ class CheckpointPart:
 
     def open(self, module: nn.Module) -> PlacedWeights:
         names = [name for name, _ in module.named_parameters()]
-        placed = places(self.component, names, self.config)
         file = TensorFile(self.checkpoint.path, self.component)
+        placed = {
+            name: present(place, file.tensors)
+            for name, place in places(self.component, names, self.config).items()
+        }
         keys = dict.fromkeys(place.key for place in placed.values())
         self.checkpoint.used.update(keys)
         self.checkpoint.missing += [key for key in keys if key not in file.tensors]

@@ -33,6 +33,15 @@ class StoredTensor:
     shape: tuple[int, ...]
 
 
+def check_dtype(what: str, key: str, stored: StoredTensor) -> None:
+    """Errors: SourceError where the values are of no type that can be exported."""
+    if stored.dtype not in READABLE_DTYPES:
+        raise SourceError(
+            f"{what}: tensor {key} is stored as {stored.dtype}; {', '.join(READABLE_DTYPES)} can "
+            "be exported: take a checkpoint of one of these"
+        )
+
+
 class TensorFile:
     """The header of a safetensors file; values come from `read`.
 
@@ -57,11 +66,7 @@ class TensorFile:
         import torch
 
         stored = self.tensors[key]
-        if stored.dtype not in READABLE_DTYPES:
-            raise SourceError(
-                f"{self._what}: tensor {key} is stored as {stored.dtype}; "
-                f"{', '.join(READABLE_DTYPES)} can be exported"
-            )
+        check_dtype(self._what, key, stored)
         dtype = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}.get(
             stored.dtype, torch.bfloat16
         )

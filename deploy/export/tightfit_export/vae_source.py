@@ -58,7 +58,7 @@ def with_vae(
     """
     hashed = dict(pipeline.hashed_files)
     if path.is_dir():
-        folder = path if (path / "config.json").is_file() else path / "vae"
+        folder = (path if (path / "config.json").is_file() else path / "vae").resolve()
         config = read_json(folder / "config.json")
         if config.get("_class_name") != "AutoencoderKL":
             raise SourceError(f"{path} is a {config.get('_class_name')}; SDXL has an AutoencoderKL")
