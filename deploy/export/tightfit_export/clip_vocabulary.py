@@ -26,7 +26,7 @@ def packaged_vocabulary(pad_token: str) -> Vocabulary:
     if spec is None or not spec.submodule_search_locations:
         raise SourceError(
             "the CLIP vocabulary is missing: pip install --no-deps open-clip-torch==3.3.0, "
-            "or give a directory with tokenizer files with --vocabulary"
+            "or give a directory with tokenizer files: --vocabulary with --random, else --config"
         )
     data = (Path(next(iter(spec.submodule_search_locations))) / _FILE).read_bytes()
     if hashlib.sha256(data).hexdigest() != _SHA256:
