@@ -12,11 +12,11 @@ from tightfit_export.manifest import SamplingDefaults
 _EXAMPLES = """\
 examples:
   A checkpoint of one file, as model sites and web UIs have them, for a server on a GPU:
-    python -m tightfit_export --source juggernaut.safetensors --out models/juggernaut --dtypes fp16
+    python -m tightfit_export --source my-model.safetensors --out models/my-model --dtypes fp16
 
   The same with another VAE, one that does not overflow in fp16:
-    python -m tightfit_export --source juggernaut.safetensors --vae sdxl-vae-fp16-fix.safetensors \\
-        --vae-fp16-safe --out models/juggernaut --dtypes fp16
+    python -m tightfit_export --source my-model.safetensors --vae sdxl-vae-fp16-fix.safetensors \\
+        --vae-fp16-safe --out models/my-model --dtypes fp16
 
   A diffusers directory, for GPU (fp16) and CPU (bf16, fp32):
     python -m tightfit_export --source ./sdxl-base --out ./models/sdxl-base --dtypes fp16,bf16,fp32
@@ -54,17 +54,17 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_source(result)
-    _add_vae(result)
-    _add_output(result)
-    _add_random(result)
+    _add_source(result.add_argument_group("what to export"))
+    _add_vae(result.add_argument_group("another VAE"))
+    _add_output(result.add_argument_group("what to write"))
+    _add_random(result.add_argument_group("random weights"))
     result.add_argument("--quiet", action="store_true", help="no progress and no table")
     result.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     result.add_argument("--version", action="version", version=f"tightfit_export {__version__}")
     return result
 
 
-def _add_source(result: argparse.ArgumentParser) -> None:
+def _add_source(result: argparse._ArgumentGroup) -> None:
     origin = result.add_mutually_exclusive_group(required=True)
     origin.add_argument(
         "--source",
@@ -107,7 +107,7 @@ def _add_source(result: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_vae(result: argparse.ArgumentParser) -> None:
+def _add_vae(result: argparse._ArgumentGroup) -> None:
     result.add_argument(
         "--vae",
         type=Path,
@@ -122,7 +122,7 @@ def _add_vae(result: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_output(result: argparse.ArgumentParser) -> None:
+def _add_output(result: argparse._ArgumentGroup) -> None:
     result.add_argument("--out", type=Path, metavar="DIR", help="the model directory to write")
     result.add_argument(
         "--dtypes",
@@ -152,7 +152,7 @@ def _add_output(result: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_random(result: argparse.ArgumentParser) -> None:
+def _add_random(result: argparse._ArgumentGroup) -> None:
     result.add_argument(
         "--seed", type=int, metavar="N", help="with --random: of the weights (default: 0)"
     )
