@@ -197,8 +197,8 @@ SchedulerConfig ReadScheduler(const Reader& json) {
   return scheduler;
 }
 
-// Viewers show the beginning of the model's hash: that of the weights that are served, unless the
-// source is one file, by whose own hash people know it.
+// Viewers show the beginning of this hash, so it must be the one of the weights that are served,
+// unless the model came from a single file.
 std::string HashOf(const std::map<std::string, ManifestComponent>& components) {
   std::string lines;
   for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
@@ -207,6 +207,13 @@ std::string HashOf(const std::map<std::string, ManifestComponent>& components) {
     lines += std::string(name) + " " + found->second.weights.sha256 + "\n";
   }
   return Sha256::HexDigestOf(lines);
+}
+
+// A model that was one file has that file's hash, as its users know it.
+bool IsHashOfSourceFile(const Reader& top, const std::string& hash) {
+  if (top.Absent("source")) return false;
+  const Reader source = top.Object("source");
+  return !source.Absent("sha256") && source.Text("sha256") == hash;
 }
 
 void ReadPictureDefaults(const Reader& top, ModelDirectory* model) {
@@ -254,10 +261,8 @@ void ReadManifest(const Reader& top, ModelDirectory* model) {
   for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
     model->components[name] = ReadComponent(components.Object(name));
   }
-  const bool is_of_source =
-      !top.Absent("source") && top.Object("source").TextOr("sha256", "") == model->hash;
-  if (!is_of_source && model->hash != HashOf(model->components)) {
-    top.Refuse("hash", "does not belong to the SHA-256 values of the weight files");
+  if (model->hash != HashOf(model->components) && !IsHashOfSourceFile(top, model->hash)) {
+    top.Refuse("hash", "does not belong to the SHA-256 values of the weight files or the source");
   }
   const Reader tokenizers = top.Object("tokenizers");
   for (const char* name : {"tokenizer", "tokenizer_2"}) {

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Before the first import of torch: on a busy machine, threads that wait for each other cost more
 # than they bring to networks this small.
@@ -34,6 +35,20 @@ def tiny_pipeline_dir() -> Path:
 def tiny_model_dir() -> Path:
     """The same pipeline as a model directory with fp32 and bf16 graphs. Read only."""
     return tiny_root() / "model"
+
+
+@pytest.fixture
+def without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports write weights and model.json alone; graphs take most of the time."""
+    from tightfit_export import component_export
+    from tightfit_export.manifest import ComponentFiles
+
+    def write_no_graphs(folder: Path, stem: str, component: str, report: Any, *rest: Any) -> Any:
+        file = f"{component}.safetensors"
+        weights = {"file": file, "bytes": report.bytes, "sha256": report.sha256}
+        return ComponentFiles(report.parameter_count, weights)
+
+    monkeypatch.setattr(component_export, "write_graphs", write_no_graphs)
 
 
 @pytest.fixture

@@ -37,13 +37,26 @@ def refusal(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("file", "changes", "reason"),
     [
-        ("model_index.json", {"_class_name": "FluxPipeline"}, "not an SDXL pipeline"),
+        ("model_index.json", {"_class_name": "FluxPipeline"}, "(Flux)"),
+        ("model_index.json", {"_class_name": "StableDiffusion3Pipeline"}, "(Stable Diffusion 3)"),
+        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}, "1.x or 2.x"),
+        (
+            "model_index.json",
+            {"_class_name": "StableDiffusionXLInstructPix2PixPipeline"},
+            "InstructPix2Pix",
+        ),
         ("model_index.json", {"requires_aesthetics_score": True}, "refiner"),
         ("model_index.json", {"text_encoder": [None, None]}, "refiner"),
         ("model_index.json", {"vae": ["diffusers", "AutoencoderTiny"]}, "AutoencoderTiny"),
         ("unet/config.json", {"addition_embed_type": None}, "not an SDXL UNet"),
         ("unet/config.json", {"time_cond_proj_dim": 256}, "time_cond_proj_dim"),
         ("unet/config.json", {"in_channels": 9}, "inpainting"),
+        ("unet/config.json", {"in_channels": 8}, "InstructPix2Pix"),
+        (
+            "unet/config.json",
+            {"cross_attention_dim": 48, "projection_class_embeddings_input_dim": 128},
+            "refiner",
+        ),
         ("unet/config.json", {"cross_attention_dim": 96}, "cross_attention_dim"),
         ("unet/config.json", {"projection_class_embeddings_input_dim": 128}, "six time ids"),
         ("vae/config.json", {"latents_mean": [0, 0, 0, 0]}, "mean and std"),
@@ -71,10 +84,10 @@ def test_directories_that_are_no_pipeline(
     empty.mkdir()
     out = tmp_path / "out"
     assert "not a diffusers directory" in refusal(["--source", str(empty)], out, capsys)
-    assert "no such directory" in refusal(["--source", str(tmp_path / "no")], out, capsys)
+    assert "no such file or directory" in refusal(["--source", str(tmp_path / "no")], out, capsys)
     (tmp_path / "model.ckpt").write_bytes(b"\x80\x04")
     line = refusal(["--source", str(tmp_path / "model.ckpt")], out, capsys)
-    assert "is a file" in line and "reads no pickle" in line
+    assert "is a file of pickle" in line and "reads no pickle" in line
 
 
 def test_missing_and_broken_files(

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tightfit_export import component_export, export, verification
 from tightfit_export.cli import main
 from tightfit_export.export import ExportOptions, ExportSummary
+from tightfit_export.partial_directory import PartialDirectory
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +134,9 @@ def test_a_failed_replacement_keeps_the_old_directory(
 def test_a_replacement_leaves_only_the_new_directory(
     tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_only_a_manifest(folder: Path, options: ExportOptions, *unused: object):
+    def write_only_a_manifest(partial: PartialDirectory, options: ExportOptions, *rest: object):
         assert (options.out / "model.json").read_text() == "old"
-        (folder / "model.json").write_text("new")
+        (partial.folder / "model.json").write_text("new")
         return ExportSummary(options.out, {})
 
     monkeypatch.setattr(export, "_write", write_only_a_manifest)

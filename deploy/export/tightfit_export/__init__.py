@@ -1,8 +1,12 @@
-"""Exports diffusers SDXL pipelines as tightfit model directories."""
+"""Exports SDXL pipelines as tightfit model directories."""
 
 import os
 
-# Nothing is ever fetched: what the source directory lacks is an error.
+# Whether the person forbids downloads.
+OFFLINE = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+# The libraries fetch nothing by themselves: what a source lacks is an error. hub.py alone
+# downloads, what the person names.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")

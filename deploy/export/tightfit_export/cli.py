@@ -9,108 +9,22 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from tightfit_export import DTYPES, __version__
+from tightfit_export import DTYPES
+from tightfit_export.cli_options import parser
 from tightfit_export.errors import ExportError, SourceError
 from tightfit_export.export import ExportOptions, ExportSummary, check_destination, export
 from tightfit_export.manifest import SamplingDefaults
-from tightfit_export.progress import Progress
+from tightfit_export.open_source import SourceOptions, open_source
+from tightfit_export.partial_directory import Interrupted
+from tightfit_export.progress import Progress, size_text
+from tightfit_export.random_base import random_base
+from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
 
 _INTERRUPTED_EXIT_CODE = 130
-
-_EXAMPLES = """\
-examples:
-  Export a pipeline for a server on a GPU (fp16) and on a CPU (bf16, fp32):
-    python -m tightfit_export --source ./sdxl-base --out ./models/sdxl-base --dtypes fp16,bf16,fp32
-
-  Make a small pipeline of random weights to try the server with; keep its diffusers directory:
-    python -m tightfit_export --random tiny --out ./models/tiny --save-source ./tiny-diffusers
-
-The source is a directory as StableDiffusionXLPipeline.save_pretrained writes it. Weights are
-written once, in fp16; --dtypes says in which types the server may compute. The vae_decoder always
-gets an fp32 graph. Every graph is loaded again and compared with the network in Python before the
-directory appears at --out. On a busy machine, OMP_NUM_THREADS=1 makes small models much faster.
-
-exit codes: 0 done; 1 what was written failed its verification; 2 wrong usage, source or
-destination; 130 interrupted. Unless 0, --out is as it was before."""
-
-
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="python -m tightfit_export",
-        description="Turns a diffusers SDXL directory into a model directory that tightfit serves.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    origin = result.add_mutually_exclusive_group(required=True)
-    origin.add_argument("--source", type=Path, metavar="DIR", help="a diffusers SDXL directory")
-    origin.add_argument(
-        "--random", choices=("tiny",), help="a pipeline of random weights instead of a source"
-    )
-    result.add_argument("--out", type=Path, metavar="DIR", help="the model directory to write")
-    result.add_argument(
-        "--dtypes",
-        default=",".join(DTYPES),
-        metavar="LIST",
-        help="graphs to write: fp32, bf16, fp16, separated by commas (default: all three)",
-    )
-    result.add_argument("--name", default="", help="the model's name (default: that of the source)")
-    result.add_argument("--variant", help="which weights of the source to take, such as fp16")
-    result.add_argument("--license", help="licence text (default: what the model card names)")
-    result.add_argument("--attribution", default="", help="whom to credit")
-    result.add_argument(
-        "--default-steps",
-        type=_whole_number,
-        default=SamplingDefaults.step_count,
-        metavar="N",
-        help="denoising steps of a request that names none (default: %(default)s)",
-    )
-    result.add_argument(
-        "--default-guidance",
-        type=_guidance_scale,
-        default=SamplingDefaults.guidance_scale,
-        metavar="SCALE",
-        help="guidance scale of a request that names none (default: %(default)s)",
-    )
-    result.add_argument(
-        "--overwrite", action="store_true", help="replace the model directory that is at --out"
-    )
-    result.add_argument(
-        "--seed", type=int, metavar="N", help="with --random: of the weights (default: 0)"
-    )
-    result.add_argument(
-        "--save-source",
-        type=Path,
-        metavar="DIR",
-        help="with --random: also keep the pipeline as a diffusers directory",
-    )
-    result.add_argument(
-        "--vocabulary",
-        type=Path,
-        metavar="DIR",
-        help="with --random: a directory with tokenizer files to take the vocabulary from "
-        "(default: the one in the package open-clip-torch)",
-    )
-    result.add_argument("--quiet", action="store_true", help="no progress and no table")
-    result.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    result.add_argument("--version", action="version", version=f"tightfit_export {__version__}")
-    return result
-
-
-def _whole_number(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 1000:
-        raise argparse.ArgumentTypeError("must be from 1 to 1000")
-    return value
-
-
-def _guidance_scale(text: str) -> float:
-    value = float(text)
-    if not 0.0 <= value <= 100.0:
-        raise argparse.ArgumentTypeError("must be from 0 to 100")
-    return value
 
 
 def parse_dtypes(text: str) -> tuple[str, ...]:
@@ -136,8 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return SourceError.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as interrupted:
+        what = str(interrupted) if isinstance(interrupted, Interrupted) else "nothing was written"
+        print(f"interrupted; {what}", file=sys.stderr)
         return _INTERRUPTED_EXIT_CODE
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -159,46 +74,68 @@ def _interrupt(signal_number: int, frame: Any) -> None:
 
 def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | None:
     dtypes = parse_dtypes(options.dtypes)
-    if options.random is None:
-        for flag in ("seed", "save_source", "vocabulary"):
-            if getattr(options, flag) is not None:
-                raise SourceError(f"--{flag.replace('_', '-')} goes with --random")
-    if options.out is None and not (options.random and options.save_source):
-        raise SourceError("--out is missing")
+    _check_flags(options)
     if options.save_source is not None:
         check_destination(options.save_source, overwrite=False)
     if options.out is not None:
         check_destination(options.out, options.overwrite)
-    with _source(options, progress) as (source, description):
+    with _pipeline(options, progress) as pipeline:
         if options.out is None:
             return None
         return export(
+            pipeline,
             ExportOptions(
-                source=source,
                 out=options.out,
                 dtypes=dtypes,
-                name=options.name or (options.random or ""),
-                variant=options.variant,
                 license=options.license,
                 attribution=options.attribution,
                 overwrite=options.overwrite,
                 defaults=SamplingDefaults(options.default_steps, options.default_guidance),
-                source_description=description,
             ),
             progress,
         )
 
 
-@contextmanager
-def _source(
-    options: argparse.Namespace, progress: Progress
-) -> Iterator[tuple[Path, dict[str, Any] | None]]:
-    """The directory to export and, where it is random, what model.json says of it."""
+def _check_flags(options: argparse.Namespace) -> None:
+    """Errors: SourceError for a flag that says nothing about this source."""
+    wrong: tuple[str, ...] = ()
     if options.random is None:
-        yield options.source, None
-        return
-    place = options.save_source.absolute().parent if options.save_source else None
+        wrong, place = ("seed", "save_source", "vocabulary"), "--random"
+    else:
+        wrong = ("config", "prediction_type", "variant", "revision", "vae")
+        wrong += ("zero_terminal_snr", "vae_fp16_safe")
+        place = "--source"
+    for flag in wrong:
+        if getattr(options, flag) not in (None, False):
+            raise SourceError(f"--{flag.replace('_', '-')} goes with {place}")
+    if options.random == "sdxl-base":
+        for flag in ("save_source", "vocabulary"):
+            if getattr(options, flag) is not None:
+                raise SourceError(f"--{flag.replace('_', '-')} goes with --random tiny")
+    if options.out is None and not (options.random and options.save_source):
+        raise SourceError("--out is missing")
+
+
+@contextmanager
+def _pipeline(options: argparse.Namespace, progress: Progress) -> Iterator[SourcePipeline]:
+    """What is to be exported."""
     seed = options.seed or 0
+    if options.random is None:
+        flags = {each.name: getattr(options, each.name) for each in fields(SourceOptions)}
+        yield open_source(SourceOptions(**flags), progress)
+    elif options.random == "sdxl-base":
+        yield replace(random_base(seed), name=options.name or options.random)
+    else:
+        with _tiny_source(options, seed, progress) as folder:
+            pipeline = open_pipeline(folder, options.name or options.random, None)
+            said = {"kind": "random", "name": options.random, "seed": seed}
+            yield replace(pipeline, description=said)
+
+
+@contextmanager
+def _tiny_source(options: argparse.Namespace, seed: int, progress: Progress) -> Iterator[Path]:
+    """The small random pipeline as a diffusers directory, which goes away if nobody keeps it."""
+    place = options.save_source.absolute().parent if options.save_source else None
     with tempfile.TemporaryDirectory(prefix=".tightfit-random-", dir=place) as holder:
         folder = Path(holder) / options.random
         with progress.stage(f"random {options.random}: making the pipeline"):
@@ -207,7 +144,7 @@ def _source(
             save_tiny_pipeline(folder, seed, options.vocabulary)
         if options.save_source is not None:
             folder = folder.rename(options.save_source)
-        yield folder, {"kind": "random", "name": options.random, "seed": seed}
+        yield folder
 
 
 def summary_json(
@@ -220,12 +157,15 @@ def summary_json(
         "out": str(summary.out),
         "name": summary.content["name"],
         "hash": summary.content["hash"],
+        "source": summary.content["source"],
         "files": {entry["file"]: entry["bytes"] for entry in _files(summary.content)},
         "kept_fp32": summary.kept_fp32,
         "non_finite": summary.non_finite,
+        "underflow": summary.underflow,
         "max_abs_difference": summary.max_abs_difference,
         "notes": progress.notes,
         "seconds": round(summary.seconds, 3),
+        "peak_memory_bytes": summary.peak_memory_bytes,
     }
 
 
@@ -242,8 +182,11 @@ def summary_table(summary: ExportSummary) -> str:
     total = sum(entry["bytes"] for entry in files)
     lines.append(f"{'total':{width}}  {total:>14,}")
     content = summary.content
+    if "sha256" in content["source"]:
+        lines.append(f"model hash {content['hash'][:10]}, that of {content['source']['name']}")
     lines.append(
-        f"{content['name']} {content['hash'][:10]} is at {summary.out} ({summary.seconds:.1f} s)"
+        f"{content['name']} {content['hash'][:10]} is at {summary.out} "
+        f"({summary.seconds:.1f} s, {size_text(summary.peak_memory_bytes)} of memory at most)"
     )
     return "\n".join(lines)
 

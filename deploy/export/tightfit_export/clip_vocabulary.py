@@ -12,6 +12,8 @@ from tightfit_export.tokenizer_files import CLIP_VOCABULARY_SIZE, Vocabulary
 
 _FILE = "bpe_simple_vocab_16e6.txt.gz"
 _SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
+# Of SDXL's two tokenizers.
+PAD_TOKENS = {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"}
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 # All bytes, all bytes at a word's end, one token for each merge, two special tokens.
 _MERGE_COUNT = CLIP_VOCABULARY_SIZE - 256 - 256 - len(_SPECIAL)
@@ -24,7 +26,7 @@ def packaged_vocabulary(pad_token: str) -> Vocabulary:
     if spec is None or not spec.submodule_search_locations:
         raise SourceError(
             "the CLIP vocabulary is missing: pip install --no-deps open-clip-torch==3.3.0, "
-            "or give a directory with tokenizer files with --vocabulary"
+            "or give a directory with tokenizer files: --vocabulary with --random, else --config"
         )
     data = (Path(next(iter(spec.submodule_search_locations))) / _FILE).read_bytes()
     if hashlib.sha256(data).hexdigest() != _SHA256:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tightfit_export import COMPONENTS, DTYPES, TOKENIZERS
+from tightfit_export import COMPONENTS, DTYPES, TOKENIZERS, memory
 from tightfit_export.errors import SourceError
-from tightfit_export.manifest import (
-    ComponentFiles,
-    SamplingDefaults,
-    file_entry,
-    manifest,
-    manifest_text,
+from tightfit_export.manifest import SamplingDefaults, file_entry, manifest, manifest_text
+from tightfit_export.partial_directory import (
+    PartialDirectory,
+    folder_of,
+    identity_key,
+    partial_directory,
+    sha256_of,
 )
 from tightfit_export.progress import Progress
-from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
+from tightfit_export.source_pipeline import SourcePipeline
 
 _GRAPH_STEMS = {name: name for name in COMPONENTS} | {"vae": "vae_decoder"}
 
@@ -32,18 +30,14 @@ _SPACE_BESIDE_WEIGHTS_BYTES = 128 << 20
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is to be exported, and to where."""
+    """Where a pipeline is to be exported to, and as what."""
 
-    source: Path
     out: Path
     dtypes: tuple[str, ...] = DTYPES
-    name: str = ""  # "": that of the source directory
-    variant: str | None = None
     license: str | None = None  # None: what the source's model card says
     attribution: str = ""
     overwrite: bool = False
     defaults: SamplingDefaults = SamplingDefaults()
-    source_description: dict[str, Any] | None = None  # None: the source is a diffusers directory
 
 
 @dataclass
@@ -54,8 +48,10 @@ class ExportSummary:
     content: dict[str, Any]  # model.json
     kept_fp32: dict[str, list[str]] = field(default_factory=dict)  # by component
     non_finite: dict[str, dict[str, int]] = field(default_factory=dict)  # by component
+    underflow: dict[str, dict[str, float]] = field(default_factory=dict)  # by component
     max_abs_difference: dict[str, float] = field(default_factory=dict)  # by graph file
     seconds: float = 0.0
+    peak_memory_bytes: int = 0
 
 
 def check_destination(out: Path, overwrite: bool) -> None:
@@ -77,28 +73,30 @@ def check_destination(out: Path, overwrite: bool) -> None:
             )
 
 
-def export(options: ExportOptions, progress: Progress) -> ExportSummary:
+def export(pipeline: SourcePipeline, options: ExportOptions, progress: Progress) -> ExportSummary:
     """Exports and verifies. Errors: ExportError; then `out` is as it was before."""
     check_destination(options.out, options.overwrite)
-    name = options.name or options.source.resolve().name
-    pipeline = open_pipeline(options.source, name, options.variant)
-    check_space(pipeline, options.out)
+    key = identity_key(pipeline.identity())
+    check_space(pipeline, options.out, key)
     if not pipeline.sampler_is_native:
         progress.note(
             f"{pipeline.scheduler['_class_name']} has no sampler of its own; the default is euler"
         )
-    with _new_directory(options.out, options.overwrite) as folder:
-        summary = _write(folder, options, pipeline, progress)
+    with partial_directory(options.out, key, options.overwrite, progress) as partial:
+        summary = _write(partial, options, pipeline, progress)
     summary.seconds = progress.elapsed_seconds
+    summary.peak_memory_bytes = memory.peak_bytes()
     return summary
 
 
-def check_space(pipeline: SourcePipeline, out: Path) -> None:
+def check_space(pipeline: SourcePipeline, out: Path, key: str) -> None:
     """Errors: SourceError where the disk of `out` cannot hold the weights."""
-    needed = _SPACE_BESIDE_WEIGHTS_BYTES
-    for files in pipeline.weight_files.values():
-        # fp16 needs at most what the source has.
-        needed += sum(file.stat().st_size for file in files)
+    # fp16 needs at most what the source has.
+    weights = sum(origin.total_bytes for origin in pipeline.weights.values())
+    begun = folder_of(out, key)
+    if begun.is_dir():
+        weights -= sum(path.stat().st_size for path in begun.glob("*.safetensors"))
+    needed = max(0, weights) + _SPACE_BESIDE_WEIGHTS_BYTES
     free = shutil.disk_usage(out.absolute().parent).free
     if free < needed:
         raise SourceError(
@@ -108,27 +106,45 @@ def check_space(pipeline: SourcePipeline, out: Path) -> None:
 
 
 def _write(
-    folder: Path, options: ExportOptions, pipeline: SourcePipeline, progress: Progress
+    partial: PartialDirectory, options: ExportOptions, pipeline: SourcePipeline, progress: Progress
 ) -> ExportSummary:
+    folder = partial.folder
     # Vocabularies are read first: they are quick to refuse.
     tokenizers = _write_tokenizers(folder, pipeline, progress)
     with progress.stage("loading libraries"):
-        from tightfit_export.component_export import write_component
+        from tightfit_export import component_export
+    with progress.stage("matching names and shapes"):
+        plans = component_export.plan_weights(pipeline)
+    pipeline = _with_hashes(pipeline, progress)
     summary = ExportSummary(options.out, {})
-    components: dict[str, ComponentFiles] = {}
+    for component in COMPONENTS:
+        if component not in partial.finished:
+            path = folder / f"{component}.safetensors"
+            report = component_export.write_component_weights(
+                path, component, plans[component], progress
+            )
+            partial.finish(component, report)
+        component_export.describe(component, partial.finished[component], summary, progress)
+    components = {}
     for component in COMPONENTS:
         dtypes = [dtype for dtype in DTYPES if dtype in options.dtypes]
         if component == "vae" and "fp32" not in dtypes:
             dtypes.insert(0, "fp32")  # what a VAE that overflows in 16 bits falls back to
-        components[component] = write_component(
-            folder, _GRAPH_STEMS[component], component, pipeline, dtypes, summary, progress
+        components[component] = component_export.write_graphs(
+            folder,
+            _GRAPH_STEMS[component],
+            component,
+            partial.finished[component],
+            pipeline,
+            dtypes,
+            summary,
+            progress,
         )
     content = manifest(
         pipeline,
-        options.source_description or {"kind": "diffusers", "name": options.source.resolve().name},
         components,
         tokenizers,
-        _license(options),
+        _license(options, pipeline),
         options.attribution,
         options.defaults,
     )
@@ -137,18 +153,34 @@ def _write(
     return summary
 
 
+def _with_hashes(pipeline: SourcePipeline, progress: Progress) -> SourcePipeline:
+    """The pipeline whose description has the SHA-256 of the single files that it came from."""
+    description = dict(pipeline.description)
+    for part, path in pipeline.hashed_files.items():
+        with progress.bytes_stage(f"hashing {path.name}", path.stat().st_size) as on_bytes:
+            entry = {"sha256": sha256_of(path, on_bytes)}
+        if part:
+            description[part] = description[part] | entry
+        else:
+            description |= entry
+    return dataclasses.replace(pipeline, description=description)
+
+
 def _write_tokenizers(
     folder: Path, pipeline: SourcePipeline, progress: Progress
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    from tightfit_export import tokenizer_files
+    from tightfit_export import clip_vocabulary, tokenizer_files
 
     entries: dict[str, dict[str, dict[str, Any]]] = {}
     for name, encoder in zip(TOKENIZERS, ("text_encoder", "text_encoder_2"), strict=True):
         with progress.stage(f"{name}: reading, writing, comparing"):
-            source = pipeline.directory / name
-            vocabulary = tokenizer_files.read_vocabulary(
-                source, pipeline.configs[encoder]["vocab_size"]
-            )
+            source = pipeline.tokenizers[name]
+            if source is None:
+                vocabulary = clip_vocabulary.packaged_vocabulary(clip_vocabulary.PAD_TOKENS[name])
+            else:
+                vocabulary = tokenizer_files.read_vocabulary(
+                    source, pipeline.configs[encoder]["vocab_size"]
+                )
             tokenizer_files.write_vocabulary(folder / name, vocabulary)
             tokenizer_files.verify(folder / name, source)
             entries[name] = {
@@ -157,41 +189,12 @@ def _write_tokenizers(
     return entries
 
 
-@contextmanager
-def _new_directory(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A directory beside `out` that becomes `out` when the block ends well, else is gone."""
-    out = out.absolute()
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
-        folder.chmod(0o777 & ~_umask())
-        yield folder
-        replaced = folder.with_suffix(".replaced")
-        if overwrite and out.exists():
-            out.rename(replaced)
-        try:
-            # Replaces an empty directory too.
-            os.rename(folder, out)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(out)
-            raise
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _license(options: ExportOptions) -> str:
+def _license(options: ExportOptions, pipeline: SourcePipeline) -> str:
     """The licence given, or the one that the model card's front matter names."""
     if options.license is not None:
         return options.license
-    card = options.source / "README.md"
-    if card.is_file():
+    card = pipeline.model_card
+    if card is not None and card.is_file():
         text = card.read_text(encoding="utf-8", errors="replace")
         front = re.match(r"---\s*\n(.*?)\n---\s*\n", text, re.DOTALL)
         if front:

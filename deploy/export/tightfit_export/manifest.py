@@ -42,15 +42,19 @@ def file_entry(root: Path, name: str) -> FileEntry:
         return {"file": name, "bytes": file.tell(), "sha256": digest.hexdigest()}
 
 
+def model_hash(source: dict[str, Any], components: dict[str, ComponentFiles]) -> str:
+    """What viewers show of a model: for a single file its own SHA-256, as web UIs have it."""
+    return source.get("sha256") or weights_hash(components)
+
+
 def weights_hash(components: dict[str, ComponentFiles]) -> str:
-    """The model's hash: over the weight files alone."""
+    """The hash of a model without a file of its own: over the weight files alone."""
     lines = "".join(f"{name} {components[name].weights['sha256']}\n" for name in COMPONENTS)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def manifest(
     pipeline: SourcePipeline,
-    source: dict[str, Any],
     components: dict[str, ComponentFiles],
     tokenizers: dict[str, dict[str, FileEntry]],
     license_text: str,
@@ -64,9 +68,9 @@ def manifest(
         "schema_version": SCHEMA_VERSION,
         "name": pipeline.name,
         "family": "sdxl",
-        "hash": weights_hash(components),
+        "hash": model_hash(pipeline.description, components),
         "exporter": _versions(),
-        "source": source,
+        "source": pipeline.description,
         "license": license_text,
         "attribution": attribution,
         "prediction_type": pipeline.prediction_type,
@@ -76,7 +80,7 @@ def manifest(
             "shift_factor": vae.get("shift_factor"),
             "force_upcast": bool(vae.get("force_upcast", True)),
             "latent_channels": vae["latent_channels"],
-            "sample_size_px": vae["sample_size"],
+            "sample_size_px": sample_size_px(vae),
         },
         "pixels_per_latent": pipeline.pixels_per_latent,
         "force_zeros_for_empty_prompt": bool(
@@ -105,6 +109,12 @@ def manifest(
         },
         "tokenizers": tokenizers,
     }
+
+
+def sample_size_px(vae: dict[str, Any]) -> int:
+    """Side of the pictures that the VAE was trained on; larger ones are best decoded in tiles."""
+    size = vae.get("sample_size") or 512  # diffusers' tiling takes 512 where nothing is said
+    return min(size) if isinstance(size, list) else size
 
 
 def manifest_text(content: dict[str, Any]) -> str:

@@ -100,12 +100,26 @@ def save_tiny_pipeline(folder: Path, seed: int, vocabulary: Path | None) -> None
 def _fill(component: str, module: nn.Module, seed: int) -> None:
     for path, layer in module.named_modules():
         for name, parameter in layer.named_parameters(recurse=False):
-            key = f"{component}.{path}.{name}"
-            # A generator for each tensor: its values do not depend on the order of the layers.
-            generator = np.random.default_rng((seed, zlib.crc32(key.encode())))
-            values = torch.from_numpy(generator.standard_normal(tuple(parameter.shape)))
+            values = random_tensor(component, path, name, layer, tuple(parameter.shape), seed)
             with torch.no_grad():
-                parameter.copy_(_shaped(key, layer, name, values))
+                parameter.copy_(values)
+
+
+def random_tensor(
+    component: str,
+    path: str,
+    name: str,
+    layer: nn.Module,
+    shape: tuple[int, ...],
+    seed: int,
+    single: bool = False,
+) -> torch.Tensor:
+    """Values for the parameter `name` of the layer at `path`; fp64, or fp32 if `single`."""
+    key = f"{component}.{path}.{name}"
+    # A generator for each tensor: its values do not depend on the order of the layers.
+    generator = np.random.default_rng((seed, zlib.crc32(key.encode())))
+    values = generator.standard_normal(shape, dtype=np.float32 if single else np.float64)
+    return _shaped(key, layer, name, torch.from_numpy(values))
 
 
 def _shaped(key: str, layer: nn.Module, name: str, values: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import CLIPTextConfig, CLIPTokenizer
 
 from tightfit_export import MAX_TOKENS
-from tightfit_export.clip_vocabulary import packaged_vocabulary
+from tightfit_export.clip_vocabulary import PAD_TOKENS, packaged_vocabulary
 from tightfit_export.tokenizer_files import CLIP_VOCABULARY_SIZE, Vocabulary, read_vocabulary
 
 SCHEDULER: dict[str, Any] = {
@@ -39,7 +39,7 @@ def text_config(width: int, heads: int, activation: str) -> CLIPTextConfig:
 
 def clip_tokenizer(name: str, folder: Path | None = None) -> CLIPTokenizer:
     """SDXL's tokenizer of that name; from the packaged vocabulary where `folder` is None."""
-    pad_token = "<|endoftext|>" if name == "tokenizer" else "!"
+    pad_token = PAD_TOKENS[name]
     if folder is None:
         vocabulary = packaged_vocabulary(pad_token)
     else:

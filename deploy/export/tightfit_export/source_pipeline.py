@@ -1,36 +1,78 @@
-"""A diffusers SDXL directory, checked as far as its configuration files tell."""
+"""A pipeline to export: configurations that tightfit can serve, and where its weights are."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tightfit_export import COMPONENTS, MAX_TOKENS, TOKENIZERS, max_clip_skip
+from tightfit_export import COMPONENTS, TOKENIZERS, max_clip_skip
+from tightfit_export.config_checks import Config, check_configs, check_model_index
 from tightfit_export.errors import SourceError
+from tightfit_export.foreign_layouts import refuse_pickle
 from tightfit_export.samplers import sampler_of
-from tightfit_export.source_weights import find_weight_files
+from tightfit_export.source_weights import ComponentWeights, SourceWeights, find_weight_files
 
-Config = dict[str, Any]
+if TYPE_CHECKING:
+    from torch import nn
 
-_PIPELINE_CLASSES = (
-    "StableDiffusionXLPipeline",
-    "StableDiffusionXLImg2ImgPipeline",
-    "StableDiffusionXLInpaintPipeline",
-)
+
+class WeightOrigin(Protocol):
+    """Where one component's weights come from."""
+
+    total_bytes: int  # at most what they take in fp16
+
+    def open(self, module: nn.Module) -> ComponentWeights:
+        """`module` is the network without weights. Errors: SourceError."""
+
+    def identity(self) -> list[Any]:
+        """Equal where the weights are: names, sizes and times of files, or seeds."""
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """A component's own files in a diffusers directory."""
+
+    component: str
+    files: list[Path]
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(file.stat().st_size for file in self.files)
+
+    def open(self, module: nn.Module) -> ComponentWeights:
+        return SourceWeights(self.component, self.files)
+
+    def identity(self) -> list[Any]:
+        return [file_identity(file) for file in self.files]
+
+
+def file_identity(file: Path) -> list[Any]:
+    """What changes when a file does."""
+    status = file.stat()
+    return [str(file.resolve()), status.st_size, status.st_mtime_ns]
 
 
 @dataclass(frozen=True)
 class SourcePipeline:
-    """Configurations and weight files of a pipeline that tightfit can serve."""
+    """Configurations and weights of a pipeline that tightfit can serve."""
 
-    directory: Path
     name: str
     model_index: Config
     configs: dict[str, Config]  # by component
     scheduler: Config
-    weight_files: dict[str, list[Path]]  # by component
+    weights: dict[str, WeightOrigin]  # by component
+    tokenizers: dict[str, Path | None]  # folders; None is CLIP's own vocabulary
+    description: dict[str, Any]  # what model.json says under `source`
+    model_card: Path | None = None
+    # Files whose SHA-256 is taken: where in `description` it goes, and the file. That of the
+    # description itself ("") is the model's hash.
+    hashed_files: dict[str, Path] = field(default_factory=dict)
+    # Called when the weights of every component were opened. Errors: SourceError.
+    check_complete: Callable[[], None] = lambda: None
 
     @property
     def pixels_per_latent(self) -> int:
@@ -70,35 +112,92 @@ class SourcePipeline:
         """Whether the source's own scheduler is the default sampler."""
         return sampler_of(self.scheduler) is not None
 
+    def identity(self) -> list[Any]:
+        """What an interrupted export must have had in common to be continued."""
+        weights = {component: self.weights[component].identity() for component in COMPONENTS}
+        return [weights, self.configs]
 
-def open_pipeline(directory: Path, name: str, variant: str | None) -> SourcePipeline:
-    """Reads and checks the configurations. Errors: SourceError with the first thing wrong."""
+
+def open_pipeline(
+    directory: Path,
+    name: str,
+    variant: str | None,
+    preferred: tuple[str | None, ...] = (None, "fp16"),
+) -> SourcePipeline:
+    """A diffusers directory. Errors: SourceError with the first thing wrong."""
     if directory.is_file():
-        pickle = directory.suffix not in (".safetensors", ".json")
-        why = "; the exporter reads no pickle" if pickle else ""
-        raise SourceError(f"{directory} is a file, not a diffusers directory{why}")
+        refuse_pickle(directory)
+        raise SourceError(f"{directory} is a file, not a diffusers directory")
+    index, configs, scheduler, tokenizers = read_configuration(directory)
+    weights = {
+        component: WeightFiles(
+            component, find_weight_files(directory, component, variant, preferred)
+        )
+        for component in COMPONENTS
+    }
+    return SourcePipeline(
+        name,
+        index,
+        configs,
+        scheduler,
+        weights,
+        tokenizers,
+        {"kind": "diffusers", "name": directory.resolve().name},
+        directory / "README.md",
+    )
+
+
+def read_configuration(
+    directory: Path,
+) -> tuple[Config, dict[str, Config], Config, dict[str, Path | None]]:
+    """Index, components' configurations, scheduler and tokenizers of a diffusers directory."""
     if not directory.is_dir():
         raise SourceError(f"{directory}: no such directory")
     if not (directory / "model_index.json").is_file():
-        raise SourceError(f"{directory}: not a diffusers directory (no model_index.json)")
-    model_index = _read_json(directory / "model_index.json")
-    _check_model_index(model_index)
-    configs: dict[str, Config] = {}
-    for component in COMPONENTS:
-        configs[component] = _read_json(directory / component / "config.json")
-    scheduler = _read_json(directory / "scheduler" / "scheduler_config.json")
+        raise SourceError(
+            f"{directory}: not a diffusers directory (no model_index.json){_instead(directory)}"
+        )
+    index = read_json(directory / "model_index.json")
+    check_model_index(index)
+    configs = {name: read_json(directory / name / "config.json") for name in COMPONENTS}
+    scheduler = read_json(directory / "scheduler" / "scheduler_config.json")
+    tokenizers: dict[str, Path | None] = {}
     for tokenizer in TOKENIZERS:
         if not (directory / tokenizer).is_dir():
             raise SourceError(f"{tokenizer}: no such folder in {directory}")
-    _check_unet(configs["unet"])
-    _check_vae(configs["vae"], configs["unet"])
-    _check_text_encoders(configs)
-    _check_scheduler(scheduler)
-    files = {name: find_weight_files(directory, name, variant) for name in COMPONENTS}
-    return SourcePipeline(directory, name, model_index, configs, scheduler, files)
+        tokenizers[tokenizer] = directory / tokenizer
+    check_configs(configs, scheduler)
+    return index, configs, scheduler, tokenizers
 
 
-def _read_json(path: Path) -> Config:
+def _instead(directory: Path) -> str:
+    """What else the directory may be."""
+    if any(directory.glob("pytorch_lora_weights.*")):
+        return ": it holds a LoRA, which has to be merged into its base model first"
+    if (directory / "config.json").is_file():
+        class_name = str(read_json(directory / "config.json").get("_class_name"))
+        if class_name.startswith("Autoencoder"):
+            return ": it holds a VAE alone; export a whole model and give this one with --vae"
+        return f": it holds a {class_name} alone; give the whole pipeline's directory"
+    files = sorted(path.name for path in directory.glob("*.safetensors"))
+    if files:
+        return f"; to export a single-file checkpoint name the file, such as {files[0]}"
+    return ""
+
+
+def with_prediction(
+    pipeline: SourcePipeline, prediction_type: str | None, zero_terminal_snr: bool
+) -> SourcePipeline:
+    """The same with what the command line says of the training."""
+    changes: Config = {} if prediction_type is None else {"prediction_type": prediction_type}
+    if zero_terminal_snr:
+        # A model trained down to pure noise has to begin there, which `leading` does not.
+        changes |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return dataclasses.replace(pipeline, scheduler=pipeline.scheduler | changes)
+
+
+def read_json(path: Path) -> Config:
+    """Errors: SourceError."""
     where = f"{path.parent.name}/{path.name}"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -109,91 +208,3 @@ def _read_json(path: Path) -> Config:
     if not isinstance(value, dict):
         raise SourceError(f"{where} holds no object")
     return value
-
-
-def _check_model_index(index: Config) -> None:
-    class_name = index.get("_class_name")
-    if class_name not in _PIPELINE_CLASSES:
-        raise SourceError(f"not an SDXL pipeline: model_index.json says {class_name}")
-    text_encoder = index.get("text_encoder") or [None, None]
-    if index.get("requires_aesthetics_score") or text_encoder[1] is None:
-        raise SourceError(
-            "an SDXL refiner cannot be exported: it has one text encoder and no use alone"
-        )
-    expected = {
-        "unet": "UNet2DConditionModel",
-        "vae": "AutoencoderKL",
-        "text_encoder": "CLIPTextModel",
-        "text_encoder_2": "CLIPTextModelWithProjection",
-    }
-    for component, wanted in expected.items():
-        found = (index.get(component) or [None, None])[1]
-        if found != wanted:
-            raise SourceError(f"{component} is a {found}; SDXL has a {wanted}")
-
-
-def _check_unet(unet: Config) -> None:
-    if unet.get("addition_embed_type") != "text_time":
-        raise SourceError(
-            f"not an SDXL UNet: addition_embed_type is {unet.get('addition_embed_type')}, "
-            "not text_time"
-        )
-    if unet.get("time_cond_proj_dim") is not None:
-        raise SourceError(
-            "the UNet takes the guidance scale as an embedding (time_cond_proj_dim, as LCM does); "
-            "tightfit does not serve such models"
-        )
-    if unet.get("in_channels") == 9:
-        raise SourceError("an inpainting UNet (9 input channels) cannot be exported")
-    if unet.get("in_channels") != 4 or unet.get("out_channels") != 4:
-        raise SourceError(
-            f"the UNet has {unet.get('in_channels')} input and {unet.get('out_channels')} output "
-            "channels; SDXL has 4 and 4"
-        )
-    if unet.get("class_embed_type") is not None or unet.get("encoder_hid_dim_type") is not None:
-        raise SourceError("the UNet wants class labels or image embeddings; SDXL has neither")
-
-
-def _check_vae(vae: Config, unet: Config) -> None:
-    if vae.get("latent_channels") != unet["in_channels"]:
-        raise SourceError(f"the VAE has {vae.get('latent_channels')} latent channels, the UNet 4")
-    if vae.get("latents_mean") is not None or vae.get("latents_std") is not None:
-        raise SourceError("the VAE normalises latents by mean and std; tightfit only scales them")
-    if not vae.get("scaling_factor"):
-        raise SourceError("the VAE's scaling_factor is missing")
-
-
-def _check_text_encoders(configs: dict[str, Config]) -> None:
-    unet = configs["unet"]
-    for component in ("text_encoder", "text_encoder_2"):
-        config = configs[component]
-        if config.get("max_position_embeddings", MAX_TOKENS) != MAX_TOKENS:
-            raise SourceError(
-                f"{component} takes {config['max_position_embeddings']} tokens; "
-                f"CLIP takes {MAX_TOKENS}"
-            )
-    hidden = sum(configs[name]["hidden_size"] for name in ("text_encoder", "text_encoder_2"))
-    if unet.get("cross_attention_dim") != hidden:
-        raise SourceError(
-            f"the UNet's cross_attention_dim is {unet.get('cross_attention_dim')}, "
-            f"the text encoders' hidden states have {hidden}"
-        )
-    pooled = configs["text_encoder_2"]["projection_dim"]
-    wanted = 6 * unet.get("addition_time_embed_dim", 0) + pooled
-    if unet.get("projection_class_embeddings_input_dim") != wanted:
-        raise SourceError(
-            "the UNet's projection_class_embeddings_input_dim is "
-            f"{unet.get('projection_class_embeddings_input_dim')}, not {wanted} "
-            "(six time ids and the pooled embedding)"
-        )
-
-
-def _check_scheduler(scheduler: Config) -> None:
-    if "_class_name" not in scheduler:
-        raise SourceError("scheduler/scheduler_config.json names no _class_name")
-    prediction_type = scheduler.get("prediction_type", "epsilon")
-    if prediction_type not in ("epsilon", "v_prediction"):
-        raise SourceError(
-            f"prediction type '{prediction_type}' cannot be served, "
-            "only 'epsilon' and 'v_prediction'"
-        )

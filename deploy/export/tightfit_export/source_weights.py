@@ -3,97 +3,99 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from tightfit_export.errors import SourceError
+from tightfit_export.tensor_file import StoredTensor, TensorFile
 
 if TYPE_CHECKING:
     import torch
 
 _STEMS = ("diffusion_pytorch_model", "model")
-_PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
-_READABLE_DTYPES = ("F64", "F32", "F16", "BF16")
+PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
 
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor's place and type as its file's header tells them."""
+class ComponentWeights(Protocol):
+    """Tensors under the names that the libraries gave them, read one by one."""
 
-    file: Path
-    dtype: str
-    shape: tuple[int, ...]
+    tensors: Mapping[str, StoredTensor]
+
+    def read(self, key: str) -> torch.Tensor:
+        """The values as stored. Errors: SourceError, OSError."""
+
+    def close(self) -> None:
+        """Nothing is read afterwards."""
 
 
 class SourceWeights:
-    """All tensors of a component, over one file or several shards. Opens files when asked."""
+    """All tensors of a component, over one file or several shards."""
 
     def __init__(self, component: str, files: list[Path]) -> None:
-        self._component = component
-        self.files = files
-        self._handles: dict[Path, Any] = {}
         self.tensors: dict[str, StoredTensor] = {}
-        for file in files:
-            handle = self._handle(file)
-            for key in handle.keys():  # noqa: SIM118, not a dict
-                part = handle.get_slice(key)
-                stored = StoredTensor(file, part.get_dtype(), tuple(part.get_shape()))
+        self._files: dict[str, TensorFile] = {}
+        for path in files:
+            file = TensorFile(path, component)
+            for key, stored in file.tensors.items():
                 if key in self.tensors:
                     raise SourceError(f"{component}: tensor {key} is in two weight files")
                 self.tensors[key] = stored
+                self._files[key] = file
 
     def read(self, key: str) -> torch.Tensor:
-        """The tensor as stored, backed by the file."""
-        stored = self.tensors[key]
-        if stored.dtype not in _READABLE_DTYPES:
-            raise SourceError(
-                f"{self._component}: tensor {key} is stored as {stored.dtype}; "
-                f"{', '.join(_READABLE_DTYPES)} can be exported"
-            )
-        return self._handle(stored.file).get_tensor(key)
+        """The values as stored. Errors: SourceError, OSError."""
+        return self._files[key].read(key)
 
     def close(self) -> None:
-        self._handles.clear()
-
-    def _handle(self, file: Path) -> Any:
-        from safetensors import SafetensorError, safe_open
-
-        if file not in self._handles:
-            try:
-                self._handles[file] = safe_open(str(file), "pt")
-            except (SafetensorError, OSError) as error:
-                raise SourceError(f"{self._component}: cannot read {file.name}: {error}") from error
-        return self._handles[file]
+        for file in self._files.values():
+            file.close()
 
 
-def find_weight_files(directory: Path, component: str, variant: str | None) -> list[Path]:
-    """The safetensors files that hold a component's weights.
-
-    Without `variant` the plain files are taken, then `fp16`, then the only variant there is.
-    """
+def find_weight_files(
+    directory: Path,
+    component: str,
+    variant: str | None,
+    preferred: tuple[str | None, ...] = (None, "fp16"),
+) -> list[Path]:
+    """The safetensors files that hold a component's weights. Errors: SourceError."""
     folder = directory / component
-    choices: dict[str | None, Path] = {}
-    for path in sorted(folder.iterdir()):
+    names = sorted(path.name for path in folder.iterdir())
+    return _files_of(folder / choose_weights(names, component, variant, preferred), component)
+
+
+def choose_weights(
+    names: list[str],
+    component: str,
+    variant: str | None,
+    preferred: tuple[str | None, ...] = (None, "fp16"),
+) -> str:
+    """Which of a folder's files has the weights, or is the index of its shards.
+
+    Without `variant` the first of `preferred` (None: the plain files), then the only variant there
+    is. Errors: SourceError.
+    """
+    choices: dict[str | None, str] = {}
+    for name in sorted(names):
         for stem in _STEMS:
-            found, name = _variant_of(path.name, stem)
+            found, its_variant = _variant_of(name, stem)
             # An index file comes before a single file of the same variant.
-            if found and (name not in choices or path.name.endswith(".json")):
-                choices[name] = path
+            if found and (its_variant not in choices or name.endswith(".json")):
+                choices[its_variant] = name
     if variant is not None:
         if variant not in choices:
             raise SourceError(f"{component}: no safetensors weights of variant '{variant}'")
-        return _files_of(choices[variant], component)
+        return choices[variant]
     if not choices:
-        _refuse_pickle(folder, component)
-        raise SourceError(f"{component}: no safetensors weights in {folder}")
-    for name in (None, "fp16"):
-        if name in choices:
-            return _files_of(choices[name], component)
+        _refuse_pickle(names, component)
+        raise SourceError(f"{component}: no safetensors weights")
+    for its_variant in preferred:
+        if its_variant in choices:
+            return choices[its_variant]
     if len(choices) > 1:
-        names = ", ".join(str(name) for name in choices)
-        raise SourceError(f"{component}: several variants ({names}); choose one with --variant")
-    return _files_of(next(iter(choices.values())), component)
+        listed = ", ".join(str(its_variant) for its_variant in choices)
+        raise SourceError(f"{component}: several variants ({listed}); choose one with --variant")
+    return next(iter(choices.values()))
 
 
 def _variant_of(file_name: str, stem: str) -> tuple[bool, str | None]:
@@ -123,7 +125,7 @@ def _files_of(path: Path, component: str) -> list[Path]:
             raise SourceError(
                 f"{component}: {path.name} names a file outside of its folder: {name}"
             )
-        if Path(name).suffix in _PICKLE_SUFFIXES:
+        if Path(name).suffix in PICKLE_SUFFIXES:
             raise SourceError(f"{component}: {name} is a pickle file; the exporter reads no pickle")
         if not (path.parent / name).is_file():
             raise SourceError(f"{component}: shard {name} is missing")
@@ -131,10 +133,10 @@ def _files_of(path: Path, component: str) -> list[Path]:
     return files
 
 
-def _refuse_pickle(folder: Path, component: str) -> None:
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _PICKLE_SUFFIXES:
+def _refuse_pickle(names: list[str], component: str) -> None:
+    for name in sorted(names):
+        if Path(name).suffix in PICKLE_SUFFIXES:
             raise SourceError(
-                f"{component}: weights only as {path.name}; the exporter reads no pickle "
+                f"{component}: weights only as {name}; the exporter reads no pickle "
                 "(a pickle runs code when read); save the pipeline with safe_serialization=True"
             )

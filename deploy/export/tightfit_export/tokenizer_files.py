@@ -84,12 +84,20 @@ def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
         (folder / name).write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-def verify(written: Path, source: Path) -> None:
-    """Tokenizes with both. Errors: VerificationError naming the first text that differs."""
+def verify(written: Path, source: Path | None) -> None:
+    """Tokenizes with both; None is CLIP's own vocabulary.
+
+    Errors: VerificationError naming the first text that differs.
+    """
     from transformers import CLIPTokenizer
 
     new = CLIPTokenizer.from_pretrained(str(written), local_files_only=True)
-    old = CLIPTokenizer.from_pretrained(str(source), local_files_only=True)
+    if source is None:
+        from tightfit_export.sdxl_parts import clip_tokenizer
+
+        old = clip_tokenizer(written.name)
+    else:
+        old = CLIPTokenizer.from_pretrained(str(source), local_files_only=True)
     for text in _PROBES:
         results = [
             tokenizer(text, padding="max_length", max_length=MAX_TOKENS, truncation=True).input_ids

@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 
 from tightfit_export.errors import SourceError
-from tightfit_export.source_weights import SourceWeights
+from tightfit_export.fp16_rounding import Rounding, all_finite, rounding
+from tightfit_export.source_weights import ComponentWeights
+from tightfit_export.tensor_file import TensorFile
 
 _UNUSED_KEYS = ("position_ids", "logit_scale")
 _OLD_VAE_ATTENTION = {
@@ -30,12 +32,18 @@ class WeightReport:
     parameter_count: int = 0
     bytes: int = 0
     sha256: str = ""
-    kept_fp32: list[str] = field(default_factory=list)
+    kept_fp32: list[str] = field(default_factory=list)  # too large for fp16
+    kept_fp32_small: list[str] = field(default_factory=list)  # too small for fp16
     non_finite: dict[str, int] = field(default_factory=dict)  # values that are NaN or infinite
+    # Over the tensors that became fp16: values that fp16 made 0 or rounded as subnormal numbers,
+    # and the largest error of a tensor relative to its norm that came of it.
+    to_zero: int = 0
+    rounded_subnormal: int = 0
+    worst_small_loss: float = 0.0
 
 
 def match_keys(
-    component: str, source: SourceWeights, expected: dict[str, torch.Size]
+    component: str, source: ComponentWeights, expected: dict[str, torch.Size]
 ) -> dict[str, str]:
     """The source's key for each parameter of the network.
 
@@ -81,15 +89,20 @@ def _current_name(component: str, key: str, expected: dict[str, torch.Size]) -> 
 def write_weights(
     path: Path,
     component: str,
-    source: SourceWeights,
+    source: ComponentWeights,
     keys: dict[str, str],
     shapes: dict[str, torch.Size],
     on_bytes: Callable[[int], None],
 ) -> WeightReport:
-    """Writes fp16, or fp32 where a finite value would become infinite. Equal input, equal bytes."""
+    """Writes fp16, or fp32 where fp16 would lose too much of a tensor. Equal input, equal bytes.
+
+    `on_bytes` is told of every block written.
+    """
     report = WeightReport()
-    report.kept_fp32 = [name for name, key in sorted(keys.items()) if _overflows_fp16(source, key)]
-    wide = set(report.kept_fp32)
+    for name, key in sorted(keys.items()):
+        if source.tensors[key].dtype != "F16":
+            _judge(report, name, rounding(source.read(key)))
+    wide = {*report.kept_fp32, *report.kept_fp32_small}
     # fp32 first, so that every tensor starts at a multiple of its element's size.
     order = sorted(keys, key=lambda name: (name not in wide, name))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
@@ -112,9 +125,8 @@ def write_weights(
             file.write(part)
         for name in order:
             stored = source.read(keys[name])
-            bad = stored.numel() - int(torch.isfinite(stored).sum())
-            if bad:
-                report.non_finite[name] = bad
+            if not all_finite(stored):
+                report.non_finite[name] = int((~torch.isfinite(stored)).sum())
             tensor = stored.to(torch.float32 if name in wide else torch.float16)
             data = memoryview(tensor.contiguous().reshape(-1).numpy()).cast("B")
             digest.update(data)
@@ -125,17 +137,21 @@ def write_weights(
     return report
 
 
-def _overflows_fp16(source: SourceWeights, key: str) -> bool:
-    if source.tensors[key].dtype == "F16":
-        return False
-    stored = source.read(key)
-    return bool((torch.isinf(stored.to(torch.float16)) & torch.isfinite(stored)).any())
+def _judge(report: WeightReport, name: str, lost: Rounding) -> None:
+    if lost.overflows:
+        report.kept_fp32.append(name)
+    elif lost.is_large:
+        report.kept_fp32_small.append(name)
+    else:
+        report.to_zero += lost.to_zero
+        report.rounded_subnormal += lost.rounded_subnormal
+        report.worst_small_loss = max(report.worst_small_loss, lost.small_loss)
 
 
 def read_weights(path: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """All tensors of a written weight file, in `dtype`."""
-    from safetensors import safe_open
-
-    with safe_open(str(path), "pt") as file:
-        keys = file.keys()
-        return {key: file.get_tensor(key).to(dtype) for key in keys}
+    file = TensorFile(path, path.name)
+    try:
+        return {key: file.read(key).to(dtype) for key in file.tensors}
+    finally:
+        file.close()

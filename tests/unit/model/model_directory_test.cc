@@ -85,13 +85,17 @@ TEST(ModelDirectoryTest, ReadsEveryFieldOfAGoodManifest) {
   EXPECT_EQ((*model).tokenizers.at("tokenizer_2").at("vocab.json").file, "tokenizer_2/vocab.json");
 }
 
-TEST(ModelDirectoryTest, AcceptsTheHashOfASourceThatIsOneFile) {
-  Json json = GoodManifest();
-  json["hash"] = kDigest;
-  json["source"] = {{"kind", "single_file"}, {"sha256", kDigest}};
-  const auto model = ReadText(json.dump());
+TEST(ModelDirectoryTest, TakesTheHashOfTheSingleFileThatTheModelWas) {
+  const std::string of_file(64, 'a');
+  Json manifest = GoodManifest();
+  manifest["hash"] = of_file;
+  EXPECT_FALSE(ReadText(manifest.dump()).ok());
+  manifest["source"] = {{"kind", "single_file"}, {"sha256", of_file}};
+  const auto model = ReadText(manifest.dump());
   ASSERT_TRUE(model.ok()) << model.status().ForLog();
-  EXPECT_EQ((*model).hash, kDigest);
+  EXPECT_EQ((*model).hash, of_file);
+  manifest["source"]["sha256"] = std::string(64, 'b');
+  EXPECT_FALSE(ReadText(manifest.dump()).ok());
 }
 
 TEST(ModelDirectoryTest, TakesATokenizerJsonInPlaceOfTwoFiles) {
@@ -116,6 +120,8 @@ std::vector<BadManifest> BadManifests() {
       {"a long name", [](Json& j) { j["name"] = std::string(256, 'x'); }, "name"},
       {"a hash in capitals", [](Json& j) { j["hash"] = std::string(64, 'A'); }, "hash"},
       {"a hash of other weights", [](Json& j) { j["hash"] = kDigest; }, "hash"},
+      {"a source that is no object", [](Json& j) { j["hash"] = kDigest, j["source"] = "x"; },
+       "source"},
       {"no components", [](Json& j) { j.erase("components"); }, "components"},
       {"a list of components", [](Json& j) { j["components"] = Json::array(); }, "components"},
       {"no vae", [](Json& j) { j["components"].erase("vae"); }, "components.vae"},

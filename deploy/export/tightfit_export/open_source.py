@@ -1,0 +1,69 @@
+"""Finds out what --source names, and opens it with what the command line says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tightfit_export.errors import SourceError
+from tightfit_export.foreign_layouts import refuse_pickle
+from tightfit_export.hub import looks_like_repository, open_repository
+from tightfit_export.progress import Progress
+from tightfit_export.single_file import open_checkpoint
+from tightfit_export.source_pipeline import SourcePipeline, open_pipeline, with_prediction
+from tightfit_export.vae_source import with_vae, without_upcast
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the command line says of the source."""
+
+    source: str  # a path, or OWNER/NAME of the hub
+    name: str = ""  # "": that of the source
+    variant: str | None = None
+    revision: str | None = None
+    offline: bool = False
+    config: Path | None = None
+    vae: Path | None = None
+    vae_fp16_safe: bool = False
+    prediction_type: str | None = None
+    zero_terminal_snr: bool = False
+
+
+def open_source(options: SourceOptions, progress: Progress) -> SourcePipeline:
+    """Errors: SourceError with the first thing wrong."""
+    pipeline = with_prediction(
+        _open(options, progress), options.prediction_type, options.zero_terminal_snr
+    )
+    if options.vae is not None:
+        return with_vae(pipeline, options.vae, options.variant, options.vae_fp16_safe)
+    return without_upcast(pipeline) if options.vae_fp16_safe else pipeline
+
+
+def _open(options: SourceOptions, progress: Progress) -> SourcePipeline:
+    path = Path(options.source)
+    if path.is_file():
+        _refuse_flags(options, ("variant", "revision"), "a single file")
+        name = options.name or path.stem
+        return open_checkpoint(path, name, options.config, has_vae=options.vae is None)
+    _refuse_flags(options, ("config",), "a diffusers pipeline, which has its own")
+    if path.is_dir():
+        _refuse_flags(options, ("revision",), "a directory")
+        return open_pipeline(path, options.name or path.resolve().name, options.variant)
+    refuse_pickle(path)
+    if not looks_like_repository(options.source) or path.suffix == ".safetensors":
+        raise SourceError(f"{path}: no such file or directory")
+    return open_repository(
+        options.source,
+        options.name or options.source.rpartition("/")[2],
+        options.variant,
+        options.revision,
+        options.offline,
+        progress,
+    )
+
+
+def _refuse_flags(options: SourceOptions, flags: tuple[str, ...], what: str) -> None:
+    for flag in flags:
+        if getattr(options, flag) is not None:
+            raise SourceError(f"--{flag} does not go with {what}")

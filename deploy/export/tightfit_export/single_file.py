@@ -1,0 +1,171 @@
+"""Checkpoints of one safetensors file in Stability's original layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tightfit_export import COMPONENTS, TOKENIZERS
+from tightfit_export.bundled_configs import sdxl_base
+from tightfit_export.errors import SourceError
+from tightfit_export.foreign_layouts import refuse_foreign, refuse_pickle
+from tightfit_export.original_layout import Place, places, present
+from tightfit_export.source_pipeline import (
+    SourcePipeline,
+    file_identity,
+    read_configuration,
+    with_prediction,
+)
+from tightfit_export.tensor_file import StoredTensor, TensorFile
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# Tensors that checkpoints carry beside the networks: the training's averages, noise schedules and
+# losses, what the libraries compute themselves, and empty marks of the kind of training.
+_IGNORED_PREFIXES = (
+    "model_ema.",
+    "first_stage_model.encoder.",
+    "first_stage_model.quant_conv.",
+    "first_stage_model.loss.",
+    "denoiser.",
+    "sqrt_",
+    "log_one_minus_alphas_cumprod",
+    "posterior_",
+    "alphas_cumprod",
+)
+_IGNORED_NAMES = ("position_ids", "logit_scale", "attn_mask", "betas", "v_pred", "ztsnr")
+_V_PREDICTION_MARK, _ZERO_SNR_MARK = "v_pred", "ztsnr"
+_NAMED = 3  # of missing or foreign tensors
+
+
+class PlacedWeights:
+    """A component's tensors under diffusers' names, out of a file with other names."""
+
+    def __init__(self, file: TensorFile, placed: Mapping[str, Place]) -> None:
+        self._file = file
+        self._places = {name: place for name, place in placed.items() if place.key in file.tensors}
+        self.tensors = {
+            name: StoredTensor(file.tensors[place.key].dtype, _shape(file, place))
+            for name, place in self._places.items()
+        }
+
+    def read(self, key: str) -> torch.Tensor:
+        """The values as stored. Errors: SourceError, OSError."""
+        place = self._places[key]
+        values = self._file.read(place.key)
+        if place.third is not None:
+            values = values.chunk(3)[place.third]
+        return values.T if place.transposed else values
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _shape(file: TensorFile, place: Place) -> tuple[int, ...]:
+    shape = file.tensors[place.key].shape
+    if place.third is not None and shape and shape[0] % 3 == 0:
+        shape = (shape[0] // 3, *shape[1:])
+    return shape[::-1] if place.transposed else shape
+
+
+@dataclass
+class Checkpoint:
+    """The file, and which of its tensors are spoken for."""
+
+    path: Path
+    tensors: dict[str, StoredTensor]
+    has_vae: bool
+    used: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+
+    def check_complete(self) -> None:
+        """To be called when every component was opened.
+
+        Errors: SourceError naming the first tensors that are missing or that nothing knows.
+        """
+        hint = "; --config takes the architecture from a diffusers directory"
+        if self.missing:
+            raise SourceError(f"{self.path.name} lacks {_listed(self.missing)} of SDXL's{hint}")
+        foreign = [key for key in self.tensors if key not in self.used and not self._ignores(key)]
+        if foreign:
+            raise SourceError(
+                f"{self.path.name} holds {_listed(foreign)} that SDXL does not have{hint}"
+            )
+
+    def _ignores(self, key: str) -> bool:
+        if not self.has_vae and key.startswith("first_stage_model."):
+            return True
+        return key.startswith(_IGNORED_PREFIXES) or key.rpartition(".")[2] in _IGNORED_NAMES
+
+
+def _listed(keys: list[str]) -> str:
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return f"{', '.join(keys[:_NAMED])}{more}"
+
+
+@dataclass(frozen=True)
+class CheckpointPart:
+    """One component's weights in the checkpoint."""
+
+    component: str
+    config: dict[str, Any]
+    checkpoint: Checkpoint
+    total_bytes: int
+
+    def open(self, module: nn.Module) -> PlacedWeights:
+        names = [name for name, _ in module.named_parameters()]
+        file = TensorFile(self.checkpoint.path, self.component)
+        placed = {
+            name: present(place, file.tensors)
+            for name, place in places(self.component, names, self.config).items()
+        }
+        keys = dict.fromkeys(place.key for place in placed.values())
+        self.checkpoint.used.update(keys)
+        self.checkpoint.missing += [key for key in keys if key not in file.tensors]
+        return PlacedWeights(file, placed)
+
+    def identity(self) -> list[Any]:
+        return file_identity(self.checkpoint.path)
+
+
+def open_checkpoint(
+    path: Path, name: str, config: Path | None, has_vae: bool = True
+) -> SourcePipeline:
+    """Reads the header and refuses what is no SDXL checkpoint. Errors: SourceError.
+
+    `config` is a diffusers directory in place of SDXL base's own configuration. Without `has_vae`
+    the file's VAE is not wanted: another one takes its place.
+    """
+    refuse_pickle(path)
+    if path.suffix != ".safetensors":
+        raise SourceError(f"{path} is a file, but no .safetensors checkpoint")
+    file = TensorFile(path, "the checkpoint")
+    file.close()
+    refuse_foreign(path, file.tensors)
+    if has_vae and not any(key.startswith("first_stage_model.decoder.") for key in file.tensors):
+        raise SourceError(f"{path.name} has no VAE; give one with --vae")
+    if config is None:
+        index, configs, scheduler = sdxl_base()
+        tokenizers: dict[str, Path | None] = dict.fromkeys(TOKENIZERS)
+    else:
+        index, configs, scheduler, tokenizers = read_configuration(config)
+    checkpoint = Checkpoint(path, file.tensors, has_vae)
+    # A component takes its share of the file; the sum is what counts.
+    sizes = {part: file.total_bytes if part == "unet" else 0 for part in COMPONENTS}
+    pipeline = SourcePipeline(
+        name,
+        index,
+        configs,
+        scheduler,
+        {part: CheckpointPart(part, configs[part], checkpoint, sizes[part]) for part in COMPONENTS},
+        tokenizers,
+        {"kind": "single_file", "name": path.name},
+        hashed_files={"": path},
+        check_complete=checkpoint.check_complete,
+    )
+    prediction_type = "v_prediction" if _V_PREDICTION_MARK in file.tensors else None
+    return with_prediction(pipeline, prediction_type, _ZERO_SNR_MARK in file.tensors)

@@ -1,0 +1,101 @@
+"""safetensors files, read one tensor at a time.
+
+Read and not mapped: the pages of a mapped file count as memory of this process, and a checkpoint
+has more of them than a small machine has memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tightfit_export.errors import SourceError
+
+if TYPE_CHECKING:
+    import torch
+
+_ELEMENT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "U64": 8}
+_ELEMENT_BYTES |= {"U32": 4, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+READABLE_DTYPES = ("F64", "F32", "F16", "BF16")
+_MAX_HEADER_BYTES = 100 << 20
+# How a zip archive and the versions of pickle begin: what torch.save writes.
+_PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor's type and shape as its file's header tells them."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def check_dtype(what: str, key: str, stored: StoredTensor) -> None:
+    """Errors: SourceError where the values are of no type that can be exported."""
+    if stored.dtype not in READABLE_DTYPES:
+        raise SourceError(
+            f"{what}: tensor {key} is stored as {stored.dtype}; {', '.join(READABLE_DTYPES)} can "
+            "be exported: take a checkpoint of one of these"
+        )
+
+
+class TensorFile:
+    """The header of a safetensors file; values come from `read`.
+
+    `what` begins every message. Errors: SourceError where the file is none or is cut off.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self._what = what
+        self.tensors: dict[str, StoredTensor] = {}
+        self._begins: dict[str, int] = {}
+        try:
+            self._file = path.open("rb")
+            self.total_bytes = path.stat().st_size
+            self._read_header()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = error if isinstance(error, (OSError, ValueError)) else repr(error)
+            raise SourceError(f"{what}: cannot read {path.name}: {reason}") from error
+
+    def read(self, key: str) -> torch.Tensor:
+        """The values as stored, in memory of their own. Errors: SourceError, OSError."""
+        import torch
+
+        stored = self.tensors[key]
+        check_dtype(self._what, key, stored)
+        dtype = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}.get(
+            stored.dtype, torch.bfloat16
+        )
+        values = torch.empty(math.prod(stored.shape), dtype=dtype)
+        buffer = memoryview(values.view(torch.uint8).numpy())
+        self._file.seek(self._begins[key])
+        if self._file.readinto(buffer) != len(buffer):
+            raise SourceError(f"{self._what}: {self.path.name} ends amid tensor {key}")
+        return values.reshape(stored.shape)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _read_header(self) -> None:
+        start = self._file.read(8)
+        if start.startswith(_PICKLE_MAGIC):
+            raise ValueError("this is a pickle under another name; the exporter reads no pickle")
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(_MAX_HEADER_BYTES, self.total_bytes - 8):
+            raise ValueError("this is no whole safetensors file")
+        header = json.loads(self._file.read(length))
+        header.pop("__metadata__", None)
+        for key, entry in header.items():
+            stored = StoredTensor(entry["dtype"], tuple(int(size) for size in entry["shape"]))
+            begin, end = entry["data_offsets"]
+            element_bytes = _ELEMENT_BYTES.get(stored.dtype)
+            if not 0 <= begin <= end <= self.total_bytes - 8 - length:
+                raise ValueError(f"the file ends before its tensor {key}")
+            if element_bytes and end - begin != element_bytes * math.prod(stored.shape):
+                raise ValueError(f"tensor {key} has another size than its shape says")
+            self.tensors[key] = stored
+            self._begins[key] = 8 + length + begin
