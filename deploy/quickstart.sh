@@ -40,7 +40,7 @@ trap 'exit 130' INT TERM
 say "starting the server on free ports, the UNet packed as hf8"
 
 $BUILD/bin/tightfit-server --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --device cpu \
-  --model "emoji-xl=$MODEL,format=hf8,scope=linear+conv" --address-file "$state/addresses.json" \
+  --model "emoji-xl=$MODEL,format=hf8,scope=linear+conv,preload=true" --address-file "$state/addresses.json" \
   > out/quickstart.log 2>&1 &
 server=$!
 for ((tenths = 0; tenths < 600; ++tenths)); do

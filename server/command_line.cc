@@ -86,7 +86,9 @@ std::string HelpText(const CLI::App& app) {
          "\n  scope=attention|linear|linear+conv [linear+conv], "
          "compute_dtype=auto|fp16|bf16|fp32 [auto],\n  exclude=MODULE;MODULE (prefixes of modules "
          "that stay unpacked),\n  vae=FILE (safetensors to decode with), "
-         "vae_tiling=auto|always|never [auto],\n  vae_tile_px=N [the model's]\n";
+         "vae_tiling=auto|always|never [auto],\n  vae_tile_px=N [the model's], "
+         "preload=true|false [false: loaded for its first request],\n  pinned=true|false [false], "
+         "keep_alive_seconds=N [0: until others need the room], priority=N [0]\n";
 }
 
 // An unknown flag gets the closest known one named.

@@ -33,6 +33,7 @@ struct ServerConfig {
   std::string address_file;
   std::chrono::milliseconds drain_timeout{25000};
   int32_t max_running_requests = 2;
+  int32_t memory_limit_mib = 0;  // of the device; 0: what is free at the start, less a reserve
   Limits limits;
   std::vector<ModelSpec> models;
 };

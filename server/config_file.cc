@@ -157,6 +157,9 @@ class FileReader {
         *number = static_cast<int32_t>(std::clamp<int64_t>(node.as_integer()->get(),
                                                            std::numeric_limits<int32_t>::min(),
                                                            std::numeric_limits<int32_t>::max()));
+      } else if (bool* turned_on = ModelSwitch(key_text, &spec)) {
+        if (!node.is_boolean()) return WrongType(node, key_text + " of " + label, "true or false");
+        *turned_on = node.as_boolean()->get();
       } else if (key_text == "exclude") {
         TF_RETURN_IF_ERROR(ReadExclude(node, label, &spec.exclude));
       } else {

@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kMaxNameLength = 64;
 constexpr int32_t kMaxTilePx = 16384;
+constexpr int32_t kMaxPriority = 1000;
 
 std::vector<std::string> Split(std::string_view text, char separator) {
   std::vector<std::string> parts;
@@ -78,12 +79,26 @@ Status CheckVae(const ModelSpec& spec, const std::string& origin, const std::str
   return OkStatus();
 }
 
+Status CheckResidency(const ModelSpec& spec, const std::string& keep_alive_origin,
+                      const std::string& priority_origin) {
+  if (spec.keep_alive_seconds < 0) {
+    return BadConfiguration(keep_alive_origin + ": must be 0 or more, not " +
+                            std::to_string(spec.keep_alive_seconds));
+  }
+  if (spec.priority < -kMaxPriority || spec.priority > kMaxPriority) {
+    return BadConfiguration(priority_origin + ": must be from " + std::to_string(-kMaxPriority) +
+                            " to " + std::to_string(kMaxPriority) + ", not " +
+                            std::to_string(spec.priority));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 const std::vector<std::string_view>& ModelKeys() {
   static const auto* const keys = new std::vector<std::string_view>{
-      "name",    "path", "format",     "scope",      "compute_dtype",
-      "exclude", "vae",  "vae_tiling", "vae_tile_px"};
+      "name",       "path",        "format",  "scope",  "compute_dtype",      "exclude", "vae",
+      "vae_tiling", "vae_tile_px", "preload", "pinned", "keep_alive_seconds", "priority"};
   return *keys;
 }
 
@@ -99,7 +114,16 @@ std::string* ModelText(std::string_view key, ModelSpec* spec) {
 }
 
 int32_t* ModelNumber(std::string_view key, ModelSpec* spec) {
-  return key == "vae_tile_px" ? &spec->vae_tile_px : nullptr;
+  if (key == "vae_tile_px") return &spec->vae_tile_px;
+  if (key == "keep_alive_seconds") return &spec->keep_alive_seconds;
+  if (key == "priority") return &spec->priority;
+  return nullptr;
+}
+
+bool* ModelSwitch(std::string_view key, ModelSpec* spec) {
+  if (key == "preload") return &spec->preload;
+  if (key == "pinned") return &spec->pinned;
+  return nullptr;
 }
 
 Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) {
@@ -142,6 +166,12 @@ Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) 
         return BadConfiguration(flag + ": " + std::string(key) + " must be a whole number, not \"" +
                                 std::string(value) + "\"");
       }
+    } else if (bool* turned_on = ModelSwitch(key, &spec)) {
+      if (value != "true" && value != "false") {
+        return BadConfiguration(flag + ": " + std::string(key) + " must be true or false, not \"" +
+                                std::string(value) + "\"");
+      }
+      *turned_on = value == "true";
     } else {
       spec.exclude = Split(value, ';');
     }
@@ -160,6 +190,7 @@ Status ValidateModel(const ModelSpec& spec, const ConfigOrigins& origins) {
   TF_RETURN_IF_ERROR(CheckChoice(spec.compute_dtype, kComputeDtypes, origin("compute_dtype")));
   TF_RETURN_IF_ERROR(CheckChoice(spec.vae_tiling, kVaeTilings, origin("vae_tiling")));
   TF_RETURN_IF_ERROR(CheckVae(spec, origin("vae"), origin("vae_tile_px")));
+  TF_RETURN_IF_ERROR(CheckResidency(spec, origin("keep_alive_seconds"), origin("priority")));
   for (const std::string& name : spec.exclude) {
     const bool is_module_path =
         !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {

@@ -102,6 +102,8 @@ const std::vector<Setting>& Settings() {
       {"device", "auto|cpu|cuda:N", "Where models are held and run", &ServerConfig::device},
       {"threads", "COUNT", "Threads of one CPU computation; 0: all cores", &ServerConfig::threads,
        0, 1024},
+      {"memory_limit_mib", "MIB", "Device memory to use; 0: what is free, less a tenth",
+       &ServerConfig::memory_limit_mib, 0, 1 << 30},
       {"max_running_requests", "COUNT", "Requests that advance in turns",
        &ServerConfig::max_running_requests, 1, 64},
       {"drain_timeout_seconds", "SECONDS", "After SIGTERM: how long running requests may go on",

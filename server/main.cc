@@ -13,6 +13,8 @@ int main(int argc, char** argv) {
   backend.libtorch_version = tightfit::LibTorchVersion();
   backend.init_process = tightfit::InitTorchProcess;
   backend.init_thread = tightfit::InitTorchThread;
+  backend.describe = tightfit::DescribeSdxlModel;
+  backend.drop_caches = tightfit::DropTorchCaches;
   backend.load = tightfit::LoadSdxlModel;
   return tightfit::ServerMain(argc, argv, backend);
 }

@@ -8,6 +8,7 @@
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
 #include "server/listen_address.h"
+#include "server/memory/device_ledger.h"
 #include "server/memory/memory_accounts.h"
 #include "server/process_events.h"
 #include "server/rpc/grpc_server.h"
@@ -78,6 +79,21 @@ ModelLoader LoaderOn(const std::string& device, const ModelBackend& backend) {
   };
 }
 
+ModelDescriber DescriberOn(const std::string& device, const ModelBackend& backend) {
+  if (!backend.describe) return {};
+  return [device, describe = backend.describe](const ModelSpec& spec) {
+    return describe(spec, device);
+  };
+}
+
+// What the server may use of its device.
+int64_t MemoryLimitBytes(const ServerConfig& config) {
+  constexpr int64_t kReserveShare = 10;
+  if (config.memory_limit_mib > 0) return int64_t{config.memory_limit_mib} << 20;
+  const int64_t available_bytes = ReadCpuMemory().available_bytes;
+  return available_bytes - available_bytes / kReserveShare;
+}
+
 // The objects of a running server, in order of construction. Members are destroyed last to first.
 class RunningServer {
  public:
@@ -87,14 +103,19 @@ class RunningServer {
         info_(MakeServerInfo(device_, backend)),
         events_(events),
         registry_(config.models),
+        ledger_(MemoryLimitBytes(config)),
         load_log_(&Clock::Real()),
-        metrics_(&registry_, info_),
+        metrics_(&registry_, info_, &ledger_),
         request_log_(&metrics_),
         unfinished_calls_(&request_log_),
-        executor_(
-            &registry_, LoaderOn(device_, backend),
-            {config.limits.max_queued_requests, config.max_running_requests, backend.init_thread},
-            &Clock::Real(), &metrics_) {
+        executor_(&registry_, LoaderOn(device_, backend),
+                  {.max_queued_requests = config.limits.max_queued_requests,
+                   .max_running_requests = config.max_running_requests,
+                   .thread_init = backend.init_thread,
+                   .describe = DescriberOn(device_, backend),
+                   .ledger = &ledger_,
+                   .drop_caches = backend.drop_caches},
+                  &Clock::Real(), &metrics_) {
     registry_.OnChange([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
   }
 
@@ -151,6 +172,7 @@ class RunningServer {
          {"version", info_.version},
          {"commit", info_.build_commit},
          {"device", device_},
+         {"memory_limit_bytes", ledger_.limit_bytes()},
          {"model_count", static_cast<int64_t>(config_.models.size())}});
     for (const std::string& address : {config_.listen, config_.metrics_listen}) {
       const Result<ListenAddress> parsed = ParseListenAddress(address);
@@ -162,7 +184,7 @@ class RunningServer {
     }
   }
 
-  // True at a signal, false when no model could be loaded.
+  // True at a signal, false when no model can be served.
   bool WaitForSignal() {
     for (;;) {
       const Event event = events_->Wait();
@@ -175,16 +197,17 @@ class RunningServer {
 
   bool AnnounceReady() {
     const std::vector<ModelSnapshot> models = registry_.List();
-    const auto resident = std::count_if(models.begin(), models.end(), [](const auto& model) {
-      return model.state == ModelState::kResident;
-    });
-    if (resident == 0) {
+    const auto count = [&models](ModelState state) {
+      return static_cast<int64_t>(std::ranges::count(models, state, &ModelSnapshot::state));
+    };
+    if (count(ModelState::kFailed) == std::ssize(models)) {
       Log(LogLevel::kError, "no model could be loaded");
       return false;
     }
     grpc_->SetReady(true);
     Log(LogLevel::kInfo, "ready",
-        {{"resident_model_count", static_cast<int64_t>(resident)},
+        {{"resident_model_count", count(ModelState::kResident)},
+         {"failed_model_count", count(ModelState::kFailed)},
          {"model_count", static_cast<int64_t>(models.size())}});
     return true;
   }
@@ -258,6 +281,7 @@ class RunningServer {
   const ServerInfo info_;
   ProcessEvents* const events_;
   ModelRegistry registry_;
+  DeviceLedger ledger_;
   LoadLog load_log_;
   Metrics metrics_;
   RequestLog request_log_;

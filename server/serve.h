@@ -28,6 +28,11 @@ struct ModelBackend {
   std::function<void(int thread_count)> init_process;
   // First call on the executor's thread.
   std::function<void()> init_thread;
+  // As ModelDescriber; may be empty: then a model is known only once it was loaded.
+  std::function<Result<ModelDescription>(const ModelSpec& spec, const std::string& device)>
+      describe;
+  // Gives cached device memory back. May be empty.
+  std::function<void()> drop_caches;
   // As ModelLoader, on `device` ("cpu").
   std::function<Result<std::unique_ptr<DiffusionModel>>(
       const ModelSpec& spec, const std::string& device,
@@ -40,9 +45,9 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
 
 // Serves until SIGTERM or SIGINT:
 // 1. binds both addresses and writes the address file; health is NOT_SERVING;
-// 2. tries every model; SERVING if one is resident. If none is: exit 78, each with its reason in
-// the
-//    log;
+// 2. reads what every model directory says and loads the models with `preload`; then SERVING,
+// unless
+//    every model has failed: exit 78, each with its reason in the log;
 // 3. at a signal: NOT_SERVING, no new requests, those that run may finish within drain_timeout,
 // then
 //    they are cancelled; a second signal cancels them at once. A model call that does not come

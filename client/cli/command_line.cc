@@ -20,7 +20,8 @@ constexpr std::string_view kLatentsSuffix = ".safetensors";
 constexpr const char* kMainFooter = R"(Examples:
   tightfit generate "red apple" -o apple.png
   tightfit models
-  tightfit models emoji-first
+  tightfit models --watch
+  tightfit generate "red apple" --estimate
   tightfit info --server 192.0.2.7:50051
   tightfit fidelity --help
 
@@ -46,7 +47,17 @@ keeps the pictures that are complete.)";
 constexpr const char* kModelsFooter = R"(Examples:
   tightfit models                    all models with state, format and size
   tightfit models emoji-first        what each component takes beside its fp16 size, and why
+  tightfit models --watch            a live table until Ctrl-C; --json: a line for each change
   tightfit models --json | jq '.models[] | {name, state}')";
+
+constexpr const char* kResidencyFooter =
+    R"(Models come to the device with their first request and leave when others need the room: the
+one that was used longest ago goes first.
+Examples:
+  tightfit load sdxl                            before the first request comes
+  tightfit unload sdxl                          give its memory back; --force ends running requests
+  tightfit update sdxl --pinned true            it is never evicted
+  tightfit update sdxl --keep-alive 600         it goes after ten unused minutes)";
 
 constexpr const char* kInfoFooter = R"(Examples:
   tightfit info
@@ -64,7 +75,7 @@ std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
       if (!word.starts_with('-')) return "there is no command \"" + word + "\"";
     }
     if (mistake.get_name() == "RequiredError") {
-      return "a command is needed: generate, models, info or fidelity";
+      return "a command is needed: generate, models, load, unload, update, info or fidelity";
     }
   }
   return mistake.what();
@@ -178,6 +189,7 @@ struct GenerateFlags {
   std::vector<std::string> initial_latents;
   bool no_metadata = false;
   bool quiet = false;
+  bool estimate = false;
 
   void AddTo(CLI::App* command) {
     command->add_option("text", positional_prompt, "What to draw; - reads it from stdin")
@@ -187,6 +199,8 @@ struct GenerateFlags {
                      "PNG file, or a folder (existing, or ending in /); .safetensors: the latents")
         ->type_name("PATH");
     command->add_flag("-q,--quiet", quiet, "No progress, no summary: only file names and errors");
+    command->add_flag("--estimate", estimate,
+                      "Draw nothing: tell the memory it would take and whom it would drive out");
     shared.AddTo(command);
 
     command->add_option("--model", request.model, "Model; needed where the server has several")
@@ -283,8 +297,11 @@ struct GenerateFlags {
           "prompt", prompt.has_value() ? "given twice: as a word and by --prompt"
                                        : "missing; for example: tightfit generate \"red apple\"");
     }
-    GenerateOptions options{
-        .shared = shared.Values(), .request = request, .output = output, .quiet = quiet};
+    GenerateOptions options{.shared = shared.Values(),
+                            .request = request,
+                            .output = output,
+                            .quiet = quiet,
+                            .estimate = estimate};
     options.request.prompt = prompt.has_value() ? *prompt : *positional_prompt;
     if (options.request.prompt == "-") {
       options.request.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
@@ -316,6 +333,55 @@ struct GenerateFlags {
   }
 };
 
+// Of load, unload and update.
+struct ResidencyFlags {
+  SharedFlags shared;
+  std::string name;
+  bool force = false;
+  std::optional<bool> pinned;
+  std::optional<double> keep_alive_seconds;
+  std::optional<int32_t> priority;
+
+  CLI::App* AddTo(CLI::App* app, const char* command_name, const char* description) {
+    CLI::App* const command = app->add_subcommand(command_name, description);
+    command->add_option("name", name, "The model")->required();
+    shared.AddTo(command);
+    command->footer(kResidencyFooter);
+    return command;
+  }
+
+  void AddUpdatesTo(CLI::App* command) {
+    command->add_option("--pinned", pinned, "Never evict it to make room for others")
+        ->type_name("true|false");
+    command
+        ->add_option("--keep-alive", keep_alive_seconds,
+                     "Evict it when unused for so long; 0: only when others need the room")
+        ->type_name("SECONDS")
+        ->check(Between(0, 366.0 * 86400));
+    AddInteger(command, "--priority", &priority, "Models of low priority are evicted first")
+        ->type_name("N");
+  }
+
+  SharedOptions Shared() const {
+    SharedOptions options = shared.Values();
+    options.server = CheckServer(options.server);
+    return options;
+  }
+
+  client::ModelUpdate Update() const {
+    if (!pinned && !keep_alive_seconds && !priority) {
+      throw CLI::ValidationError("update",
+                                 "nothing to change; give --pinned, --keep-alive or "
+                                 "--priority");
+    }
+    client::ModelUpdate update{.pinned = pinned, .keep_alive = {}, .priority = priority};
+    if (keep_alive_seconds) {
+      update.keep_alive = std::chrono::nanoseconds(static_cast<int64_t>(*keep_alive_seconds * 1e9));
+    }
+    return update;
+  }
+};
+
 }  // namespace
 
 Command ParseCommandLine(int argc, const char* const* argv) {
@@ -333,9 +399,22 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   std::string model_name;
   CLI::App* models_command =
       app.add_subcommand("models", "List the models, or show one with every byte it holds");
+  bool watch = false;
   models_command->add_option("name", model_name, "A model, to see its components");
+  models_command->add_flag("--watch", watch, "Keep showing them as they change, until Ctrl-C");
   models.AddTo(models_command);
   models_command->footer(kModelsFooter);
+
+  ResidencyFlags load;
+  ResidencyFlags unload;
+  ResidencyFlags update;
+  CLI::App* load_command = load.AddTo(&app, "load", "Bring a model to the device");
+  CLI::App* unload_command = unload.AddTo(&app, "unload", "Take a model off the device");
+  unload_command->add_flag("--force", unload.force,
+                           "Also if it is pinned or in use; its running requests end");
+  CLI::App* update_command =
+      update.AddTo(&app, "update", "Change how long a model stays on the device");
+  update.AddUpdatesTo(update_command);
 
   SharedFlags info;
   CLI::App* info_command =
@@ -350,9 +429,17 @@ Command ParseCommandLine(int argc, const char* const* argv) {
     app.parse(argc, argv);
     if (generate_command->parsed()) return generate.Values();
     if (models_command->parsed()) {
-      ModelsOptions options{.shared = models.Values(), .name = model_name};
+      ModelsOptions options{.shared = models.Values(), .name = model_name, .watch = watch};
       options.shared.server = CheckServer(options.shared.server);
       return options;
+    }
+    if (load_command->parsed()) return LoadOptions{.shared = load.Shared(), .name = load.name};
+    if (unload_command->parsed()) {
+      return UnloadOptions{.shared = unload.Shared(), .name = unload.name, .force = unload.force};
+    }
+    if (update_command->parsed()) {
+      return UpdateOptions{
+          .shared = update.Shared(), .name = update.name, .update = update.Update()};
     }
     InfoOptions options{.shared = info.Values()};
     options.shared.server = CheckServer(options.shared.server);

@@ -3,6 +3,7 @@
 #define TIGHTFIT_CLIENT_CLI_COMMAND_LINE_H_
 
 #include "client/cpp/generation_types.h"
+#include "client/cpp/server_types.h"
 
 #include <chrono>
 #include <optional>
@@ -24,11 +25,30 @@ struct GenerateOptions {
   client::ImageRequest request;
   std::optional<std::string> output;
   bool quiet = false;
+  bool estimate = false;  // tell what it would take instead of drawing
 };
 
 struct ModelsOptions {
   SharedOptions shared;
   std::string name;  // empty: all models
+  bool watch = false;
+};
+
+struct LoadOptions {
+  SharedOptions shared;
+  std::string name;
+};
+
+struct UnloadOptions {
+  SharedOptions shared;
+  std::string name;
+  bool force = false;
+};
+
+struct UpdateOptions {
+  SharedOptions shared;
+  std::string name;
+  client::ModelUpdate update;
 };
 
 struct InfoOptions {
@@ -41,7 +61,8 @@ struct ExitNow {
   int exit_code = 0;
 };
 
-using Command = std::variant<GenerateOptions, ModelsOptions, InfoOptions, ExitNow>;
+using Command = std::variant<GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions,
+                             UpdateOptions, InfoOptions, ExitNow>;
 
 // Reads the prompt from stdin where it is "-". `TIGHTFIT_SERVER` stands in for an absent --server.
 Command ParseCommandLine(int argc, const char* const* argv);

@@ -2,6 +2,7 @@
 #include "client/cli/generate_command.h"
 
 #include "client/cli/error_report.h"
+#include "client/cli/estimate_command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/image_files.h"
 #include "client/cli/measure_text.h"
@@ -96,6 +97,11 @@ std::string Summary(const Outcome& outcome) {
 }  // namespace
 
 int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
+  if (options.estimate) {
+    ServerSession session(options.shared, interrupts, SayOnStderr);
+    if (Status status = session.Connect(); !status.ok()) return session.Fail(status);
+    return RunEstimate(options, session);
+  }
   const Terminal terminal(STDERR_FILENO);
   Result<ImageFiles> files = ImageFiles::Create(options.output);
   if (!files.ok()) {

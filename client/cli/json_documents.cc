@@ -90,6 +90,7 @@ Json ToJson(const client::Timings& timings) {
       {"vae_decode_seconds", Seconds(timings.vae_decode)},
       {"image_encode_seconds", Seconds(timings.image_encode)},
       {"total_seconds", Seconds(timings.total)},
+      {"model_load_seconds", Seconds(timings.model_load)},
   };
 }
 
@@ -105,6 +106,13 @@ Json ToJson(const client::Model& model) {
       {"name", model.name},
       {"state", client::ModelStateName(model.state)},
       {"state_time", TimeJson(model.state_time)},
+      {"state_reason", model.state_reason},
+      {"pinned", model.pinned},
+      {"keep_alive_seconds", Seconds(model.keep_alive)},
+      {"priority", model.priority},
+      {"last_used_time", TimeJson(model.last_used)},
+      {"running_request_count", model.running_request_count},
+      {"weight_bytes", model.weight_bytes},
       {"failure_reason", model.failure_reason},
       {"failure_message", model.failure_message},
       {"loaded_bytes", model.loaded_bytes},
@@ -154,6 +162,8 @@ Json ToJson(const client::ServerInfo& info) {
            {"used_bytes", info.device.used_bytes},
            {"attributed_bytes", info.device.attributed_bytes},
            {"unattributed_bytes", info.device.unattributed_bytes},
+           {"limit_bytes", info.device.limit_bytes},
+           {"reserved_bytes", info.device.reserved_bytes},
        }},
       {"queued_request_count", info.queued_request_count},
       {"running_request_count", info.running_request_count},

@@ -4,6 +4,7 @@
 #include "client/cli/info_command.h"
 #include "client/cli/interrupt_watcher.h"
 #include "client/cli/models_command.h"
+#include "client/cli/residency_commands.h"
 #include "client/cli/sibling_program.h"
 
 #include <clocale>

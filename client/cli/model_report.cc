@@ -12,24 +12,6 @@ namespace {
 // More modules than these are counted, not listed; --json has them all.
 constexpr size_t kMaxModulesListed = 20;
 
-Cell StateCell(const client::Model& model) {
-  std::string text(client::ModelStateName(model.state));
-  switch (model.state) {
-    case client::ModelState::kResident:
-      return {text, Colour::kGreen};
-    case client::ModelState::kFailed:
-      return {text, Colour::kRed};
-    case client::ModelState::kLoading:
-      if (model.total_bytes > 0) {
-        text += fmt::format(" {:.0f} %", 100.0 * static_cast<double>(model.loaded_bytes) /
-                                             static_cast<double>(model.total_bytes));
-      }
-      return {text, Colour::kYellow};
-    default:
-      return {text};
-  }
-}
-
 struct WeightTotals {
   int64_t parameter_count = 0;
   int64_t fp16_bytes = 0;
@@ -76,6 +58,10 @@ std::string Facts(const client::Model& model) {
   if (model.pixels_per_latent > 0) {
     add("sides", fmt::format("multiples of {} px", model.pixels_per_latent));
   }
+  add("stays", model.pinned ? "pinned"
+               : model.keep_alive.count() > 0
+                   ? DurationText(model.keep_alive) + " after its last use"
+                   : "until others need the room");
   if (model.vae_tile_px > 0) add("vae tiles", fmt::format("{} px", model.vae_tile_px));
   if (model.max_clip_skip > 0) add("clip skip", fmt::format("0 to {}", model.max_clip_skip));
   add("samplers", fmt::format("{}", fmt::join(model.samplers, ", ")));
@@ -151,6 +137,24 @@ std::string MemoryTable(const client::Model& model, const TextStyle& style) {
 }
 
 }  // namespace
+
+Cell StateCell(const client::Model& model) {
+  std::string text(client::ModelStateName(model.state));
+  switch (model.state) {
+    case client::ModelState::kResident:
+      return {text, Colour::kGreen};
+    case client::ModelState::kFailed:
+      return {text, Colour::kRed};
+    case client::ModelState::kLoading:
+      if (model.total_bytes > 0) {
+        text += fmt::format(" {:.0f} %", 100.0 * static_cast<double>(model.loaded_bytes) /
+                                             static_cast<double>(model.total_bytes));
+      }
+      return {text, Colour::kYellow};
+    default:
+      return {text};
+  }
+}
 
 std::string ModelTable(const std::vector<client::Model>& models, const TextStyle& style) {
   if (models.empty()) return "The server has no models configured.\n";

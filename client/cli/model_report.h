@@ -2,6 +2,7 @@
 #ifndef TIGHTFIT_CLIENT_CLI_MODEL_REPORT_H_
 #define TIGHTFIT_CLIENT_CLI_MODEL_REPORT_H_
 
+#include "client/cli/table.h"
 #include "client/cli/terminal.h"
 #include "client/cpp/server_types.h"
 
@@ -9,6 +10,9 @@
 #include <vector>
 
 namespace tightfit::cli {
+
+// The state, in its colour; while loading how far it is.
+Cell StateCell(const client::Model& model);
 
 // One line for each model, and the reason below for each that failed.
 std::string ModelTable(const std::vector<client::Model>& models, const TextStyle& style);

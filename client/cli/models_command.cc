@@ -6,6 +6,7 @@
 #include "client/cli/model_report.h"
 #include "client/cli/server_session.h"
 #include "client/cli/terminal.h"
+#include "client/cli/watch_models.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -45,6 +46,7 @@ int RunOne(const ModelsOptions& options, ServerSession& session) {
 int Run(const ModelsOptions& options, const InterruptWatcher& interrupts) {
   ServerSession session(options.shared, interrupts, SayOnStderr);
   if (Status status = session.Connect(); !status.ok()) return session.Fail(status);
+  if (options.watch) return WatchModels(options, session);
   return options.name.empty() ? RunList(options, session) : RunOne(options, session);
 }
 

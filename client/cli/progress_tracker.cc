@@ -9,6 +9,8 @@ namespace {
 
 std::string StageLabel(client::Stage stage) {
   switch (stage) {
+    case client::Stage::kModelLoad:
+      return "load model";
     case client::Stage::kTextEncode:
       return "encode text";
     case client::Stage::kDenoise:

@@ -12,6 +12,7 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -178,6 +179,71 @@ Result<Model> GenerationClient::GetModel(const std::string& name, const CallOpti
       const v1::GetModelResponse response,
       connection_->Unary(connection_->models, &v1::ModelService::Stub::GetModel, request, call));
   return FromMessage(response.model());
+}
+
+Status GenerationClient::WatchModels(const std::function<void(Model)>& on_model,
+                                     const CallOptions& call) {
+  return connection_->runner.Run(call, [&](grpc::ClientContext& context) {
+    CallRunner::Outcome outcome;
+    auto reader = connection_->models.WatchModels(&context, v1::WatchModelsRequest());
+    v1::WatchModelsResponse response;
+    while (reader->Read(&response)) {
+      outcome.retry_forbidden = true;
+      on_model(FromMessage(response.model()));
+    }
+    outcome.status = FromGrpc(reader->Finish());
+    return outcome;
+  });
+}
+
+Result<Model> GenerationClient::LoadModel(const std::string& name, const CallOptions& call) {
+  v1::LoadModelRequest request;
+  request.set_name(name);
+  TF_ASSIGN_OR_RETURN(
+      const v1::LoadModelResponse response,
+      connection_->Unary(connection_->models, &v1::ModelService::Stub::LoadModel, request, call));
+  return FromMessage(response.model());
+}
+
+Result<Model> GenerationClient::UnloadModel(const std::string& name, bool force,
+                                            const CallOptions& call) {
+  v1::UnloadModelRequest request;
+  request.set_name(name);
+  request.set_force(force);
+  TF_ASSIGN_OR_RETURN(
+      const v1::UnloadModelResponse response,
+      connection_->Unary(connection_->models, &v1::ModelService::Stub::UnloadModel, request, call));
+  return FromMessage(response.model());
+}
+
+Result<Model> GenerationClient::UpdateModel(const std::string& name, const ModelUpdate& update,
+                                            const CallOptions& call) {
+  v1::UpdateModelRequest request;
+  request.set_name(name);
+  if (update.pinned) request.set_pinned(*update.pinned);
+  if (update.priority) request.set_priority(*update.priority);
+  if (update.keep_alive) {
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(*update.keep_alive);
+    request.mutable_keep_alive_duration()->set_seconds(seconds.count());
+    request.mutable_keep_alive_duration()->set_nanos(
+        static_cast<int32_t>((*update.keep_alive - seconds).count()));
+  }
+  TF_ASSIGN_OR_RETURN(
+      const v1::UpdateModelResponse response,
+      connection_->Unary(connection_->models, &v1::ModelService::Stub::UpdateModel, request, call));
+  return FromMessage(response.model());
+}
+
+Result<Estimate> GenerationClient::EstimateImages(const ImageRequest& request,
+                                                  const CallOptions& call) {
+  TF_ASSIGN_OR_RETURN(v1::StreamImagesRequest message, ToMessage(request));
+  v1::EstimateImagesRequest estimate;
+  *estimate.mutable_parameters() = std::move(*message.mutable_parameters());
+  TF_ASSIGN_OR_RETURN(
+      const v1::EstimateImagesResponse response,
+      connection_->Unary(connection_->images, &v1::ImageGenerationService::Stub::EstimateImages,
+                         estimate, call));
+  return FromMessage(response);
 }
 
 Result<ServerInfo> GenerationClient::GetServerInfo(const CallOptions& call) {

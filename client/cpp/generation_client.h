@@ -69,6 +69,15 @@ class GenerationClient {
   // All pages.
   Result<std::vector<Model>> ListModels(const CallOptions& call = {});
   Result<Model> GetModel(const std::string& name, const CallOptions& call = {});
+  // Calls `on_model` on this thread for every model, then for each change, until cancelled.
+  Status WatchModels(const std::function<void(Model)>& on_model, const CallOptions& call = {});
+  // Return once the model is there, gone, changed.
+  Result<Model> LoadModel(const std::string& name, const CallOptions& call = {});
+  Result<Model> UnloadModel(const std::string& name, bool force, const CallOptions& call = {});
+  Result<Model> UpdateModel(const std::string& name, const ModelUpdate& update,
+                            const CallOptions& call = {});
+  // What the request would take; nothing is done.
+  Result<Estimate> EstimateImages(const ImageRequest& request, const CallOptions& call = {});
   Result<ServerInfo> GetServerInfo(const CallOptions& call = {});
   Result<Capabilities> GetCapabilities(const CallOptions& call = {});
 

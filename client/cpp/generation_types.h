@@ -82,7 +82,7 @@ struct ResolvedParameters {
   int32_t vae_tile_px = 0;  // 0: decoded whole
 };
 
-enum class Stage { kUnspecified, kTextEncode, kDenoise, kVaeDecode, kImageEncode };
+enum class Stage { kUnspecified, kModelLoad, kTextEncode, kDenoise, kVaeDecode, kImageEncode };
 std::string_view StageName(Stage stage);  // "text_encode"; "" for kUnspecified
 
 struct Queued {
@@ -125,7 +125,8 @@ struct Timings {
   std::chrono::nanoseconds denoise{0};
   std::chrono::nanoseconds vae_decode{0};
   std::chrono::nanoseconds image_encode{0};
-  std::chrono::nanoseconds total{0};  // from start to the last byte
+  std::chrono::nanoseconds total{0};       // from start to the last byte
+  std::chrono::nanoseconds model_load{0};  // 0: the model was on the device already
 };
 
 // What became of one prompt's tokens.
@@ -140,6 +141,26 @@ struct Completed {
   std::vector<ImageMetadata> images;
   Timings timings;
   std::vector<PromptTokens> prompt_tokens;
+};
+
+enum class Admission { kUnspecified, kNow, kLater, kNever };
+std::string_view AdmissionName(Admission admission);  // "now", "later", "never"
+
+// What a request would take.
+struct Estimate {
+  ResolvedParameters parameters;
+  Admission admission = Admission::kUnspecified;
+  int64_t weight_bytes = 0;  // of the model, where it is not on the device
+  int64_t load_scratch_bytes = 0;
+  int64_t denoise_bytes = 0;
+  int64_t decode_bytes = 0;
+  int64_t request_bytes = 0;  // the larger of both
+  bool is_measured = false;
+  int64_t free_bytes = 0;
+  int64_t evictable_bytes = 0;
+  int64_t limit_bytes = 0;
+  std::vector<std::string> evicted_models;
+  std::chrono::nanoseconds expected_wait{0};
 };
 
 // In order: Queued*, Started, Progress and Image mixed, Completed.

@@ -36,6 +36,8 @@ std::vector<std::string> ToVector(const Strings& strings) {
 
 Stage FromMessage(v1::Stage stage) {
   switch (stage) {
+    case v1::STAGE_MODEL_LOAD:
+      return Stage::kModelLoad;
     case v1::STAGE_TEXT_ENCODE:
       return Stage::kTextEncode;
     case v1::STAGE_DENOISE:
@@ -57,6 +59,8 @@ ModelState FromMessage(v1::Model::State state) {
       return ModelState::kLoading;
     case v1::Model::STATE_RESIDENT:
       return ModelState::kResident;
+    case v1::Model::STATE_EVICTING:
+      return ModelState::kEvicting;
     case v1::Model::STATE_FAILED:
       return ModelState::kFailed;
     default:
@@ -115,8 +119,24 @@ std::string_view PromptSyntaxName(PromptSyntax syntax) {
   return syntax == PromptSyntax::kPlain ? "plain" : "weighted";
 }
 
+std::string_view AdmissionName(Admission admission) {
+  switch (admission) {
+    case Admission::kNow:
+      return "now";
+    case Admission::kLater:
+      return "later";
+    case Admission::kNever:
+      return "never";
+    case Admission::kUnspecified:
+      break;
+  }
+  return "unknown";
+}
+
 std::string_view StageName(Stage stage) {
   switch (stage) {
+    case Stage::kModelLoad:
+      return "model_load";
     case Stage::kTextEncode:
       return "text_encode";
     case Stage::kDenoise:
@@ -139,6 +159,8 @@ std::string_view ModelStateName(ModelState state) {
       return "loading";
     case ModelState::kResident:
       return "resident";
+    case ModelState::kEvicting:
+      return "evicting";
     case ModelState::kFailed:
       return "failed";
     case ModelState::kUnspecified:
@@ -187,38 +209,67 @@ Result<v1::StreamImagesRequest> ToMessage(const ImageRequest& request) {
   return message;
 }
 
-Started FromMessage(const v1::Started& message) {
-  const v1::ResolvedParameters& parameters = message.parameters();
+ResolvedParameters FromMessage(const v1::ResolvedParameters& parameters) {
   return {
-      .request_id = message.request_id(),
-      .parameters =
-          {
-              .model = parameters.model(),
-              .model_hash = parameters.model_hash(),
-              .width_px = parameters.width_px(),
-              .height_px = parameters.height_px(),
-              .step_count = parameters.step_count(),
-              .guidance_scale = parameters.guidance_scale(),
-              .guidance_rescale = parameters.guidance_rescale(),
-              .sampler = parameters.sampler(),
-              .seed = parameters.seed(),
-              .image_count = parameters.image_count(),
-              .original_size = FromMessage(parameters.original_size()),
-              .target_size = FromMessage(parameters.target_size()),
-              .crop_top_left = {parameters.crop_top_left().left_px(),
-                                parameters.crop_top_left().top_px()},
-              .format = parameters.format(),
-              .scope = parameters.scope(),
-              .compute_dtype = parameters.compute_dtype(),
-              .prompt_syntax = parameters.prompt_syntax() == v1::PROMPT_SYNTAX_PLAIN
-                                   ? PromptSyntax::kPlain
-                                   : PromptSyntax::kWeighted,
-              .clip_skip = parameters.clip_skip(),
-              .denoising_start = parameters.denoising_start(),
-              .denoising_end = parameters.denoising_end(),
-              .vae_tile_px = parameters.vae_tile_px(),
-          },
+      .model = parameters.model(),
+      .model_hash = parameters.model_hash(),
+      .width_px = parameters.width_px(),
+      .height_px = parameters.height_px(),
+      .step_count = parameters.step_count(),
+      .guidance_scale = parameters.guidance_scale(),
+      .guidance_rescale = parameters.guidance_rescale(),
+      .sampler = parameters.sampler(),
+      .seed = parameters.seed(),
+      .image_count = parameters.image_count(),
+      .original_size = FromMessage(parameters.original_size()),
+      .target_size = FromMessage(parameters.target_size()),
+      .crop_top_left = {parameters.crop_top_left().left_px(), parameters.crop_top_left().top_px()},
+      .format = parameters.format(),
+      .scope = parameters.scope(),
+      .compute_dtype = parameters.compute_dtype(),
+      .prompt_syntax = parameters.prompt_syntax() == v1::PROMPT_SYNTAX_PLAIN
+                           ? PromptSyntax::kPlain
+                           : PromptSyntax::kWeighted,
+      .clip_skip = parameters.clip_skip(),
+      .denoising_start = parameters.denoising_start(),
+      .denoising_end = parameters.denoising_end(),
+      .vae_tile_px = parameters.vae_tile_px(),
   };
+}
+
+Started FromMessage(const v1::Started& message) {
+  return {.request_id = message.request_id(), .parameters = FromMessage(message.parameters())};
+}
+
+Estimate FromMessage(const v1::EstimateImagesResponse& message) {
+  Estimate estimate{
+      .parameters = FromMessage(message.parameters()),
+      .weight_bytes = message.weight_bytes(),
+      .load_scratch_bytes = message.load_scratch_bytes(),
+      .denoise_bytes = message.denoise_bytes(),
+      .decode_bytes = message.decode_bytes(),
+      .request_bytes = message.request_bytes(),
+      .is_measured = message.is_measured(),
+      .free_bytes = message.free_bytes(),
+      .evictable_bytes = message.evictable_bytes(),
+      .limit_bytes = message.limit_bytes(),
+      .evicted_models = ToVector(message.evicted_models()),
+      .expected_wait = DurationFromMessage(message.expected_wait_duration()),
+  };
+  switch (message.admission()) {
+    case v1::EstimateImagesResponse::ADMISSION_NOW:
+      estimate.admission = Admission::kNow;
+      break;
+    case v1::EstimateImagesResponse::ADMISSION_LATER:
+      estimate.admission = Admission::kLater;
+      break;
+    case v1::EstimateImagesResponse::ADMISSION_NEVER:
+      estimate.admission = Admission::kNever;
+      break;
+    default:
+      break;
+  }
+  return estimate;
 }
 
 Progress FromMessage(const v1::Progress& message) {
@@ -255,6 +306,7 @@ Completed FromMessage(const v1::Completed& message) {
       .vae_decode = DurationFromMessage(timings.vae_decode_duration()),
       .image_encode = DurationFromMessage(timings.image_encode_duration()),
       .total = DurationFromMessage(timings.total_duration()),
+      .model_load = DurationFromMessage(timings.model_load_duration()),
   };
   for (const v1::ImageMetadata& image : message.images()) {
     completed.images.push_back({
@@ -291,8 +343,15 @@ Model FromMessage(const v1::Model& message) {
       .samplers = ToVector(message.samplers()),
       .pixels_per_latent = message.pixels_per_latent(),
       .max_clip_skip = message.max_clip_skip(),
+      .state_reason = message.state_reason(),
+      .pinned = message.pinned(),
+      .keep_alive = DurationFromMessage(message.keep_alive_duration()),
+      .priority = message.priority(),
+      .running_request_count = message.running_request_count(),
+      .weight_bytes = message.weight_bytes(),
       .vae_tile_px = message.vae_tile_px(),
   };
+  if (message.has_last_used_time()) model.last_used = FromMessage(message.last_used_time());
   if (message.has_state_time()) model.state_time = FromMessage(message.state_time());
   if (message.has_load_duration())
     model.load_duration = DurationFromMessage(message.load_duration());
@@ -314,7 +373,8 @@ ServerInfo FromMessage(const v1::GetServerInfoResponse& message) {
       .build_commit = message.build_commit(),
       .libtorch_version = message.libtorch_version(),
       .device = {device.name(), device.description(), device.total_bytes(), device.used_bytes(),
-                 device.attributed_bytes(), device.unattributed_bytes()},
+                 device.attributed_bytes(), device.unattributed_bytes(), device.limit_bytes(),
+                 device.reserved_bytes()},
       .queued_request_count = message.queued_request_count(),
       .running_request_count = message.running_request_count(),
   };

@@ -21,6 +21,7 @@ Result<v1::StreamImagesRequest> ToMessage(const ImageRequest& request);
 std::chrono::nanoseconds DurationFromMessage(const google::protobuf::Duration& message);
 
 Started FromMessage(const v1::Started& message);
+Estimate FromMessage(const v1::EstimateImagesResponse& message);
 Progress FromMessage(const v1::Progress& message);
 ImageChunk FromMessage(v1::ImageChunk&& message);
 Completed FromMessage(const v1::Completed& message);

@@ -38,7 +38,7 @@ struct Component {
   std::vector<PurposeBytes> memory;
 };
 
-enum class ModelState { kUnspecified, kUnloaded, kLoading, kResident, kFailed };
+enum class ModelState { kUnspecified, kUnloaded, kLoading, kResident, kEvicting, kFailed };
 std::string_view ModelStateName(ModelState state);  // "resident"; "unknown" for kUnspecified
 
 struct ModelDefaults {
@@ -69,9 +69,23 @@ struct Model {
   std::vector<std::string> samplers;
   int32_t pixels_per_latent = 0;
   int32_t max_clip_skip = 0;
+  std::string state_reason;
+  bool pinned = false;
+  std::chrono::nanoseconds keep_alive{0};  // 0: until others need the room
+  int32_t priority = 0;
+  std::optional<TimePoint> last_used;
+  int32_t running_request_count = 0;
+  int64_t weight_bytes = 0;  // that its weights take, or would take at most
   int32_t vae_tile_px = 0;
   std::vector<Component> components;
   std::optional<std::chrono::nanoseconds> load_duration;
+};
+
+// What UpdateModel changes; what is absent stays.
+struct ModelUpdate {
+  std::optional<bool> pinned;
+  std::optional<std::chrono::nanoseconds> keep_alive;
+  std::optional<int32_t> priority;
 };
 
 struct Device {
@@ -81,6 +95,8 @@ struct Device {
   int64_t used_bytes = 0;
   int64_t attributed_bytes = 0;
   int64_t unattributed_bytes = 0;
+  int64_t limit_bytes = 0;
+  int64_t reserved_bytes = 0;
 };
 
 struct ServerInfo {

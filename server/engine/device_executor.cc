@@ -1,11 +1,13 @@
 #include "server/engine/device_executor.h"
 
 #include "server/engine/generation_run.h"
+#include "server/engine/model_residency.h"
+#include "server/memory/memory_accounts.h"
 
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
-#include <exception>
+#include <limits>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -19,6 +21,7 @@ constexpr size_t kRecentDurations = 16;
 constexpr std::chrono::milliseconds kShortestRetry{100};
 constexpr std::chrono::milliseconds kDefaultRetry{1000};
 constexpr std::chrono::milliseconds kLongestRetry{60000};
+constexpr Clock::time_point::duration kShortestIdleWait = std::chrono::milliseconds(1);
 
 ExecutorObserver* NoObserver() {
   static ExecutorObserver* const observer = new ExecutorObserver;
@@ -37,10 +40,11 @@ class DeviceExecutor::Impl {
   Impl(ModelRegistry* registry, ModelLoader loader, ExecutorOptions options, const Clock* clock,
        ExecutorObserver* observer)
       : registry_(registry),
-        loader_(std::move(loader)),
         options_(std::move(options)),
         clock_(clock),
-        metrics_(observer != nullptr ? observer : NoObserver()) {}
+        metrics_(observer != nullptr ? observer : NoObserver()),
+        ledger_(options_.ledger != nullptr ? options_.ledger : &unlimited_),
+        residency_(registry, std::move(loader), options_.describe, ledger_, clock, metrics_) {}
 
   ~Impl() {
     {
@@ -56,14 +60,18 @@ class DeviceExecutor::Impl {
   void Start(std::function<void()> on_ready) {
     thread_ = std::thread([this, on_ready = std::move(on_ready)] {
       if (options_.thread_init) options_.thread_init();
-      LoadModels();
+      residency_.DescribeAll();
+      Preload();
       if (on_ready) on_ready();
       Serve();
       // Samplings and models die on the thread that made them.
       EndAll();
       for (const ModelSnapshot& snapshot : registry_->List()) {
-        if (snapshot.state == ModelState::kResident) registry_->SetUnloaded(snapshot.spec.name);
+        if (snapshot.state == ModelState::kResident) {
+          residency_.Evict(snapshot.spec.name, "shutting down");
+        }
       }
+      RefuseCommands();
     });
   }
 
@@ -74,10 +82,15 @@ class DeviceExecutor::Impl {
     std::unique_lock lock(mutex_);
     if (draining_) return Draining();
     TF_RETURN_IF_ERROR(CheckServable(*snapshot));
+    const RoomPlan plan = residency_.Plan(parameters.model, BytesOf(*snapshot, parameters));
+    if (plan.room == Room::kNever) return RefusalOf(plan, ledger_->limit_bytes());
     const auto outstanding = static_cast<int32_t>(queue_.size()) + running_count_;
     if (outstanding >= options_.max_queued_requests + options_.max_running_requests) {
       return Status(StatusCode::kResourceExhausted, "QUEUE_FULL", "the request queue is full")
           .WithMetadata("max_queued_requests", std::to_string(options_.max_queued_requests))
+          .WithMetadata("needed_bytes", std::to_string(plan.needed_bytes()))
+          .WithMetadata("free_bytes", std::to_string(plan.free_bytes))
+          .WithMetadata("evictable_bytes", std::to_string(plan.evictable_bytes))
           .WithRetryAfter(RetryDelayLocked());
     }
     const auto position = static_cast<int32_t>(queue_.size());
@@ -91,6 +104,36 @@ class DeviceExecutor::Impl {
     lock.unlock();
     wake_.notify_all();
     metrics_->OnQueueDepth(queued, running);
+    return OkStatus();
+  }
+
+  RequestEstimate Estimate(const GenerationParameters& parameters) const {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(parameters.model);
+    RequestEstimate estimate{.limit_bytes = ledger_->limit_bytes()};
+    if (!snapshot.has_value() || snapshot->description == nullptr) return estimate;
+    estimate.memory = EstimateRequest(*snapshot->description, parameters);
+    estimate.plan = residency_.Plan(parameters.model, estimate.memory.peak_bytes());
+    const std::lock_guard lock(mutex_);
+    const auto ahead = static_cast<int64_t>(queue_.size()) + running_count_;
+    const int64_t places = std::max(options_.max_running_requests, 1);
+    if (ahead >= places)
+      estimate.expected_wait = MeanDurationLocked() * (ahead - places + 1) / places;
+    return estimate;
+  }
+
+  void Load(std::string model, Done done) {
+    Command([this, model = std::move(model)] { return LoadNow(model); }, std::move(done));
+  }
+
+  void Unload(std::string model, bool force, Done done) {
+    Command([this, model = std::move(model), force] { return UnloadNow(model, force); },
+            std::move(done));
+  }
+
+  Status SetPolicy(const std::string& model, const ResidencyPolicy& policy) {
+    if (!registry_->Find(model).has_value()) return ModelNotFound(model);
+    registry_->SetPolicy(model, policy);
+    Poke();
     return OkStatus();
   }
 
@@ -116,6 +159,8 @@ class DeviceExecutor::Impl {
     return false;
   }
 
+  const DeviceLedger& ledger() const { return *ledger_; }
+
   int32_t queued_count() const {
     const std::lock_guard lock(mutex_);
     return static_cast<int32_t>(queue_.size());
@@ -127,54 +172,121 @@ class DeviceExecutor::Impl {
   }
 
  private:
-  void LoadModels() {
+  // A call that runs on the executor's thread between two calls of a model.
+  struct PendingCommand {
+    std::function<Status()> run;
+    Done done;
+  };
+
+  void Command(std::function<Status()> run, Done done) {
+    {
+      std::unique_lock lock(mutex_);
+      if (draining_) {
+        lock.unlock();
+        return done(Draining());
+      }
+      commands_.push_back({std::move(run), std::move(done)});
+    }
+    wake_.notify_all();
+  }
+
+  void RunCommands() {
+    while (std::optional<PendingCommand> command = NextCommand()) {
+      command->done(command->run());
+    }
+  }
+
+  void RefuseCommands() {
+    while (std::optional<PendingCommand> command = NextCommand()) command->done(Draining());
+  }
+
+  std::optional<PendingCommand> NextCommand() {
+    const std::lock_guard lock(mutex_);
+    if (commands_.empty()) return std::nullopt;
+    PendingCommand command = std::move(commands_.front());
+    commands_.pop_front();
+    return command;
+  }
+
+  void Preload() {
     for (const ModelSnapshot& snapshot : registry_->List()) {
-      if (snapshot.state != ModelState::kUnloaded) continue;
+      if (!snapshot.spec.preload || snapshot.state != ModelState::kUnloaded) continue;
       {
         const std::lock_guard lock(mutex_);
         if (stopping_ || draining_) return;
       }
-      Load(snapshot.spec);
+      const RoomPlan plan = residency_.Plan(snapshot.spec.name, 0);
+      if (plan.room == Room::kNow) {
+        // What came of it the registry tells.
+        static_cast<void>(BringToDevice(snapshot.spec.name, plan, "preload"));
+      } else {
+        registry_->SetFailed(snapshot.spec.name, RefusalOf(plan, ledger_->limit_bytes()));
+      }
     }
   }
 
-  void Load(const ModelSpec& spec) {
-    const Clock::time_point before = clock_->Now();
-    registry_->SetLoading(spec.name, {});
-    Result<std::unique_ptr<DiffusionModel>> loaded = CallLoader(spec);
-    const std::chrono::nanoseconds duration = clock_->Now() - before;
-    const Status status = loaded.status();
-    if (loaded.ok()) {
-      registry_->SetResident(spec.name, std::move(loaded).value());
-    } else {
-      registry_->SetFailed(spec.name, status);
-    }
-    metrics_->OnLoaded(spec.name, status, duration);
+  Status BringToDevice(const std::string& model, const RoomPlan& plan, const std::string& reason) {
+    residency_.MakeRoom(model, plan);
+    return residency_.Load(model, reason, [this](const LoadProgress&) { WhileLoading(); });
   }
 
-  Result<std::unique_ptr<DiffusionModel>> CallLoader(const ModelSpec& spec) {
-    try {
-      return loader_(spec, [&](const LoadProgress& progress) {
-        registry_->SetLoading(spec.name, progress);
-        // Requests for models that are resident already may wait behind a load: those that were
-        // cancelled must not wait for its end.
-        EndCancelledQueued();
-        AnnouncePositions();
-      });
-    } catch (const std::exception& error) {
-      return Internal("the model could not be loaded", error.what());
-    } catch (...) {
-      return Internal("the model could not be loaded", "unknown exception");
+  // Requests may wait behind a load: those that were cancelled must not wait for its end.
+  void WhileLoading() {
+    EndCancelledQueued();
+    AnnouncePositions();
+  }
+
+  Status LoadNow(const std::string& model) {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+    if (!snapshot.has_value()) return ModelNotFound(model);
+    if (snapshot->state == ModelState::kResident) return OkStatus();
+    const RoomPlan plan = residency_.Plan(model, 0);
+    if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
+    return BringToDevice(model, plan, "LoadModel");
+  }
+
+  Status UnloadNow(const std::string& model, bool force) {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+    if (!snapshot.has_value()) return ModelNotFound(model);
+    if (snapshot->state != ModelState::kResident) return OkStatus();
+    if (snapshot->policy.pinned && !force) {
+      return Status(StatusCode::kFailedPrecondition, "MODEL_PINNED",
+                    "the model is pinned; unpin it with UpdateModel, or force its unloading")
+          .WithMetadata("model", model);
     }
+    if (snapshot->running_count > 0 && !force) {
+      return Status(StatusCode::kFailedPrecondition, "MODEL_IN_USE",
+                    "requests run on the model; wait for them, or force its unloading")
+          .WithMetadata("model", model)
+          .WithMetadata("running_request_count", std::to_string(snapshot->running_count));
+    }
+    EndRunning([&](const GenerationRun& run) -> std::optional<Status> {
+      if (run.parameters().model != model) return std::nullopt;
+      return Status(StatusCode::kAborted, "PREEMPTED", "the model was unloaded by force")
+          .WithMetadata("stage", std::string(run.stage_name()))
+          .WithMetadata("steps_done", std::to_string(run.steps_done()));
+    });
+    residency_.Evict(model, "UnloadModel");
+    return OkStatus();
   }
 
   void Serve() {
     while (true) {
+      const std::optional<Clock::time_point> next_idle = residency_.EvictIdle();
       {
         std::unique_lock lock(mutex_);
-        wake_.wait(lock, [this] { return stopping_ || !queue_.empty() || !running_.empty(); });
+        const auto has_work = [this] {
+          return stopping_ || !queue_.empty() || !running_.empty() || !commands_.empty();
+        };
+        if (next_idle.has_value()) {
+          wake_.wait_for(lock, std::max(*next_idle - clock_->Now(), kShortestIdleWait), has_work);
+        } else {
+          // Also a change of policy wakes, so that idle models are looked at again.
+          if (!has_work()) wake_.wait(lock);
+        }
         if (stopping_) return;
       }
+      RunCommands();
       EndCancelledQueued();
       EndCancelledRunning();
       Admit();
@@ -196,21 +308,66 @@ class DeviceExecutor::Impl {
     }
   }
 
+  // What the request takes beside its model's weights.
+  static int64_t BytesOf(const ModelSnapshot& snapshot, const GenerationParameters& parameters) {
+    if (snapshot.description == nullptr) return 0;
+    return EstimateRequest(*snapshot.description, parameters).peak_bytes();
+  }
+
+  // The first in the queue goes first: whoever needs room waits for it in front of all others, so
+  // that a model that is in use gets idle.
   void Admit() {
     while (true) {
       std::unique_lock lock(mutex_);
       if (queue_.empty() || running_count_ >= options_.max_running_requests) return;
-      auto run =
-          std::make_unique<GenerationRun>(std::move(queue_.front()), registry_, clock_, metrics_);
+      const std::string model = queue_.front().parameters.model;
+      const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+      // Its weights are counted already, but not there yet.
+      if (snapshot.has_value() && snapshot->state != ModelState::kResident &&
+          snapshot->running_count > 0) {
+        return;
+      }
+      const Status servable =
+          snapshot.has_value() ? CheckServable(*snapshot) : ModelNotFound(model);
+      const RoomPlan plan =
+          residency_.Plan(model, servable.ok() ? BytesOf(*snapshot, queue_.front().parameters) : 0);
+      if (servable.ok() && plan.room == Room::kLater) return;
+      QueuedRequest request = std::move(queue_.front());
       queue_.pop_front();
       ++running_count_;
-      const auto queued = static_cast<int32_t>(queue_.size());
-      const int32_t running = running_count_;
       lock.unlock();
-      metrics_->OnQueueDepth(queued, running);
-      run->Start();
-      running_.push_back(std::move(run));
+      ReportDepth();
+      Start(std::move(request), plan,
+            servable.ok() && plan.room == Room::kNever ? RefusalOf(plan, ledger_->limit_bytes())
+                                                       : servable);
     }
+  }
+
+  void Start(QueuedRequest request, const RoomPlan& plan, const Status& admitted) {
+    const std::string model = request.parameters.model;
+    MemoryReservation activations;
+    if (admitted.ok()) activations = residency_.MakeRoom(model, plan);
+    auto run = std::make_unique<GenerationRun>(
+        std::move(request),
+        GenerationRun::Needs{.load =
+                                 [this, model](const auto& progress) {
+                                   return residency_.Load(model, "request",
+                                                          [this, &progress](const auto& done) {
+                                                            progress(done);
+                                                            WhileLoading();
+                                                          });
+                                 },
+                             .drop_caches = options_.drop_caches},
+        std::move(activations), registry_, clock_, metrics_);
+    registry_->CountRunning(model, +1, clock_->Now());
+    // A peak is one request's only where it runs alone from begin to end.
+    measured_ = running_.empty() ? run.get() : nullptr;
+    if (!admitted.ok()) {
+      EndRun(std::move(run), admitted);
+      return;
+    }
+    run->Start();
+    running_.push_back(std::move(run));
   }
 
   // Tells every queued request whose position changed.
@@ -264,24 +421,39 @@ class DeviceExecutor::Impl {
       const std::lock_guard lock(mutex_);
       cancel_all = drain_expired_ || stopping_;
     }
+    EndRunning([&](const GenerationRun& run) -> std::optional<Status> {
+      if (cancel_all) run.cancellation().Cancel(StatusCode::kUnavailable);
+      const StatusCode cause = run.cancellation().Check(now);
+      if (cause == StatusCode::kOk) return std::nullopt;
+      metrics_->OnCancelled(run.parameters().model, run.stage_name());
+      return StatusOfCancellation(cause, run.stage_name(), run.steps_done());
+    });
+  }
+
+  // Ends the runs for which `status_of` gives a status.
+  template <typename StatusOf>
+  void EndRunning(const StatusOf& status_of) {
     std::deque<std::unique_ptr<GenerationRun>> kept;
     for (std::unique_ptr<GenerationRun>& run : running_) {
-      if (cancel_all) run->cancellation().Cancel(StatusCode::kUnavailable);
-      const StatusCode cause = run->cancellation().Check(now);
-      if (cause == StatusCode::kOk) {
+      const std::optional<Status> status = status_of(*run);
+      if (status.has_value()) {
+        EndRun(std::move(run), *status);
+      } else {
         kept.push_back(std::move(run));
-        continue;
       }
-      metrics_->OnCancelled(run->parameters().model, run->stage_name());
-      const Status status = StatusOfCancellation(cause, run->stage_name(), run->steps_done());
-      EndRun(std::move(run), status);
     }
     running_ = std::move(kept);
   }
 
   // Everything of the request is free again when its observer hears of the end.
   void EndRun(std::unique_ptr<GenerationRun> run, const Status& status) {
+    if (run.get() == measured_) {
+      measured_ = nullptr;
+      if (status.ok()) run->ReportMemoryPeak();
+    }
     run->ReleaseSampling();
+    registry_->CountRunning(run->parameters().model, -1, clock_->Now());
+    residency_.ForgetUnloaded(run->parameters().model);
     {
       const std::lock_guard lock(mutex_);
       --running_count_;
@@ -321,24 +493,32 @@ class DeviceExecutor::Impl {
   // the number of those that run together.
   std::chrono::milliseconds RetryDelayLocked() const {
     if (recent_durations_.empty()) return kDefaultRetry;
-    std::chrono::nanoseconds sum{0};
-    for (const std::chrono::nanoseconds duration : recent_durations_) sum += duration;
-    const auto mean = sum / static_cast<int64_t>(recent_durations_.size());
     const auto delay = std::chrono::duration_cast<std::chrono::milliseconds>(
-        mean / std::max(options_.max_running_requests, 1));
+        MeanDurationLocked() / std::max(options_.max_running_requests, 1));
     return std::clamp(delay, kShortestRetry, kLongestRetry);
   }
 
+  // Zero before the first request ended.
+  std::chrono::nanoseconds MeanDurationLocked() const {
+    std::chrono::nanoseconds sum{0};
+    for (const std::chrono::nanoseconds duration : recent_durations_) sum += duration;
+    return sum / std::max<int64_t>(std::ssize(recent_durations_), 1);
+  }
+
   ModelRegistry* const registry_;
-  const ModelLoader loader_;
   const ExecutorOptions options_;
   const Clock* const clock_;
   ExecutorObserver* const metrics_;
+  // Half of what could be counted, so that sums do not overflow.
+  DeviceLedger unlimited_{std::numeric_limits<int64_t>::max() / 2};
+  DeviceLedger* const ledger_;
+  ModelResidency residency_;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;      // for the executor's thread
   std::condition_variable finished_;  // for Drain
   std::deque<QueuedRequest> queue_;
+  std::deque<PendingCommand> commands_;
   int32_t running_count_ = 0;
   int32_t unfinished_count_ = 0;  // accepted, OnFinished not yet returned
   std::deque<std::chrono::nanoseconds> recent_durations_;
@@ -348,6 +528,7 @@ class DeviceExecutor::Impl {
 
   // The executor's thread only.
   std::deque<std::unique_ptr<GenerationRun>> running_;
+  const GenerationRun* measured_ = nullptr;  // runs alone
   std::thread thread_;
 };
 
@@ -366,9 +547,24 @@ Status DeviceExecutor::Submit(GenerationParameters parameters,
   return impl_->Submit(std::move(parameters), std::move(observer), std::move(cancellation));
 }
 
+RequestEstimate DeviceExecutor::Estimate(const GenerationParameters& parameters) const {
+  return impl_->Estimate(parameters);
+}
+void DeviceExecutor::Load(std::string model, Done done) {
+  impl_->Load(std::move(model), std::move(done));
+}
+void DeviceExecutor::Unload(std::string model, bool force, Done done) {
+  impl_->Unload(std::move(model), force, std::move(done));
+}
+Status DeviceExecutor::SetPolicy(const std::string& model, const ResidencyPolicy& policy) {
+  return impl_->SetPolicy(model, policy);
+}
+
 void DeviceExecutor::Poke() { impl_->Poke(); }
 void DeviceExecutor::StopAccepting() { impl_->StopAccepting(); }
 bool DeviceExecutor::Drain(std::chrono::milliseconds limit) { return impl_->Drain(limit); }
+int64_t DeviceExecutor::limit_bytes() const { return impl_->ledger().limit_bytes(); }
+int64_t DeviceExecutor::reserved_bytes() const { return impl_->ledger().reserved_bytes(); }
 int32_t DeviceExecutor::queued_count() const { return impl_->queued_count(); }
 int32_t DeviceExecutor::running_count() const { return impl_->running_count(); }
 

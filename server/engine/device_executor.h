@@ -7,8 +7,12 @@
 #include "server/base/cancellation.h"
 #include "server/base/clock.h"
 #include "server/base/status.h"
+#include "server/engine/executor_observer.h"
 #include "server/engine/generation.h"
+#include "server/engine/memory_estimate.h"
 #include "server/engine/model_registry.h"
+#include "server/engine/room_plan.h"
+#include "server/memory/device_ledger.h"
 
 #include <chrono>
 #include <cstdint>
@@ -19,38 +23,26 @@
 
 namespace tightfit {
 
-// What happened inside, for metrics. Called on the executor's thread (and on submitting threads for
-// OnQueueDepth); must return at once. All methods default to nothing.
-class ExecutorObserver {
- public:
-  virtual ~ExecutorObserver() = default;
-  virtual void OnQueueDepth(int32_t queued, int32_t running) { (void)queued, (void)running; }
-  virtual void OnQueueWait(const std::string& model, std::chrono::nanoseconds wait) {
-    (void)model, (void)wait;
-  }
-  virtual void OnStage(const std::string& model, Stage stage, std::chrono::nanoseconds duration) {
-    (void)model, (void)stage, (void)duration;
-  }
-  virtual void OnStep(const std::string& model, std::chrono::nanoseconds duration) {
-    (void)model, (void)duration;
-  }
-  // An image was decoded again in fp32.
-  virtual void OnVaeFallback(const std::string& model) { (void)model; }
-  // A running or queued request ended early; `stage` is where it was ("queued" before the start).
-  virtual void OnCancelled(const std::string& model, std::string_view stage) {
-    (void)model, (void)stage;
-  }
-  virtual void OnLoaded(const std::string& model, const Status& status,
-                        std::chrono::nanoseconds duration) {
-    (void)model, (void)status, (void)duration;
-  }
-};
-
 struct ExecutorOptions {
   int32_t max_queued_requests = 64;
   int32_t max_running_requests = 2;
   // Runs first on the executor's thread (thread-local LibTorch settings).
   std::function<void()> thread_init;
+  // Tells what a model is before it is loaded; without it a model answers only once resident.
+  ModelDescriber describe;
+  // What the server may use of its device; without one there is no limit. Must outlive the
+  // executor.
+  DeviceLedger* ledger = nullptr;
+  // Gives cached memory back to the device, before a call that ran out of it is tried once more.
+  std::function<void()> drop_caches;
+};
+
+// What a request would take; nothing was done for it.
+struct RequestEstimate {
+  RequestMemory memory;
+  RoomPlan plan;
+  int64_t limit_bytes = 0;
+  std::chrono::nanoseconds expected_wait{0};  // for the requests that are ahead of it
 };
 
 // Thread-safe.
@@ -62,15 +54,33 @@ class DeviceExecutor {
   // Cancels everything and joins.
   ~DeviceExecutor();
 
-  // Starts the thread, which first loads every model of the registry in order. `on_ready` is called
-  // on the thread when all have been tried.
+  // Starts the thread, which first describes every model of the registry and loads those with
+  // `preload`, in order. `on_ready` is called on the thread when all have been tried.
   void Start(std::function<void()> on_ready);
 
-  // Queues a request. Errors, with the observer not called at all: RESOURCE_EXHAUSTED `QUEUE_FULL`
-  // with retry-after; UNAVAILABLE `DRAINING`; NOT_FOUND; UNAVAILABLE `MODEL_LOADING`;
-  // FAILED_PRECONDITION `MODEL_FAILED`.
+  // Queues a request; its model is brought to the device when its turn comes. Errors, with the
+  // observer not called at all: RESOURCE_EXHAUSTED `QUEUE_FULL` with retry-after; UNAVAILABLE
+  // `DRAINING`; NOT_FOUND; UNAVAILABLE `MODEL_LOADING`; FAILED_PRECONDITION `MODEL_FAILED`,
+  // `EXCEEDS_DEVICE_MEMORY`.
   Status Submit(GenerationParameters parameters, std::shared_ptr<GenerationObserver> observer,
                 std::shared_ptr<Cancellation> cancellation);
+
+  // What the request would take and whom it would drive out. Requires a description of its model.
+  RequestEstimate Estimate(const GenerationParameters& parameters) const;
+
+  // Brings the model to the device. `done` is called once, on the executor's thread or this one,
+  // with OK where it is resident; FAILED_PRECONDITION `EXCEEDS_DEVICE_MEMORY`; RESOURCE_EXHAUSTED
+  // `VRAM_BUSY`; what loading gave; UNAVAILABLE `DRAINING`; NOT_FOUND. A model that failed before
+  // is tried again.
+  using Done = std::function<void(const Status&)>;
+  void Load(std::string model, Done done);
+
+  // Takes the model off the device. Refused with FAILED_PRECONDITION `MODEL_PINNED` or
+  // `MODEL_IN_USE` unless `force`, which ends its running requests with ABORTED `PREEMPTED`.
+  void Unload(std::string model, bool force, Done done);
+
+  // Changes how long the model stays. NOT_FOUND.
+  Status SetPolicy(const std::string& model, const ResidencyPolicy& policy);
 
   // Wakes the thread so that a cancellation takes effect now and not at the next event.
   void Poke();
@@ -81,6 +91,10 @@ class DeviceExecutor {
   // Refuses new requests, lets queued and running ones finish; after `limit` cancels what is left
   // (UNAVAILABLE). Returns true when all finished within the limit. Blocks.
   bool Drain(std::chrono::milliseconds limit);
+
+  // Of the device: what models and requests may take together, and what of it is set aside.
+  int64_t limit_bytes() const;
+  int64_t reserved_bytes() const;
 
   int32_t queued_count() const;
   int32_t running_count() const;

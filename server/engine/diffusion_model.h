@@ -28,6 +28,10 @@ struct ModelSpec {
   std::string vae;                     // weights to decode with; "": the model directory's own
   std::string vae_tiling = "auto";     // "auto", "always", "never"
   int32_t vae_tile_px = 0;             // side of a tile; 0: the model's own
+  bool preload = false;                // resident from the start, not from the first request on
+  bool pinned = false;                 // never evicted
+  int32_t keep_alive_seconds = 0;      // evicted when unused for so long; 0: never for that
+  int32_t priority = 0;                // of those that may go, lower ones go first
 };
 
 // A selected weight that was not packed, and why.
@@ -48,7 +52,31 @@ struct ComponentDescription {
   std::vector<UnpackedModule> unpacked_modules;
 };
 
-// What a resident model is and what may be asked of it.
+// Bytes of tensors that one call of a network takes at once, beside the weights, as a function of
+// its input: fixed + rows x (row + latent x height x width of the latents). Measured when a model
+// is loaded; never less than what is measured at any size.
+struct CallMemory {
+  double fixed_bytes = 0.0;
+  double row_bytes = 0.0;
+  double latent_bytes = 0.0;
+};
+
+// What a model takes of its device.
+struct ModelMemory {
+  // Before the first load an upper bound from the sizes of the files, then what the weights take.
+  int64_t weight_bytes = 0;
+  int64_t load_scratch_bytes = 0;    // beside the weights while they are converted
+  int64_t decode_scratch_bytes = 0;  // that all models share: the largest unpacked weight
+  // Known once the model was loaded.
+  int64_t encode_bytes = 0;         // while prompts are encoded
+  std::optional<CallMemory> state;  // of a request between two calls; rows as of denoise
+  // One row an image, two with guidance; state included. The largest counts: where pictures are
+  // small another layer takes most than where they are large.
+  std::vector<CallMemory> denoise;
+  std::optional<CallMemory> decode;  // one row; beside the state
+};
+
+// What a model is and what may be asked of it.
 struct ModelDescription {
   std::string name;
   std::string family;           // "sdxl"
@@ -71,8 +99,9 @@ struct ModelDescription {
   int32_t max_clip_skip = 0;
   std::string vae_tiling;   // as configured
   int32_t vae_tile_px = 0;  // side of the tiles that pictures are decoded in where they are tiled
-  std::vector<ComponentDescription> components;
+  std::vector<ComponentDescription> components;  // filled once loaded
   double load_seconds = 0.0;
+  ModelMemory memory;
 };
 
 // Pictures of at most this area are decoded whole under vae_tiling "auto".
@@ -119,6 +148,10 @@ struct LoadProgress {
   int64_t bytes_done = 0;
   int64_t bytes_total = 0;
 };
+
+// What a model is, told by its directory without any work on the device: everything but the
+// components. Errors: what makes the model impossible to serve.
+using ModelDescriber = std::function<Result<ModelDescription>(const ModelSpec& spec)>;
 
 // Makes a model resident; runs on the executor's thread.
 using ModelLoader = std::function<Result<std::unique_ptr<DiffusionModel>>(

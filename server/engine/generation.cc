@@ -4,6 +4,8 @@ namespace tightfit {
 
 std::string_view StageName(Stage stage) {
   switch (stage) {
+    case Stage::kModelLoad:
+      return "model_load";
     case Stage::kTextEncode:
       return "text_encode";
     case Stage::kDenoise:

@@ -61,8 +61,9 @@ struct GenerationParameters {
   std::optional<SizePx> crop_top_left;
 };
 
-enum class Stage { kTextEncode, kDenoise, kVaeDecode, kImageEncode };
-std::string_view StageName(Stage stage);  // "text_encode", "denoise", "vae_decode", "image_encode"
+// kModelLoad only where the model was not on the device.
+enum class Stage { kModelLoad, kTextEncode, kDenoise, kVaeDecode, kImageEncode };
+std::string_view StageName(Stage stage);  // "model_load", "text_encode", "denoise", ...
 
 // What became of one prompt's tokens.
 struct PromptTokens {

@@ -1,8 +1,11 @@
 #include "server/engine/generation_run.h"
 
+#include "server/memory/memory_accounts.h"
+
 #include <exception>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace tightfit {
@@ -45,33 +48,80 @@ Status StatusOfCancellation(StatusCode cause, std::string_view stage, int32_t st
       .WithMetadata("steps_done", std::to_string(steps_done));
 }
 
-GenerationRun::GenerationRun(QueuedRequest request, const ModelRegistry* registry,
-                             const Clock* clock, ExecutorObserver* metrics)
-    : request_(std::move(request)), registry_(registry), clock_(clock), metrics_(metrics) {}
+GenerationRun::GenerationRun(QueuedRequest request, Needs needs, MemoryReservation activations,
+                             ModelRegistry* registry, const Clock* clock, ExecutorObserver* metrics)
+    : request_(std::move(request)),
+      needs_(std::move(needs)),
+      activations_(std::move(activations)),
+      registry_(registry),
+      clock_(clock),
+      metrics_(metrics) {}
+
+template <typename Call>
+auto GenerationRun::CallModel(const Call& call) -> decltype(call()) {
+  auto result = Guarded(call);
+  Status status;
+  if constexpr (std::is_same_v<decltype(result), Status>) {
+    status = result;
+  } else {
+    status = result.status();
+  }
+  if (status.code() != StatusCode::kResourceExhausted) return result;
+  metrics_->OnOutOfMemory(parameters().model, stage_);
+  if (needs_.drop_caches) needs_.drop_caches();
+  return Guarded(call);
+}
+
+void GenerationRun::ReportMemoryPeak() const {
+  const int64_t peak_bytes = MemoryAccounts::Instance().total_peak_bytes() - bytes_before_;
+  if (activations_.bytes() == 0 || peak_bytes <= 0) return;
+  metrics_->OnMemoryPeak(parameters().model, activations_.bytes(), peak_bytes);
+}
+
+void GenerationRun::ReleaseSampling() {
+  sampling_.reset();
+  activations_.Release();
+}
 
 void GenerationRun::Start() {
   started_at_ = clock_->Now();
   timings_.queued = started_at_ - request_.submitted_at;
   metrics_->OnQueueWait(request_.parameters.model, timings_.queued);
   request_.observer->OnStarted(request_.parameters);
+  if (registry_->Resident(request_.parameters.model) == nullptr) stage_ = Stage::kModelLoad;
   ReportProgress();
 }
 
 std::optional<Status> GenerationRun::Advance() {
   DiffusionModel* const model = registry_->Resident(request_.parameters.model);
   if (model == nullptr) {
+    if (stage_ == Stage::kModelLoad) return LoadModel();
     return Status(StatusCode::kAborted, "MODEL_NOT_LOADED",
                   "the model left device memory while the request ran");
   }
+  // Another request has brought it there meanwhile.
+  if (stage_ == Stage::kModelLoad) stage_ = Stage::kTextEncode;
   if (sampling_ == nullptr) return Begin(*model);
   if (sampling_->steps_done() < sampling_->step_count()) return Step(*model);
   return Decode(*model);
 }
 
+std::optional<Status> GenerationRun::LoadModel() {
+  const Clock::time_point before = clock_->Now();
+  const Status status = needs_.load([this](const LoadProgress&) { ReportProgress(); });
+  AddStageTime(clock_->Now() - before);
+  if (!status.ok()) return status;
+  EndStage(Stage::kTextEncode);
+  ReportProgress();
+  return std::nullopt;
+}
+
 std::optional<Status> GenerationRun::Begin(DiffusionModel& model) {
   const Clock::time_point before = clock_->Now();
+  bytes_before_ = MemoryAccounts::Instance().total_bytes();
+  MemoryAccounts::Instance().ResetTotalPeak();
   Result<std::unique_ptr<Sampling>> begun =
-      Guarded([&]() -> Result<std::unique_ptr<Sampling>> { return model.Begin(parameters()); });
+      CallModel([&]() -> Result<std::unique_ptr<Sampling>> { return model.Begin(parameters()); });
   AddStageTime(clock_->Now() - before);
   if (!begun.ok()) return begun.status();
   sampling_ = std::move(begun).value();
@@ -85,7 +135,7 @@ std::optional<Status> GenerationRun::Begin(DiffusionModel& model) {
 std::optional<Status> GenerationRun::Step(DiffusionModel& model) {
   const Clock::time_point before = clock_->Now();
   Sampling* const batch[] = {sampling_.get()};
-  const Status status = Guarded([&] { return model.Step(batch); });
+  const Status status = CallModel([&] { return model.Step(batch); });
   const std::chrono::nanoseconds duration = clock_->Now() - before;
   AddStageTime(duration);
   if (!status.ok()) return status;
@@ -102,7 +152,7 @@ std::optional<Status> GenerationRun::Step(DiffusionModel& model) {
 std::optional<Status> GenerationRun::Decode(DiffusionModel& model) {
   const Clock::time_point before = clock_->Now();
   Result<std::optional<Image>> decoded =
-      Guarded([&]() -> Result<std::optional<Image>> { return model.DecodeNext(*sampling_); });
+      CallModel([&]() -> Result<std::optional<Image>> { return model.DecodeNext(*sampling_); });
   AddStageTime(clock_->Now() - before);
   if (!decoded.ok()) return decoded.status();
   if (decoded->has_value()) {

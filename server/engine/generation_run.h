@@ -6,13 +6,15 @@
 #include "server/base/cancellation.h"
 #include "server/base/clock.h"
 #include "server/base/status.h"
-#include "server/engine/device_executor.h"
 #include "server/engine/diffusion_model.h"
+#include "server/engine/executor_observer.h"
 #include "server/engine/generation.h"
 #include "server/engine/model_registry.h"
+#include "server/memory/device_ledger.h"
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -35,9 +37,18 @@ Status StatusOfCancellation(StatusCode cause, std::string_view stage, int32_t st
 // Not thread-safe: the executor's thread makes, advances and destroys it.
 class GenerationRun {
  public:
-  // `registry`, `clock` and `metrics` must outlive the run.
-  GenerationRun(QueuedRequest request, const ModelRegistry* registry, const Clock* clock,
-                ExecutorObserver* metrics);
+  // What a run asks of the executor.
+  struct Needs {
+    // Brings the model of the request to the device; MakeRoom was done.
+    std::function<Status(const std::function<void(const LoadProgress&)>& progress)> load;
+    // Before a call that ran out of memory is tried once more. May be empty.
+    std::function<void()> drop_caches;
+  };
+
+  // `registry`, `clock` and `metrics` must outlive the run. `activations` is what is set aside for
+  // the request.
+  GenerationRun(QueuedRequest request, Needs needs, MemoryReservation activations,
+                ModelRegistry* registry, const Clock* clock, ExecutorObserver* metrics);
 
   // Tells the observer that the request starts.
   void Start();
@@ -46,8 +57,10 @@ class GenerationRun {
   // else the status to end with.
   std::optional<Status> Advance();
 
-  // Destroys the model's state of this request.
-  void ReleaseSampling() { sampling_.reset(); }
+  // Tells metrics what the request took at most; for one that ran alone, before ReleaseSampling.
+  void ReportMemoryPeak() const;
+  // Destroys the model's state of this request and gives back what was set aside for it.
+  void ReleaseSampling();
   // Tells the observer the end. ReleaseSampling must come first, Finish is the last call.
   void Finish(const Status& status);
 
@@ -60,6 +73,7 @@ class GenerationRun {
   std::chrono::nanoseconds elapsed() const { return clock_->Now() - started_at_; }
 
  private:
+  std::optional<Status> LoadModel();
   std::optional<Status> Begin(DiffusionModel& model);
   std::optional<Status> Step(DiffusionModel& model);
   std::optional<Status> Decode(DiffusionModel& model);
@@ -69,14 +83,21 @@ class GenerationRun {
   // Tells metrics about `stage_` and goes on to `next`.
   void EndStage(Stage next);
 
+  // Calls the model; where memory runs out, drops caches and calls once more.
+  template <typename Call>
+  auto CallModel(const Call& call) -> decltype(call());
+
   QueuedRequest request_;
-  const ModelRegistry* const registry_;
+  const Needs needs_;
+  MemoryReservation activations_;
+  ModelRegistry* const registry_;
   const Clock* const clock_;
   ExecutorObserver* const metrics_;
 
   std::unique_ptr<Sampling> sampling_;
   Stage stage_ = Stage::kTextEncode;
   int32_t steps_done_ = 0;
+  int64_t bytes_before_ = 0;  // of all tensors, when the request began to allocate
   Clock::time_point started_at_;
   Clock::time_point denoise_started_at_;
   GenerationTimings timings_;

@@ -19,6 +19,8 @@ std::string_view ModelStateName(ModelState state) {
       return "loading";
     case ModelState::kResident:
       return "resident";
+    case ModelState::kEvicting:
+      return "evicting";
     case ModelState::kFailed:
       return "failed";
   }
@@ -37,6 +39,8 @@ Status CheckServable(const ModelSnapshot& snapshot) {
           .WithMetadata("failure_reason", snapshot.failure.reason());
     case ModelState::kUnloaded:
     case ModelState::kLoading:
+    case ModelState::kEvicting:
+      if (snapshot.description != nullptr) return OkStatus();
       break;
   }
   return Status(StatusCode::kUnavailable, "MODEL_LOADING", "the model is being loaded")
@@ -59,6 +63,9 @@ ModelRegistry::ModelRegistry(std::vector<ModelSpec> specs) {
   entries_.reserve(specs.size());
   for (ModelSpec& spec : specs) {
     Entry& entry = entries_.emplace_back();
+    entry.snapshot.policy = {.pinned = spec.pinned,
+                             .keep_alive = std::chrono::seconds(spec.keep_alive_seconds),
+                             .priority = spec.priority};
     entry.snapshot.spec = std::move(spec);
     entry.snapshot.state_since = now;
   }
@@ -79,79 +86,105 @@ std::optional<ModelSnapshot> ModelRegistry::Find(std::string_view name) const {
   return entry->snapshot;
 }
 
-void ModelRegistry::SetLoading(std::string_view name, const LoadProgress& progress) {
+void ModelRegistry::Change(std::string_view name, const std::function<void(Entry&)>& change) {
   std::optional<ModelSnapshot> changed;
   {
     const std::lock_guard lock(mutex_);
-    Entry* entry = FindLocked(name);
+    Entry* const entry = FindLocked(name);
     if (entry == nullptr) return;
-    ModelSnapshot& snapshot = entry->snapshot;
-    snapshot.loading = progress;
-    if (snapshot.state != ModelState::kLoading) {
-      snapshot.state = ModelState::kLoading;
-      snapshot.state_since = std::chrono::system_clock::now();
-      snapshot.failure = OkStatus();
-      changed = snapshot;
+    const ModelState before = entry->snapshot.state;
+    change(*entry);
+    if (entry->snapshot.state != before) {
+      entry->snapshot.state_since = std::chrono::system_clock::now();
     }
+    changed = entry->snapshot;
   }
-  if (changed.has_value()) Notify(*changed);
+  Notify(*changed);
+}
+
+void ModelRegistry::SetLoading(std::string_view name, const LoadProgress& progress,
+                               std::string reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    Entry* const entry = FindLocked(name);
+    if (entry == nullptr) return;
+    entry->snapshot.loading = progress;
+    if (entry->snapshot.state == ModelState::kLoading) return;
+  }
+  Change(name, [&](Entry& entry) {
+    entry.snapshot.state = ModelState::kLoading;
+    entry.snapshot.state_reason = std::move(reason);
+    entry.snapshot.failure = OkStatus();
+  });
 }
 
 void ModelRegistry::SetResident(std::string_view name, std::unique_ptr<DiffusionModel> model) {
-  ModelSnapshot changed;
-  {
-    const std::lock_guard lock(mutex_);
-    Entry* entry = FindLocked(name);
-    if (entry == nullptr) return;
-    ModelSnapshot& snapshot = entry->snapshot;
+  Change(name, [&](Entry& entry) {
+    ModelSnapshot& snapshot = entry.snapshot;
     snapshot.state = ModelState::kResident;
-    snapshot.state_since = std::chrono::system_clock::now();
     snapshot.failure = OkStatus();
     snapshot.loading.reset();
     snapshot.description = std::make_shared<const ModelDescription>(model->description());
-    std::swap(entry->model, model);
-    changed = snapshot;
-  }
-  Notify(changed);
+    std::swap(entry.model, model);
+  });
+}
+
+void ModelRegistry::SetEvicting(std::string_view name, std::string reason) {
+  Change(name, [&](Entry& entry) {
+    entry.snapshot.state = ModelState::kEvicting;
+    entry.snapshot.state_reason = std::move(reason);
+  });
 }
 
 void ModelRegistry::SetFailed(std::string_view name, Status failure) {
-  ModelSnapshot changed;
   std::unique_ptr<DiffusionModel> model;  // dies outside the lock
-  {
-    const std::lock_guard lock(mutex_);
-    Entry* entry = FindLocked(name);
-    if (entry == nullptr) return;
-    ModelSnapshot& snapshot = entry->snapshot;
-    model = std::move(entry->model);
+  Change(name, [&](Entry& entry) {
+    ModelSnapshot& snapshot = entry.snapshot;
+    model = std::move(entry.model);
     snapshot.state = ModelState::kFailed;
-    snapshot.state_since = std::chrono::system_clock::now();
+    snapshot.state_reason = failure.reason();
     snapshot.failure = std::move(failure);
     snapshot.loading.reset();
     snapshot.description.reset();
-    changed = snapshot;
-  }
-  Notify(changed);
+  });
 }
 
-void ModelRegistry::SetUnloaded(std::string_view name) {
-  ModelSnapshot changed;
-  std::unique_ptr<DiffusionModel> model;  // dies outside the lock
+void ModelRegistry::SetUnloaded(std::string_view name, std::string reason) {
+  std::unique_ptr<DiffusionModel> model;
   {
     const std::lock_guard lock(mutex_);
-    Entry* entry = FindLocked(name);
+    Entry* const entry = FindLocked(name);
     if (entry == nullptr) return;
-    ModelSnapshot& snapshot = entry->snapshot;
+    model = std::move(entry->model);
+  }
+  model.reset();  // outside the lock, and before anybody hears that its memory is free
+  Change(name, [&](Entry& entry) {
+    ModelSnapshot& snapshot = entry.snapshot;
     snapshot.state = ModelState::kUnloaded;
-    snapshot.state_since = std::chrono::system_clock::now();
+    snapshot.state_reason = std::move(reason);
     snapshot.failure = OkStatus();
     snapshot.loading.reset();
-    snapshot.description.reset();
-    model = std::move(entry->model);
-    changed = snapshot;
-  }
-  model.reset();
-  Notify(changed);
+  });
+}
+
+void ModelRegistry::SetDescribed(std::string_view name, ModelDescription description) {
+  Change(name, [&](Entry& entry) {
+    entry.snapshot.description = std::make_shared<const ModelDescription>(std::move(description));
+  });
+}
+
+void ModelRegistry::SetPolicy(std::string_view name, const ResidencyPolicy& policy) {
+  Change(name, [&](Entry& entry) { entry.snapshot.policy = policy; });
+}
+
+void ModelRegistry::CountRunning(std::string_view name, int32_t change,
+                                 std::chrono::steady_clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  Entry* const entry = FindLocked(name);
+  if (entry == nullptr) return;
+  entry->snapshot.running_count += change;
+  entry->snapshot.last_used = now;
+  entry->snapshot.last_used_time = std::chrono::system_clock::now();
 }
 
 void ModelRegistry::OnChange(std::function<void(const ModelSnapshot&)> listener) {

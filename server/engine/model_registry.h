@@ -16,29 +16,44 @@
 
 namespace tightfit {
 
-//   kUnloaded -> kLoading -> kResident
+//   kUnloaded -> kLoading -> kResident -> kEvicting -> kUnloaded
 //                         -> kFailed
 enum class ModelState {
-  kUnloaded,  // configured, nothing in device memory
+  kUnloaded,  // configured, nothing in device memory; a request brings it there
   kLoading,   // the executor is reading and packing its weights
-  kResident,  // answers requests
+  kResident,  // answers requests at once
+  kEvicting,  // the executor is giving its memory back
   kFailed,    // could not be loaded; ModelSnapshot::failure says why
 };
-std::string_view ModelStateName(ModelState state);  // "unloaded", "loading", "resident", "failed"
+std::string_view ModelStateName(ModelState state);  // "unloaded", "loading", "resident", ...
+
+// How long a model stays in device memory; may be changed while the server runs.
+struct ResidencyPolicy {
+  bool pinned = false;                     // never evicted to make room
+  std::chrono::milliseconds keep_alive{};  // evicted when unused for so long; 0: never for that
+  int32_t priority = 0;                    // of those that may go, lower ones go first
+};
 
 // One model at one moment.
 struct ModelSnapshot {
   ModelSpec spec;
   ModelState state = ModelState::kUnloaded;
   std::chrono::system_clock::time_point state_since;
-  Status failure;  // OK unless kFailed
+  std::string state_reason;  // why it is in this state: "request", "evicted for sdxl", "idle", ...
+  Status failure;            // OK unless kFailed
   std::optional<LoadProgress> loading;
-  // Set while kResident; shared because a description is large and never changes.
+  // Known from the start where the directory can be described without loading it, else while
+  // kResident; shared because a description is large and never changes.
   std::shared_ptr<const ModelDescription> description;
+  ResidencyPolicy policy;
+  int32_t running_count = 0;  // requests that run on it now
+  std::optional<std::chrono::steady_clock::time_point> last_used;
+  std::optional<std::chrono::system_clock::time_point> last_used_time;
 };
 
-// OK when requests for the model may be queued, else FAILED_PRECONDITION `MODEL_FAILED` or
-// UNAVAILABLE `MODEL_LOADING` with retry-after.
+// OK when requests for the model may be queued: it is resident, or will be brought to the device.
+// Else FAILED_PRECONDITION `MODEL_FAILED`, or UNAVAILABLE `MODEL_LOADING` with retry-after where
+// nothing is known of it yet.
 Status CheckServable(const ModelSnapshot& snapshot);
 // NOT_FOUND `MODEL_NOT_FOUND`; `name` comes from a client and is cut and cleaned.
 Status ModelNotFound(std::string_view name);
@@ -52,13 +67,20 @@ class ModelRegistry {
   std::vector<ModelSnapshot> List() const;
   std::optional<ModelSnapshot> Find(std::string_view name) const;
 
-  // State changes; called by the executor. `listener` of OnChange runs after each change of the
-  // state, outside the lock; the progress of a load is not one.
-  void SetLoading(std::string_view name, const LoadProgress& progress);
+  // State changes; called by the executor. `listener` of OnChange runs after each change of state
+  // or policy, outside the lock; the progress of a load is not one.
+  void SetLoading(std::string_view name, const LoadProgress& progress, std::string reason = "");
   void SetResident(std::string_view name, std::unique_ptr<DiffusionModel> model);
+  void SetEvicting(std::string_view name, std::string reason);
   void SetFailed(std::string_view name, Status failure);
-  // Destroys the model; must be called on the executor's thread.
-  void SetUnloaded(std::string_view name);
+  // Destroys the model; must be called on the executor's thread. Keeps what is known of it.
+  void SetUnloaded(std::string_view name, std::string reason = "");
+  // What the directory says of an unloaded model.
+  void SetDescribed(std::string_view name, ModelDescription description);
+  void SetPolicy(std::string_view name, const ResidencyPolicy& policy);
+  // A request begins (+1) or ends (-1) to run on the model at `now`.
+  void CountRunning(std::string_view name, int32_t change,
+                    std::chrono::steady_clock::time_point now);
   void OnChange(std::function<void(const ModelSnapshot&)> listener);
 
   // The resident model; nullptr otherwise. For the executor's thread only.
@@ -69,6 +91,8 @@ class ModelRegistry {
     ModelSnapshot snapshot;
     std::unique_ptr<DiffusionModel> model;
   };
+  // Changes the entry of `name` under the lock; listeners hear of it.
+  void Change(std::string_view name, const std::function<void(Entry&)>& change);
   Entry* FindLocked(std::string_view name);
   const Entry* FindLocked(std::string_view name) const;
   void Notify(const ModelSnapshot& snapshot) const;

@@ -30,35 +30,6 @@ LayerKind KindOf(const jit::Module& module) {
   return LayerKind::kOther;
 }
 
-// Whether `name` is `prefix` or lies below it.
-bool IsWithin(std::string_view name, std::string_view prefix) {
-  return name.substr(0, prefix.size()) == prefix &&
-         (name.size() == prefix.size() || name[prefix.size()] == '.');
-}
-
-// diffusers' UNet: attn1, attn2; its VAE: to_q ... without them; CLIP: self_attn.
-bool IsWithinAttention(std::string_view module) {
-  const std::string dotted = "." + std::string(module) + ".";
-  constexpr std::array kSegments = std::to_array<std::string_view>(
-      {".attn1.", ".attn2.", ".self_attn.", ".to_q.", ".to_k.", ".to_v.", ".to_out.0."});
-  return std::any_of(kSegments.begin(), kSegments.end(), [&](std::string_view segment) {
-    return dotted.find(segment) != std::string::npos;
-  });
-}
-
-bool IsInScope(const PackingScope& scope, const ParameterSlot& slot) {
-  if (slot.attribute != kWeight) return false;
-  if (slot.kind == LayerKind::kLinear) {
-    return scope.name != "attention" || IsWithinAttention(slot.module);
-  }
-  return slot.kind == LayerKind::kConv2d && scope.name == "linear+conv";
-}
-
-bool IsExcluded(const PackingScope& scope, const std::string& module) {
-  return std::any_of(scope.exclude.begin(), scope.exclude.end(),
-                     [&](const std::string& prefix) { return IsWithin(module, prefix); });
-}
-
 bool ReadsWeight(const jit::Node* node) {
   return node->kind() == c10::prim::GetAttr && node->s(c10::attr::name) == kWeight;
 }
@@ -126,10 +97,6 @@ std::set<const c10::Type*> TypesReadFromOutside(const jit::Module& root) {
 
 }  // namespace
 
-bool IsPackingScope(std::string_view name) {
-  return name == "attention" || name == "linear" || name == "linear+conv";
-}
-
 std::vector<ParameterSlot> FindParameterSlots(const jit::Module& root, const PackingScope& scope) {
   std::map<const c10::ClassType*, int> modules_of_type;
   for (const jit::Module& module : root.modules()) ++modules_of_type[module.type().get()];
@@ -145,7 +112,7 @@ std::vector<ParameterSlot> FindParameterSlots(const jit::Module& root, const Pac
       slot.owner = module;
       slot.attribute = parameter.name;
       slot.kind = kind;
-      slot.in_scope = IsInScope(scope, slot);
+      slot.in_scope = slot.attribute == kWeight && IsInScope(scope, slot.module, slot.kind);
       if (IsExcluded(scope, name)) {
         slot.unpackable = "excluded by the configuration";
       } else if (modules_of_type[module.type().get()] > 1) {

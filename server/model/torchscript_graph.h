@@ -5,6 +5,7 @@
 
 #include "kernels/format.h"
 #include "server/base/status.h"
+#include "server/model/packing_scope.h"
 
 #include <torch/script.h>
 
@@ -14,18 +15,6 @@
 #include <vector>
 
 namespace tightfit {
-
-// Which modules' weights are packed.
-struct PackingScope {
-  // "attention": Linear within attention (attn1, attn2, self_attn; to_q, to_k, to_v, to_out.0);
-  // "linear": every Linear; "linear+conv": every Linear and Conv2d.
-  std::string name = "linear+conv";
-  // Modules of these names, and what lies below them, stay unpacked.
-  std::vector<std::string> exclude;
-};
-bool IsPackingScope(std::string_view name);
-
-enum class LayerKind { kOther, kLinear, kConv2d };
 
 // Where one parameter's tensor goes. Holds its module, never a tensor.
 struct ParameterSlot {

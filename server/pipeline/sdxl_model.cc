@@ -1,11 +1,11 @@
 #include "server/pipeline/sdxl_model.h"
 
+#include "server/memory/memory_accounts.h"
 #include "server/model/component.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/clip_tokenizer.h"
-#include "server/pipeline/compute_dtype.h"
 #include "server/pipeline/prompt_chunks.h"
-#include "server/pipeline/samplers.h"
+#include "server/pipeline/sdxl_description.h"
 #include "server/pipeline/sdxl_pipeline.h"
 #include "server/pipeline/sdxl_sampling.h"
 
@@ -42,9 +42,13 @@ Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(const ModelDirectory&
 // Loads the components of one model, one after the other, and tells how far it is.
 class SdxlLoader {
  public:
-  SdxlLoader(const ModelSpec& spec, ModelDirectory directory, ComputeDtypes dtypes,
+  SdxlLoader(const ModelSpec& spec, ServableDirectory servable,
              const std::function<void(const LoadProgress&)>& progress)
-      : spec_(spec), directory_(std::move(directory)), dtypes_(dtypes), progress_(progress) {
+      : spec_(spec),
+        servable_(std::move(servable)),
+        directory_(servable_.directory),
+        dtypes_(servable_.dtypes),
+        progress_(progress) {
     for (const auto& [name, component] : directory_.components) {
       bytes_total_ += component.weights.bytes;
     }
@@ -65,20 +69,33 @@ class SdxlLoader {
       };
     }
     TF_ASSIGN_OR_RETURN(Network unet, LoadNetwork("unet", dtypes_.model, spec_.format));
-    ModelDescription description = Describe();
-    description.load_seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return std::unique_ptr<DiffusionModel>(std::make_unique<SdxlPipeline>(SdxlPipeline::Parts{
+    TF_ASSIGN_OR_RETURN(ModelDescription description, DescribeModel(spec_, servable_));
+    description.components = components_;
+    description.memory.weight_bytes = WeightBytes();
+    auto pipeline = std::make_unique<SdxlPipeline>(SdxlPipeline::Parts{
         .description = std::move(description),
         .scheduler = directory_.scheduler,
         .latent_channels = directory_.latent_channels,
         .text_encoder = TextEncoder(std::move(first), std::move(second)),
         .unet = std::move(unet),
         .vae =
-            VaeDecoder(std::move(vae), directory_.vae_scaling_factor, std::move(load_fp32_vae))}));
+            VaeDecoder(std::move(vae), directory_.vae_scaling_factor, std::move(load_fp32_vae))});
+    TF_RETURN_IF_ERROR(pipeline->MeasureMemory());
+    pipeline->SetLoadTime(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    return std::unique_ptr<DiffusionModel>(std::move(pipeline));
   }
 
  private:
+  // What the model's weights take, by the allocator.
+  int64_t WeightBytes() const {
+    int64_t bytes = 0;
+    for (const MemoryUse& use : MemoryAccounts::Instance().Snapshot(spec_.name)) {
+      if (use.purpose == MemoryPurpose::kWeights) bytes += use.current_bytes;
+    }
+    return bytes;
+  }
+
   Result<TextEncoder::Half> LoadTextEncoder(const std::string& tokenizer_name,
                                             const std::string& component) {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<const ClipTokenizer> tokenizer,
@@ -127,36 +144,9 @@ class SdxlLoader {
     return NetworkOf(std::move(loaded));
   }
 
-  ModelDescription Describe() const {
-    ModelDescription description;
-    description.name = spec_.name;
-    description.family = directory_.family;
-    description.hash = directory_.hash.substr(0, 10);
-    description.prediction_type = directory_.scheduler.prediction_type;
-    description.format = spec_.format;
-    description.scope = spec_.scope;
-    description.compute_dtype = DtypeName(dtypes_.model);
-    description.device = "cpu";
-    description.license = directory_.license;
-    description.default_width_px = directory_.default_width_px;
-    description.default_height_px = directory_.default_height_px;
-    description.default_step_count = directory_.default_step_count;
-    description.default_guidance_scale = directory_.default_guidance_scale;
-    description.default_sampler = directory_.default_sampler;
-    description.samplers = SamplerNames();
-    description.pixels_per_latent = directory_.pixels_per_latent;
-    description.latent_channels = directory_.latent_channels;
-    description.max_clip_skip = directory_.max_clip_skip;
-    description.vae_tiling = spec_.vae_tiling;
-    description.vae_tile_px =
-        spec_.vae_tile_px > 0 ? spec_.vae_tile_px : directory_.vae_sample_size_px;
-    description.force_zeros_for_empty_prompt = directory_.force_zeros_for_empty_prompt;
-    description.components = components_;
-    return description;
-  }
-
   const ModelSpec spec_;
-  const ModelDirectory directory_;
+  const ServableDirectory servable_;
+  const ModelDirectory& directory_;
   const ComputeDtypes dtypes_;
   const std::function<void(const LoadProgress&)>& progress_;
   int64_t bytes_total_ = 0;
@@ -169,22 +159,13 @@ class SdxlLoader {
 Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(
     const ModelSpec& spec, const std::string& device,
     const std::function<void(const LoadProgress&)>& progress) {
-  if (device != "cpu") {
-    return Status(StatusCode::kUnimplemented, "DEVICE_UNAVAILABLE",
-                  device +
-                      " is not available in this build: it computes on the CPU only; use "
-                      "device = \"cpu\" or \"auto\"");
-  }
-  TF_ASSIGN_OR_RETURN(ModelDirectory directory, ReadModelDirectory(spec.path));
-  // A scheduler that cannot be sampled is refused here, not at the first request.
-  TF_RETURN_IF_ERROR(MakeSampler(SamplerNames().front(), directory.scheduler, 1).status());
-  if (spec.vae_tile_px % directory.pixels_per_latent != 0) {
-    return InvalidArgument("vae_tile_px must be a multiple of " +
-                           std::to_string(directory.pixels_per_latent));
-  }
-  TF_ASSIGN_OR_RETURN(const ComputeDtypes dtypes,
-                      ResolveComputeDtype(directory, spec.compute_dtype, CpuHasBf16()));
-  return SdxlLoader(spec, std::move(directory), dtypes, progress).Load();
+  TF_ASSIGN_OR_RETURN(ServableDirectory servable, OpenServableDirectory(spec, device));
+  return SdxlLoader(spec, std::move(servable), progress).Load();
+}
+
+Result<ModelDescription> DescribeSdxlModel(const ModelSpec& spec, const std::string& device) {
+  TF_ASSIGN_OR_RETURN(const ServableDirectory servable, OpenServableDirectory(spec, device));
+  return DescribeModel(spec, servable);
 }
 
 std::vector<float> LatentsOf(const Sampling& sampling) {

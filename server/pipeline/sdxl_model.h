@@ -19,12 +19,18 @@ Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(
     const ModelSpec& spec, const std::string& device,
     const std::function<void(const LoadProgress&)>& progress);
 
+// As ModelDescriber. Reads model.json and the headers of the weight files: no device work, a few
+// milliseconds. Errors: those of LoadSdxlModel that come before the first weight.
+Result<ModelDescription> DescribeSdxlModel(const ModelSpec& spec, const std::string& device);
+
 // The latents of a request of such a model, fp32, the images one after the other: the noise, scaled
 // for the first step, right after Begin; then what each step made of it.
 std::vector<float> LatentsOf(const Sampling& sampling);
 
 // Settings of LibTorch that are local to a thread; once per thread that calls a model.
 void InitTorchThread();
+// Gives back what this thread keeps for the next call.
+void DropTorchCaches();
 // Settings of the process, before any tensor exists: the counting allocator, intra-op threads
 // (0: all cores).
 void InitTorchProcess(int thread_count);

@@ -32,6 +32,11 @@ class SdxlPipeline : public DiffusionModel {
   };
   explicit SdxlPipeline(Parts parts) : parts_(std::move(parts)) {}
 
+  // Draws six small pictures, which also warms the networks up, and puts what they took into the
+  // description's memory. Before the first request. Errors: those of drawing.
+  Status MeasureMemory();
+  void SetLoadTime(double seconds) { parts_.description.load_seconds = seconds; }
+
   const ModelDescription& description() const override { return parts_.description; }
   Result<std::unique_ptr<Sampling>> Begin(const GenerationParameters& parameters) override;
   Status Step(std::span<Sampling* const> batch) override;

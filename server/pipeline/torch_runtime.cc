@@ -1,8 +1,10 @@
 // The settings of LibTorch that the process and its threads need before they call a model.
 #include "server/model/counting_allocator.h"
+#include "server/model/packed_ops.h"
 #include "server/pipeline/sdxl_model.h"
 
 #include <ATen/Parallel.h>
+#include <malloc.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/version.h>
 
@@ -20,6 +22,11 @@ void InitTorchThread() {
   // The profiling executor would record the first calls and specialise on their shapes: slow first
   // pictures for nothing gained.
   torch::jit::setGraphExecutorOptimize(false);
+}
+
+void DropTorchCaches() {
+  ReleaseDecodeScratch();
+  malloc_trim(0);
 }
 
 std::string LibTorchVersion() { return TORCH_VERSION; }

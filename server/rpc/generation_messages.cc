@@ -8,6 +8,8 @@ namespace {
 
 v1::Stage ToMessage(Stage stage) {
   switch (stage) {
+    case Stage::kModelLoad:
+      return v1::STAGE_MODEL_LOAD;
     case Stage::kTextEncode:
       return v1::STAGE_TEXT_ENCODE;
     case Stage::kDenoise:
@@ -108,6 +110,9 @@ v1::Timings ToMessage(const GenerationTimings& timings, std::chrono::nanoseconds
   *message.mutable_queued_duration() = ToMessage(timings.queued);
   for (const StageTiming& stage : timings.stages) {
     switch (stage.stage) {
+      case Stage::kModelLoad:
+        *message.mutable_model_load_duration() = ToMessage(stage.duration);
+        break;
       case Stage::kTextEncode:
         *message.mutable_text_encode_duration() = ToMessage(stage.duration);
         break;

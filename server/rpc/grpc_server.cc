@@ -183,7 +183,7 @@ class GrpcServer::Impl {
                              std::weak_ptr<ServingHealth>(health_)](const ModelSnapshot& snapshot) {
       const std::shared_ptr<ServingHealth> alive = health.lock();
       if (alive == nullptr) return;
-      alive->Set(ModelHealthName(snapshot.spec.name), snapshot.state == ModelState::kResident);
+      alive->Set(ModelHealthName(snapshot.spec.name), CheckServable(snapshot).ok());
     };
     context_.registry->OnChange(follow);
     // A change between OnChange and here is told twice, the same.

@@ -2,8 +2,11 @@
 #ifndef TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_
 #define TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_
 
+#include "server/rpc/call_record.h"
+#include "server/rpc/estimate_images.h"
 #include "server/rpc/generate_images_call.h"
 #include "server/rpc/generation_call.h"
+#include "server/rpc/status_mapping.h"
 #include "server/rpc/stream_images_call.h"
 
 #include <tightfit/v1/image_generation.grpc.pb.h>
@@ -24,6 +27,18 @@ class ImageGenerationServiceImpl final : public v1::ImageGenerationService::Call
                                            const v1::GenerateImagesRequest* request,
                                            v1::GenerateImagesResponse* response) override {
     return GenerateImagesCall::Start(context_, rpc, request, response);
+  }
+
+  grpc::ServerUnaryReactor* EstimateImages(grpc::CallbackServerContext* rpc,
+                                           const v1::EstimateImagesRequest* request,
+                                           v1::EstimateImagesResponse* response) override {
+    CallRecord record(context_->observer, context_->clock, "EstimateImages",
+                      ModelLabel(request->parameters(), *context_->registry));
+    const Status status = tightfit::EstimateImages(*context_, *request, response);
+    record.Finish(status);
+    grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
+    reactor->Finish(ToGrpcStatus(status));
+    return reactor;
   }
 
  private:

@@ -1,8 +1,7 @@
 #include "server/rpc/model_service.h"
 
-#include "server/memory/memory_accounts.h"
 #include "server/rpc/call_record.h"
-#include "server/rpc/generation_messages.h"
+#include "server/rpc/model_messages.h"
 #include "server/rpc/status_mapping.h"
 #include "server/rpc/unknown_fields.h"
 
@@ -19,111 +18,6 @@ namespace {
 
 constexpr int32_t kMaxPageSize = 1000;
 
-v1::Model::State ToMessage(ModelState state) {
-  switch (state) {
-    case ModelState::kUnloaded:
-      return v1::Model::STATE_UNLOADED;
-    case ModelState::kLoading:
-      return v1::Model::STATE_LOADING;
-    case ModelState::kResident:
-      return v1::Model::STATE_RESIDENT;
-    case ModelState::kFailed:
-      return v1::Model::STATE_FAILED;
-  }
-  return v1::Model::STATE_UNSPECIFIED;
-}
-
-google::protobuf::Timestamp ToMessage(std::chrono::system_clock::time_point time) {
-  const auto since_epoch =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch());
-  google::protobuf::Timestamp message;
-  message.set_seconds(since_epoch / std::chrono::seconds(1));
-  message.set_nanos(static_cast<int32_t>((since_epoch % std::chrono::seconds(1)).count()));
-  return message;
-}
-
-v1::Component ToMessage(const ComponentDescription& component, bool with_modules) {
-  v1::Component message;
-  message.set_name(component.name);
-  message.set_format(component.format);
-  message.set_parameter_count(component.parameter_count);
-  message.set_fp16_bytes(component.fp16_bytes);
-  message.set_weight_bytes(component.weight_bytes);
-  message.set_packed_bytes(component.packed_bytes);
-  message.set_packed_parameter_count(component.packed_parameter_count);
-  message.set_packed_module_count(component.packed_module_count);
-  if (with_modules) {
-    for (const UnpackedModule& module : component.unpacked_modules) {
-      v1::ModuleLeft& left = *message.add_modules_left();
-      left.set_module(module.module);
-      left.set_reason(module.reason);
-    }
-  }
-  return message;
-}
-
-void AddMemory(const std::string& model, v1::Model& message) {
-  for (const MemoryUse& use : MemoryAccounts::Instance().Snapshot(model)) {
-    auto* components = message.mutable_components();
-    const auto component =
-        std::find_if(components->begin(), components->end(),
-                     [&](const v1::Component& c) { return c.name() == use.component; });
-    if (component == components->end()) continue;
-    v1::PurposeBytes& bytes = *component->add_memory();
-    bytes.set_purpose(std::string(MemoryPurposeName(use.purpose)));
-    bytes.set_current_bytes(use.current_bytes);
-    bytes.set_peak_bytes(use.peak_bytes);
-  }
-}
-
-void Describe(const ModelDescription& model, bool with_modules, v1::Model& message) {
-  message.set_format(model.format);
-  message.set_scope(model.scope);
-  message.set_compute_dtype(model.compute_dtype);
-  message.set_device(model.device);
-  message.set_family(model.family);
-  message.set_hash(model.hash);
-  message.set_license(model.license);
-  v1::Model::Defaults& defaults = *message.mutable_defaults();
-  defaults.set_width_px(model.default_width_px);
-  defaults.set_height_px(model.default_height_px);
-  defaults.set_step_count(model.default_step_count);
-  defaults.set_guidance_scale(model.default_guidance_scale);
-  defaults.set_sampler(model.default_sampler);
-  for (const std::string& sampler : model.samplers) message.add_samplers(sampler);
-  message.set_pixels_per_latent(model.pixels_per_latent);
-  message.set_max_clip_skip(model.max_clip_skip);
-  message.set_vae_tile_px(model.vae_tile_px);
-  for (const ComponentDescription& component : model.components) {
-    *message.add_components() = ToMessage(component, with_modules);
-  }
-  *message.mutable_load_duration() =
-      tightfit::ToMessage(std::chrono::duration_cast<std::chrono::nanoseconds>(
-          std::chrono::duration<double>(model.load_seconds)));
-}
-
-v1::Model ToMessage(const ModelSnapshot& snapshot, bool with_modules) {
-  v1::Model message;
-  message.set_name(snapshot.spec.name);
-  message.set_state(ToMessage(snapshot.state));
-  *message.mutable_state_time() = ToMessage(snapshot.state_since);
-  if (snapshot.state == ModelState::kFailed) {
-    message.set_failure_reason(snapshot.failure.reason());
-    message.set_failure_message(snapshot.failure.message());
-  }
-  if (snapshot.loading.has_value()) {
-    message.set_loaded_bytes(snapshot.loading->bytes_done);
-    message.set_total_bytes(snapshot.loading->bytes_total);
-  }
-  message.set_format(snapshot.spec.format);
-  message.set_scope(snapshot.spec.scope);
-  if (snapshot.description != nullptr) {
-    Describe(*snapshot.description, with_modules, message);
-    AddMemory(snapshot.spec.name, message);
-  }
-  return message;
-}
-
 // A token is the index of the first model of its page.
 std::optional<size_t> ParsePageToken(const std::string& token, size_t model_count) {
   if (token.empty()) return 0;
@@ -133,6 +27,13 @@ std::optional<size_t> ParsePageToken(const std::string& token, size_t model_coun
   if (error != std::errc() || parsed != end) return std::nullopt;
   if (index == 0 || index >= model_count || std::to_string(index) != token) return std::nullopt;
   return index;
+}
+
+template <typename Request>
+Status CheckNamed(const Request& request) {
+  std::vector<FieldViolation> violations = UnknownFields(request);
+  if (request.name().empty()) violations.push_back({"name", "is required"});
+  return RefuseIfAny(std::move(violations));
 }
 
 }  // namespace
@@ -161,9 +62,7 @@ Status ModelServiceImpl::List(const v1::ListModelsRequest& request,
 
 Status ModelServiceImpl::Get(const v1::GetModelRequest& request,
                              v1::GetModelResponse& response) const {
-  std::vector<FieldViolation> violations = UnknownFields(request);
-  if (request.name().empty()) violations.push_back({"name", "is required"});
-  TF_RETURN_IF_ERROR(RefuseIfAny(std::move(violations)));
+  TF_RETURN_IF_ERROR(CheckNamed(request));
   const std::optional<ModelSnapshot> snapshot = context_->registry->Find(request.name());
   if (!snapshot.has_value()) return ModelNotFound(request.name());
   *response.mutable_model() = ToMessage(*snapshot, /*with_modules=*/true);
@@ -192,6 +91,98 @@ grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext
   grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status));
   return reactor;
+}
+
+ModelServiceImpl::ModelServiceImpl(const CallContext* context)
+    : context_(context), watchers_(std::make_shared<ModelWatchers>()) {
+  context_->registry->OnChange(
+      [watchers = std::weak_ptr<ModelWatchers>(watchers_)](const ModelSnapshot& model) {
+        if (const auto alive = watchers.lock()) alive->Tell(model);
+      });
+}
+
+template <typename Response>
+DeviceExecutor::Done ModelServiceImpl::Answer(const char* method, const std::string& name,
+                                              grpc::ServerUnaryReactor* reactor,
+                                              Response* response) const {
+  const bool known = context_->registry->Find(name).has_value();
+  auto record = std::make_shared<CallRecord>(context_->observer, context_->clock, method,
+                                             known ? name : "unknown");
+  return [this, record, name, reactor, response](const Status& status) {
+    const std::optional<ModelSnapshot> snapshot = context_->registry->Find(name);
+    if (status.ok() && snapshot.has_value()) {
+      *response->mutable_model() = ToMessage(*snapshot, /*with_modules=*/false);
+    }
+    record->Finish(status);
+    reactor->Finish(ToGrpcStatus(status));
+  };
+}
+
+grpc::ServerUnaryReactor* ModelServiceImpl::LoadModel(grpc::CallbackServerContext* rpc,
+                                                      const v1::LoadModelRequest* request,
+                                                      v1::LoadModelResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
+  DeviceExecutor::Done answer = Answer("LoadModel", request->name(), reactor, response);
+  const Status status = CheckNamed(*request);
+  if (!status.ok()) {
+    answer(status);
+  } else {
+    context_->executor->Load(request->name(), std::move(answer));
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ModelServiceImpl::UnloadModel(grpc::CallbackServerContext* rpc,
+                                                        const v1::UnloadModelRequest* request,
+                                                        v1::UnloadModelResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
+  DeviceExecutor::Done answer = Answer("UnloadModel", request->name(), reactor, response);
+  const Status status = CheckNamed(*request);
+  if (!status.ok()) {
+    answer(status);
+  } else {
+    context_->executor->Unload(request->name(), request->force(), std::move(answer));
+  }
+  return reactor;
+}
+
+Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
+  constexpr int64_t kMaxKeepAliveSeconds = int64_t{366} * 86400;
+  constexpr int32_t kMaxPriority = 1000;
+  std::vector<FieldViolation> violations = UnknownFields(request);
+  if (request.name().empty()) violations.push_back({"name", "is required"});
+  const google::protobuf::Duration& keep_alive = request.keep_alive_duration();
+  if (keep_alive.seconds() < 0 || keep_alive.seconds() > kMaxKeepAliveSeconds ||
+      keep_alive.nanos() < 0 || keep_alive.nanos() > 999'999'999) {
+    violations.push_back({"keep_alive_duration", "must be from 0 to 366 days"});
+  }
+  if (request.priority() < -kMaxPriority || request.priority() > kMaxPriority) {
+    violations.push_back({"priority", "must be from -1000 to 1000"});
+  }
+  TF_RETURN_IF_ERROR(RefuseIfAny(std::move(violations)));
+  const std::optional<ModelSnapshot> snapshot = context_->registry->Find(request.name());
+  if (!snapshot.has_value()) return ModelNotFound(request.name());
+  ResidencyPolicy policy = snapshot->policy;
+  if (request.has_pinned()) policy.pinned = request.pinned();
+  if (request.has_priority()) policy.priority = request.priority();
+  if (request.has_keep_alive_duration()) {
+    policy.keep_alive = std::chrono::ceil<std::chrono::milliseconds>(
+        std::chrono::seconds(keep_alive.seconds()) + std::chrono::nanoseconds(keep_alive.nanos()));
+  }
+  return context_->executor->SetPolicy(request.name(), policy);
+}
+
+grpc::ServerUnaryReactor* ModelServiceImpl::UpdateModel(grpc::CallbackServerContext* rpc,
+                                                        const v1::UpdateModelRequest* request,
+                                                        v1::UpdateModelResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
+  Answer("UpdateModel", request->name(), reactor, response)(Update(*request));
+  return reactor;
+}
+
+grpc::ServerWriteReactor<v1::WatchModelsResponse>* ModelServiceImpl::WatchModels(
+    grpc::CallbackServerContext*, const v1::WatchModelsRequest*) {
+  return WatchModelsCall::Start(context_->registry, watchers_);
 }
 
 }  // namespace tightfit

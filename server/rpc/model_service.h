@@ -3,17 +3,22 @@
 #define TIGHTFIT_SERVER_RPC_MODEL_SERVICE_H_
 
 #include "server/base/status.h"
+#include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
 #include "server/rpc/generation_call.h"
+#include "server/rpc/watch_models_call.h"
 
 #include <tightfit/v1/model.grpc.pb.h>
+
+#include <memory>
+#include <string>
 
 namespace tightfit {
 
 // Thread-safe. `context` must outlive the service and its calls.
 class ModelServiceImpl final : public v1::ModelService::CallbackService {
  public:
-  explicit ModelServiceImpl(const CallContext* context) : context_(context) {}
+  explicit ModelServiceImpl(const CallContext* context);
 
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* rpc,
                                        const v1::ListModelsRequest* request,
@@ -21,12 +26,30 @@ class ModelServiceImpl final : public v1::ModelService::CallbackService {
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* rpc,
                                      const v1::GetModelRequest* request,
                                      v1::GetModelResponse* response) override;
+  grpc::ServerUnaryReactor* LoadModel(grpc::CallbackServerContext* rpc,
+                                      const v1::LoadModelRequest* request,
+                                      v1::LoadModelResponse* response) override;
+  grpc::ServerUnaryReactor* UnloadModel(grpc::CallbackServerContext* rpc,
+                                        const v1::UnloadModelRequest* request,
+                                        v1::UnloadModelResponse* response) override;
+  grpc::ServerUnaryReactor* UpdateModel(grpc::CallbackServerContext* rpc,
+                                        const v1::UpdateModelRequest* request,
+                                        v1::UpdateModelResponse* response) override;
+  grpc::ServerWriteReactor<v1::WatchModelsResponse>* WatchModels(
+      grpc::CallbackServerContext* rpc, const v1::WatchModelsRequest* request) override;
 
  private:
   Status List(const v1::ListModelsRequest& request, v1::ListModelsResponse& response) const;
   Status Get(const v1::GetModelRequest& request, v1::GetModelResponse& response) const;
 
+  Status Update(const v1::UpdateModelRequest& request) const;
+  // Ends a call about `name` with a status, and where that is OK with the model as it is then.
+  template <typename Response>
+  DeviceExecutor::Done Answer(const char* method, const std::string& name,
+                              grpc::ServerUnaryReactor* reactor, Response* response) const;
+
   const CallContext* const context_;
+  const std::shared_ptr<ModelWatchers> watchers_;
 };
 
 }  // namespace tightfit

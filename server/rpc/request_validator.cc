@@ -337,6 +337,11 @@ Result<AcceptedRequest> ValidateRequest(const v1::GenerateImagesRequest& request
   return accepted;
 }
 
+Result<AcceptedRequest> ValidateRequest(const v1::EstimateImagesRequest& request,
+                                        const Limits& limits, const ModelRegistry& registry) {
+  return Validate(request, request.parameters(), /*request_id=*/"", limits, registry);
+}
+
 std::string ModelLabel(const v1::ImageParameters& parameters, const ModelRegistry& registry) {
   if (!parameters.model().empty()) {
     return registry.Find(parameters.model()).has_value() ? parameters.model() : "unknown";

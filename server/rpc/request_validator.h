@@ -36,6 +36,9 @@ Result<AcceptedRequest> ValidateRequest(const v1::StreamImagesRequest& request,
 Result<AcceptedRequest> ValidateRequest(const v1::GenerateImagesRequest& request,
                                         const Limits& limits, const ModelRegistry& registry);
 
+Result<AcceptedRequest> ValidateRequest(const v1::EstimateImagesRequest& request,
+                                        const Limits& limits, const ModelRegistry& registry);
+
 // The configured model that `parameters` ask for, "unknown" where there is none.
 std::string ModelLabel(const v1::ImageParameters& parameters, const ModelRegistry& registry);
 

@@ -48,6 +48,10 @@ int64_t ParseMemTotalBytes(std::string_view meminfo) {
   return LeadingNumber(ValueOf(meminfo, "MemTotal")) * 1024;
 }
 
+int64_t ParseMemAvailableBytes(std::string_view meminfo) {
+  return LeadingNumber(ValueOf(meminfo, "MemAvailable")) * 1024;
+}
+
 int64_t ParseResidentBytes(std::string_view statm, int64_t page_bytes) {
   const size_t second = statm.find(' ');
   return second == std::string_view::npos ? 0 : LeadingNumber(statm.substr(second)) * page_bytes;
@@ -59,8 +63,10 @@ std::string ParseCpuName(std::string_view cpuinfo) {
 }
 
 CpuMemory ReadCpuMemory() {
-  return {ParseMemTotalBytes(ReadWhole("/proc/meminfo")),
-          ParseResidentBytes(ReadWhole("/proc/self/statm"), sysconf(_SC_PAGESIZE))};
+  const std::string meminfo = ReadWhole("/proc/meminfo");
+  return {ParseMemTotalBytes(meminfo),
+          ParseResidentBytes(ReadWhole("/proc/self/statm"), sysconf(_SC_PAGESIZE)),
+          ParseMemAvailableBytes(meminfo)};
 }
 
 std::string ReadCpuName() { return ParseCpuName(ReadWhole("/proc/cpuinfo")); }

@@ -13,6 +13,7 @@ namespace tightfit {
 struct CpuMemory {
   int64_t total_bytes = 0;
   int64_t used_bytes = 0;
+  int64_t available_bytes = 0;  // MemAvailable: free, or held for files only
 };
 
 // Reads /proc. Takes microseconds.
@@ -23,6 +24,7 @@ std::string ReadCpuName();
 
 // Of the texts of /proc/meminfo, /proc/self/statm and /proc/cpuinfo.
 int64_t ParseMemTotalBytes(std::string_view meminfo);
+int64_t ParseMemAvailableBytes(std::string_view meminfo);
 int64_t ParseResidentBytes(std::string_view statm, int64_t page_bytes);
 std::string ParseCpuName(std::string_view cpuinfo);
 

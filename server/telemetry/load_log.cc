@@ -3,6 +3,8 @@
 #include "server/telemetry/logging.h"
 #include "server/telemetry/status_code_name.h"
 
+#include <utility>
+
 namespace tightfit {
 namespace {
 
@@ -50,14 +52,23 @@ bool LoadLog::ProgressIsDue(const std::string& model) {
   return true;
 }
 
+bool LoadLog::IsNewState(const ModelSnapshot& model) {
+  const std::lock_guard lock(mutex_);
+  ModelState& last = last_state_.try_emplace(model.spec.name, ModelState::kUnloaded).first->second;
+  return std::exchange(last, model.state) != model.state;
+}
+
 void LoadLog::OnChange(const ModelSnapshot& model) {
   const std::string& name = model.spec.name;
+  // Also a change of policy is told.
+  if (!IsNewState(model) && model.state != ModelState::kLoading) return;
   switch (model.state) {
     case ModelState::kLoading: {
       if (!ProgressIsDue(name)) return;
       const LoadProgress progress = model.loading.value_or(LoadProgress{});
       Log(LogLevel::kInfo, "model loading",
           {{"model", name},
+           {"reason", model.state_reason},
            {"component", progress.component},
            {"bytes_done", progress.bytes_done},
            {"bytes_total", progress.bytes_total}});
@@ -73,8 +84,10 @@ void LoadLog::OnChange(const ModelSnapshot& model) {
            {"reason", model.failure.reason()},
            {"error", model.failure.ForLog()}});
       return;
+    case ModelState::kEvicting:
+      return;
     case ModelState::kUnloaded:
-      Log(LogLevel::kInfo, "model unloaded", {{"model", name}});
+      Log(LogLevel::kInfo, "model unloaded", {{"model", name}, {"reason", model.state_reason}});
       return;
   }
 }

@@ -27,10 +27,12 @@ class LoadLog {
 
  private:
   bool ProgressIsDue(const std::string& model);
+  bool IsNewState(const ModelSnapshot& model);
 
   const Clock* const clock_;
   std::mutex mutex_;
   std::map<std::string, Clock::time_point> last_progress_;
+  std::map<std::string, ModelState> last_state_;
 };
 
 }  // namespace tightfit

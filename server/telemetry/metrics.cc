@@ -44,12 +44,17 @@ constexpr std::array<StatusCode, 10> kExpectedCodes = {
     StatusCode::kUnavailable,  StatusCode::kFailedPrecondition, StatusCode::kInternal,
     StatusCode::kUnimplemented};
 // Reasons with which a request is refused before it is queued.
-constexpr std::array<std::string_view, 4> kAdmissionReasons = {"QUEUE_FULL", "DRAINING",
-                                                               "MODEL_LOADING", "MODEL_FAILED"};
-constexpr std::array<Stage, 4> kStages = {Stage::kTextEncode, Stage::kDenoise, Stage::kVaeDecode,
-                                          Stage::kImageEncode};
-constexpr std::array<ModelState, 4> kStates = {ModelState::kUnloaded, ModelState::kLoading,
-                                               ModelState::kResident, ModelState::kFailed};
+constexpr std::array<std::string_view, 5> kAdmissionReasons = {
+    "QUEUE_FULL", "DRAINING", "MODEL_LOADING", "MODEL_FAILED", "EXCEEDS_DEVICE_MEMORY"};
+constexpr std::array<Stage, 5> kStages = {Stage::kModelLoad, Stage::kTextEncode, Stage::kDenoise,
+                                          Stage::kVaeDecode, Stage::kImageEncode};
+constexpr std::array<ModelState, 5> kStates = {ModelState::kUnloaded, ModelState::kLoading,
+                                               ModelState::kResident, ModelState::kEvicting,
+                                               ModelState::kFailed};
+// Why a model left the device: it was asked for, it was not used, others needed the room.
+constexpr std::array<std::string_view, 3> kEvictionReasons = {"request", "idle", "lru"};
+const prometheus::Histogram::BucketBoundaries kErrorRatios = {-0.5, -0.2, -0.1, -0.05, -0.02, 0.0,
+                                                              0.02, 0.05, 0.1,  0.2,   0.5,   1.0};
 
 double Seconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
@@ -91,8 +96,11 @@ class GaugeSnapshot {
 
 class Metrics::Impl {
  public:
-  Impl(const ModelRegistry* models, const ServerInfo& info)
-      : models_(models), device_(info.device_name), device_memory_(info.device_memory) {
+  Impl(const ModelRegistry* models, const ServerInfo& info, const DeviceLedger* ledger)
+      : models_(models),
+        ledger_(ledger),
+        device_(info.device_name),
+        device_memory_(info.device_memory) {
     Gauges("tightfit_build_info", "Version, commit and LibTorch of the server; always 1.")
         .Add({{"version", info.version},
               {"commit", info.build_commit},
@@ -107,6 +115,7 @@ class Metrics::Impl {
   std::vector<MetricFamily> Collect() const {
     std::vector<MetricFamily> families = registry_.Collect();
     CollectModels(&families);
+    CollectLedger(&families);
     CollectDevice(&families);
     std::sort(families.begin(), families.end(),
               [](const MetricFamily& a, const MetricFamily& b) { return a.name < b.name; });
@@ -139,9 +148,14 @@ class Metrics::Impl {
         const Labels labels = {{"model", model}, {"stage", std::string(StageName(stage))}};
         stage_duration_.Add(labels, kStageSeconds);
         cancelled_.Add(labels);
+        if (stage != Stage::kModelLoad && stage != Stage::kImageEncode) out_of_memory_.Add(labels);
       }
       for (const char* result : {"ok", "failed"})
         loads_.Add({{"model", model}, {"result", result}});
+      for (const std::string_view reason : kEvictionReasons) {
+        evictions_.Add({{"model", model}, {"reason", std::string(reason)}});
+      }
+      prediction_error_.Add({{"model", model}}, kErrorRatios);
     }
     for (const std::string_view reason : kAdmissionReasons) {
       rejections_.Add({{"reason", LowerCase(reason)}});
@@ -159,13 +173,22 @@ class Metrics::Impl {
                          "Tensor bytes held now, by model, component and purpose.");
     GaugeSnapshot peak("tightfit_model_memory_peak_bytes",
                        "Most tensor bytes held at once, by model, component and purpose.");
+    GaugeSnapshot pinned("tightfit_model_pinned", "1 where a model may not be evicted, else 0.");
+    GaugeSnapshot last_used("tightfit_model_last_used_timestamp_seconds",
+                            "When a request last began or ended on the model, in Unix time.");
     for (const ModelSnapshot& model : models_->List()) {
       const std::string& name = model.spec.name;
+      pinned.Add({{"model", name}}, model.policy.pinned ? 1 : 0);
+      if (model.last_used_time.has_value()) {
+        last_used.Add(
+            {{"model", name}},
+            std::chrono::duration<double>(model.last_used_time->time_since_epoch()).count());
+      }
       for (const ModelState each : kStates) {
         state.Add({{"model", name}, {"state", std::string(ModelStateName(each))}},
                   model.state == each ? 1 : 0);
       }
-      if (model.description != nullptr) {
+      if (model.state == ModelState::kResident && model.description != nullptr) {
         const ModelDescription& description = *model.description;
         info.Add({{"model", name},
                   {"format", description.format},
@@ -187,9 +210,25 @@ class Metrics::Impl {
         peak.Add(labels, static_cast<double>(use.peak_bytes));
       }
     }
-    for (GaugeSnapshot* family : {&state, &info, &weights, &memory, &peak}) {
+    for (GaugeSnapshot* family : {&state, &info, &weights, &memory, &peak, &pinned, &last_used}) {
       std::move(*family).MoveTo(families);
     }
+  }
+
+  void CollectLedger(std::vector<MetricFamily>* families) const {
+    if (ledger_ == nullptr) return;
+    GaugeSnapshot limit("tightfit_device_memory_limit_bytes",
+                        "Device memory that models and requests may take together.");
+    GaugeSnapshot reserved("tightfit_device_memory_reserved_bytes",
+                           "Device memory set aside, by model and purpose; no model: for all.");
+    limit.Add({{"device", device_}}, static_cast<double>(ledger_->limit_bytes()));
+    for (const LedgerUse& use : ledger_->Snapshot()) {
+      reserved.Add({{"device", device_},
+                    {"model", use.owner},
+                    {"purpose", std::string(MemoryPurposeName(use.purpose))}},
+                   static_cast<double>(use.bytes));
+    }
+    for (GaugeSnapshot* family : {&limit, &reserved}) std::move(*family).MoveTo(families);
   }
 
   void CollectDevice(std::vector<MetricFamily>* families) const {
@@ -227,6 +266,7 @@ class Metrics::Impl {
   }
 
   const ModelRegistry* const models_;
+  const DeviceLedger* const ledger_;
   const std::string device_;
   const std::function<DeviceMemory()> device_memory_;
   prometheus::Registry registry_;
@@ -261,12 +301,22 @@ class Metrics::Impl {
       Counters("tightfit_admission_rejections_total", "Requests refused before they were queued.");
   prometheus::Family<prometheus::Counter>& loads_ =
       Counters("tightfit_model_loads_total", "Attempts to load a model.");
+  prometheus::Family<prometheus::Counter>& evictions_ =
+      Counters("tightfit_model_evictions_total",
+               "Models that left the device: on request, unused, or to make room (lru).");
+  prometheus::Family<prometheus::Counter>& out_of_memory_ =
+      Counters("tightfit_out_of_memory_total",
+               "Calls of a model that ran out of device memory; each is tried once more.");
+  prometheus::Family<prometheus::Histogram>& prediction_error_ =
+      Histograms("tightfit_memory_prediction_error_ratio",
+                 "What was set aside for a request over what it took at most, less 1; of requests "
+                 "that ran alone.");
   prometheus::Family<prometheus::Histogram>& load_duration_ =
       Histograms("tightfit_model_load_duration_seconds", "Time of one attempt to load a model.");
 };
 
-Metrics::Metrics(const ModelRegistry* registry, const ServerInfo& info)
-    : impl_(std::make_unique<Impl>(registry, info)) {}
+Metrics::Metrics(const ModelRegistry* registry, const ServerInfo& info, const DeviceLedger* ledger)
+    : impl_(std::make_unique<Impl>(registry, info, ledger)) {}
 Metrics::~Metrics() = default;
 
 std::string Metrics::Text() const {
@@ -306,6 +356,23 @@ void Metrics::OnLoaded(const std::string& model, const Status& status,
                        std::chrono::nanoseconds duration) {
   impl_->loads_.Add({{"model", model}, {"result", status.ok() ? "ok" : "failed"}}).Increment();
   impl_->load_duration_.Add({{"model", model}}, kLoadSeconds).Observe(Seconds(duration));
+}
+
+void Metrics::OnEvicted(const std::string& model, const std::string& reason) {
+  const char* const kind = reason == "idle"                    ? "idle"
+                           : reason.starts_with("evicted for") ? "lru"
+                                                               : "request";
+  impl_->evictions_.Add({{"model", model}, {"reason", kind}}).Increment();
+}
+
+void Metrics::OnOutOfMemory(const std::string& model, Stage stage) {
+  impl_->out_of_memory_.Add({{"model", model}, {"stage", std::string(StageName(stage))}})
+      .Increment();
+}
+
+void Metrics::OnMemoryPeak(const std::string& model, int64_t reserved_bytes, int64_t peak_bytes) {
+  const double ratio = static_cast<double>(reserved_bytes) / static_cast<double>(peak_bytes);
+  impl_->prediction_error_.Add({{"model", model}}, kErrorRatios).Observe(ratio - 1.0);
 }
 
 void Metrics::OnRequestStarted(const std::string& method, const std::string& model) {

@@ -11,6 +11,7 @@
 #include "server/engine/device_executor.h"
 #include "server/engine/generation.h"
 #include "server/engine/model_registry.h"
+#include "server/memory/device_ledger.h"
 #include "server/rpc/rpc_observer.h"
 #include "server/rpc/server_info.h"
 
@@ -24,8 +25,10 @@ namespace tightfit {
 // Thread-safe. `registry` must outlive it.
 class Metrics final : public ExecutorObserver, public RpcObserver {
  public:
-  // `info` gives version, start time, device and its memory.
-  Metrics(const ModelRegistry* registry, const ServerInfo& info);
+  // `info` gives version, start time, device and its memory; `ledger`, which may be null, what is
+  // promised of it.
+  Metrics(const ModelRegistry* registry, const ServerInfo& info,
+          const DeviceLedger* ledger = nullptr);
   ~Metrics() override;
 
   // The page of GET /metrics, in Prometheus' text format.
@@ -40,6 +43,9 @@ class Metrics final : public ExecutorObserver, public RpcObserver {
   void OnCancelled(const std::string& model, std::string_view stage) override;
   void OnLoaded(const std::string& model, const Status& status,
                 std::chrono::nanoseconds duration) override;
+  void OnEvicted(const std::string& model, const std::string& reason) override;
+  void OnOutOfMemory(const std::string& model, Stage stage) override;
+  void OnMemoryPeak(const std::string& model, int64_t reserved_bytes, int64_t peak_bytes) override;
 
   void OnRequestStarted(const std::string& method, const std::string& model) override;
   void OnRequestFinished(const std::string& method, const std::string& model, StatusCode code,

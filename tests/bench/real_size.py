@@ -2,10 +2,11 @@
 
   python tests/bench/real_size.py --work DIR [--model DIR] [--formats hf8,hf12] [--json FILE]
 
-Exports `--random sdxl-base` into DIR unless --model names a model directory with bf16 graphs; needs 14 GB
-of disk and 12 GB of memory. Serves it once in each format, watches the server's anonymous memory while it
-loads, draws one picture of 512 x 512 in 2 steps through the command line, and calls diffusers' UNet in
-eager bf16 with the same weights and shapes. Prints a Markdown table; exit code 1 where a bound is missed.
+Exports `--random sdxl-base` into DIR unless --model names a model directory with bf16 graphs; needs
+14 GB of disk and 12 GB of memory. Serves it once in each format, watches the server's anonymous
+memory while it loads, draws one picture of 512 x 512 in 2 steps through the command line, and calls
+diffusers' UNet in eager bf16 with the same weights and shapes. Prints a Markdown table; exit code 1
+where a bound is missed.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class Server:
         addresses = work / "addresses.json"
         addresses.unlink(missing_ok=True)
         flags = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--device", "cpu"]
-        spec = f"sdxl={model},format={weight_format},scope=linear+conv,compute_dtype=bf16"
+        spec = f"sdxl={model},format={weight_format},scope=linear+conv,preload=true"
+        spec += ",compute_dtype=bf16"
         self._log = (work / f"server-{weight_format}.log").open("wb")
         self.process = subprocess.Popen(
             [str(BIN / "tightfit-server"), *flags, "--model", spec, "--address-file", addresses],

@@ -30,11 +30,11 @@ class BadStartTest : public ServedFixture {
     EXPECT_EQ(outcome.standard_output, "");
   }
 
-  std::string Model() { return "--model=one=" + scratch_.MakeModel("one"); }
+  std::string Model() { return "--model=one=" + scratch_.MakeModel("one") + ",preload=true"; }
 };
 
 TEST_F(BadStartTest, NamesAnUnknownKey) {
-  scratch_.MakeModel("one");
+  scratch_.MakeModel("one") + ",preload=true";
   const std::string path = scratch_.Write(
       "tightfit.toml", "[[model]]\nname = \"sdxl\"\npath = \"one\"\nformt = \"hf8\"\n");
   ExpectRefused({"--config", path}, path +

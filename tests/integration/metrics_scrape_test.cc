@@ -45,7 +45,7 @@ class MetricsScrapeTest : public ServedFixture {
 };
 
 TEST_F(MetricsScrapeTest, TellsTheBytesThatGetModelTells) {
-  StartAndWaitUntilReady({"--model=two=" + scratch_.MakeModel("two")});
+  StartAndWaitUntilReady({"--model=two=" + scratch_.MakeModel("two") + ",preload=true"});
   const std::map<std::string, double> series = SeriesOf(Scrape());
   int compared = 0;
   for (const char* name : {"one", "two"}) {
@@ -146,7 +146,7 @@ TEST_F(MetricsScrapeTest, CountsARefusalByAFullQueue) {
 
 TEST_F(MetricsScrapeTest, PassesPromtool) {
   if (std::string(TIGHTFIT_PROMTOOL).empty()) GTEST_SKIP() << "no promtool";
-  StartAndWaitUntilReady({"--model=broken=" + scratch_.MakeModel("broken")},
+  StartAndWaitUntilReady({"--model=broken=" + scratch_.MakeModel("broken") + ",preload=true"},
                          {{"FAKE_FAILING_MODEL", "broken"}});
   ASSERT_TRUE(StreamingRequest(channel_,
                                [] {

@@ -23,7 +23,7 @@ class ServedFixture : public testing::Test {
   // Starts the server and connects; waits until it listens, not until it is ready.
   void Start(std::vector<std::string> flags = {},
              const std::map<std::string, std::string>& environment = {}) {
-    flags.push_back("--model=one=" + scratch_.MakeModel("one"));
+    flags.push_back("--model=one=" + scratch_.MakeModel("one") + ",preload=true");
     server_ = ServerProcess::Start(TIGHTFIT_FAKE_SERVER, scratch_, std::move(flags), environment);
     ASSERT_NE(server_, nullptr);
     ASSERT_TRUE(server_->WaitForAddresses()) << server_->process().standard_error();

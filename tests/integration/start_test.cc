@@ -38,7 +38,7 @@ TEST_F(StartTest, IsNotServingUntilItsModelIsLoaded) {
 }
 
 TEST_F(StartTest, ServesOneModelThoughAnotherFails) {
-  StartAndWaitUntilReady({"--model=broken=" + scratch_.MakeModel("broken")},
+  StartAndWaitUntilReady({"--model=broken=" + scratch_.MakeModel("broken") + ",preload=true"},
                          {{"FAKE_FAILING_MODEL", "broken"}});
   EXPECT_EQ(health_->Check("model/one"), "SERVING");
   EXPECT_EQ(health_->Check("model/broken"), "NOT_SERVING");
@@ -57,9 +57,10 @@ TEST_F(StartTest, ServesOneModelThoughAnotherFails) {
 
 TEST_F(StartTest, ExitsWhenNoModelCanBeLoaded) {
   // Without waiting for its addresses: it may be gone before.
-  server_ = ServerProcess::Start(TIGHTFIT_FAKE_SERVER, scratch_,
-                                 {"--model=broken=" + scratch_.MakeModel("broken")},
-                                 {{"FAKE_FAILING_MODEL", "broken"}});
+  server_ =
+      ServerProcess::Start(TIGHTFIT_FAKE_SERVER, scratch_,
+                           {"--model=broken=" + scratch_.MakeModel("broken") + ",preload=true"},
+                           {{"FAKE_FAILING_MODEL", "broken"}});
   ASSERT_NE(server_, nullptr);
   EXPECT_EQ(ExitCode(), kExitConfiguration);
   EXPECT_THAT(Log(), HasSubstr("model could not be loaded model=broken"));
@@ -80,10 +81,10 @@ TEST_F(StartTest, WritesItsAddressesAsJson) {
 
 TEST_F(StartTest, ServesOnAUnixSocketWithoutMetrics) {
   const std::string address = "unix:" + scratch_.Path("socket");
-  const std::vector<std::string> arguments = {TIGHTFIT_FAKE_SERVER, "--listen=" + address,
-                                              "--metrics-listen=none",
-                                              "--address-file=" + scratch_.Path("addresses.json"),
-                                              "--model=one=" + scratch_.MakeModel("one")};
+  const std::vector<std::string> arguments = {
+      TIGHTFIT_FAKE_SERVER, "--listen=" + address, "--metrics-listen=none",
+      "--address-file=" + scratch_.Path("addresses.json"),
+      "--model=one=" + scratch_.MakeModel("one") + ",preload=true"};
   const std::unique_ptr<ChildProcess> server = ChildProcess::Start(arguments, {});
   ASSERT_TRUE(WaitUntil([&] { return scratch_.Has("addresses.json"); }));
   std::ifstream file(scratch_.Path("addresses.json"));

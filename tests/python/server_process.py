@@ -28,8 +28,12 @@ class ServerProcess:
         listen: str = "127.0.0.1:0",
         metrics_listen: str = "127.0.0.1:0",
     ) -> None:
-        """`models`: values of --model; `folder`: for its log and address file, must exist."""
+        """`models`: values of --model, loaded at the start unless they say otherwise.
+
+        `folder`: for its log and address file, must exist.
+        """
         self.log_file = folder / "server.log"
+        self._models = models
         self._address_file = folder / "addresses.json"
         arguments = [
             str(SERVER),
@@ -44,7 +48,8 @@ class ServerProcess:
             *flags,
         ]
         for model in models:
-            arguments += ["--model", model]
+            loading = "" if "preload=" in model else ",preload=true"
+            arguments += ["--model", model + loading]
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT)
 
@@ -109,7 +114,9 @@ class ServerProcess:
     def _wait_until_loaded(self) -> None:
         def settled() -> bool:
             models = self.cli_json("models")["models"]
-            return all(model["state"] in ("resident", "failed") for model in models)
+            waits = [spec.split("=")[0] for spec in self._models if "preload=false" not in spec]
+            states = {model["name"]: model["state"] for model in models}
+            return all(states[name] in ("resident", "failed") for name in waits)
 
         self._poll(settled, "its models")
 

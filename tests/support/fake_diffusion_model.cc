@@ -44,8 +44,8 @@ class FakeSampling final : public Sampling {
 
 class FakeDiffusionModel final : public DiffusionModel {
  public:
-  FakeDiffusionModel(const std::string& name, std::shared_ptr<FakeModelControls> controls)
-      : description_(FakeDescription(name)), controls_(std::move(controls)) {}
+  FakeDiffusionModel(ModelDescription description, std::shared_ptr<FakeModelControls> controls)
+      : description_(std::move(description)), controls_(std::move(controls)) {}
 
   const ModelDescription& description() const override { return description_; }
 
@@ -140,8 +140,11 @@ ModelDescription FakeDescription(const std::string& name) {
 }
 
 std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
-                                              std::shared_ptr<FakeModelControls> controls) {
-  return std::make_unique<FakeDiffusionModel>(name, std::move(controls));
+                                              std::shared_ptr<FakeModelControls> controls,
+                                              ModelMemory memory) {
+  ModelDescription description = FakeDescription(name);
+  description.memory = memory;
+  return std::make_unique<FakeDiffusionModel>(std::move(description), std::move(controls));
 }
 
 ModelLoader FakeLoader(std::shared_ptr<FakeModelControls> controls, std::string failing,

@@ -32,8 +32,10 @@ struct FakeModelControls {
 // Every byte of a prompt is a token, of which 75 are used.
 ModelDescription FakeDescription(const std::string& name);
 
+// `memory`: what its description tells of it.
 std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
-                                              std::shared_ptr<FakeModelControls> controls);
+                                              std::shared_ptr<FakeModelControls> controls,
+                                              ModelMemory memory = {});
 
 // A loader that gives a fake model for every spec, or `failure` for specs named in `failing`.
 ModelLoader FakeLoader(std::shared_ptr<FakeModelControls> controls, std::string failing = {},

@@ -162,7 +162,9 @@ class ExecutorFixture : public ::testing::Test {
   void Make(ExecutorOptions options, ModelLoader loader = {},
             std::vector<std::string> models = {"fake"}) {
     std::vector<ModelSpec> specs;
-    for (const std::string& name : models) specs.emplace_back().name = name;
+    for (const std::string& name : models) {
+      specs.push_back({.name = name, .preload = preload_});
+    }
     registry_ = std::make_unique<ModelRegistry>(std::move(specs));
     if (!loader) loader = FakeLoader(controls_);
     executor_ = std::make_unique<DeviceExecutor>(registry_.get(), std::move(loader),
@@ -192,6 +194,7 @@ class ExecutorFixture : public ::testing::Test {
   }
 
   FakeClock clock_;
+  bool preload_ = true;
   Gate gate_;
   std::mutex calls_mutex_;
   std::vector<std::string> calls_;

@@ -124,19 +124,24 @@ class RpcFixture : public ::testing::Test {
   int32_t max_running_requests_ = 2;
   std::vector<std::string> models_ = {"fake"};
   ModelLoader loader_;
+  bool preload_ = true;
+  ModelDescriber describe_;
+  std::unique_ptr<DeviceLedger> ledger_;
   const Clock* clock_ = &Clock::Real();
   std::string listen_ = "127.0.0.1:0";
   ServerInfo info_;
 
   void StartServer(bool wait_until_loaded = true) {
     std::vector<ModelSpec> specs;
-    for (const std::string& name : models_) specs.emplace_back().name = name;
+    for (const std::string& name : models_) specs.push_back({.name = name, .preload = preload_});
     registry_ = std::make_unique<ModelRegistry>(std::move(specs));
     if (!loader_) loader_ = FakeLoader(controls_);
     executor_ = std::make_unique<DeviceExecutor>(
         registry_.get(), loader_,
         ExecutorOptions{.max_queued_requests = limits_.max_queued_requests,
-                        .max_running_requests = max_running_requests_},
+                        .max_running_requests = max_running_requests_,
+                        .describe = describe_,
+                        .ledger = ledger_.get()},
         clock_, nullptr);
     Result<std::unique_ptr<GrpcServer>> server =
         GrpcServer::Start({.listen = listen_, .limits = limits_},

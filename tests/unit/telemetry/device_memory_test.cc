@@ -17,6 +17,7 @@ TEST(DeviceMemoryTest, ReadsProcTexts) {
 }
 
 TEST(DeviceMemoryTest, SaysNothingWhereProcDoesNot) {
+  EXPECT_EQ(ParseMemAvailableBytes("MemTotal: 7 kB\nMemAvailable:    3 kB\n"), 3 * 1024);
   EXPECT_EQ(ParseMemTotalBytes(""), 0);
   EXPECT_EQ(ParseMemTotalBytes("MemTotal"), 0);
   EXPECT_EQ(ParseResidentBytes("", 4096), 0);

@@ -1,0 +1,130 @@
+#include "client/cli/watch_models.h"
+
+#include "client/cli/exit_code.h"
+#include "client/cli/json_documents.h"
+#include "client/cli/measure_text.h"
+#include "client/cli/model_report.h"
+#include "client/cli/table.h"
+#include "client/cli/terminal.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace tightfit::cli {
+namespace {
+
+std::string AgoText(const client::Model& model) {
+  if (model.running_request_count > 0) {
+    return fmt::format("{} running", model.running_request_count);
+  }
+  if (!model.last_used.has_value()) return "never";
+  const auto now = std::chrono::system_clock::now();
+  return DurationText(std::max<std::chrono::nanoseconds>(now - *model.last_used, {})) + " ago";
+}
+
+int64_t PurposeBytes(const client::Model& model, std::string_view purpose) {
+  int64_t bytes = 0;
+  for (const client::Component& component : model.components) {
+    for (const client::PurposeBytes& each : component.memory) {
+      if (each.purpose == purpose) bytes += each.current_bytes;
+    }
+  }
+  return bytes;
+}
+
+std::string WatchTable(const std::vector<client::Model>& models, const client::ServerInfo& info,
+                       const TextStyle& style) {
+  Table table({{"NAME"},
+               {"STATE"},
+               {"WHY"},
+               {"FORMAT"},
+               {"WEIGHTS", Align::kRight},
+               {"ACTIVATIONS", Align::kRight},
+               {"STAYS"},
+               {"USED"}});
+  for (const client::Model& model : models) {
+    const bool is_resident = model.state == client::ModelState::kResident;
+    table.AddRow({{model.name},
+                  StateCell(model),
+                  {model.state_reason},
+                  {model.format},
+                  {is_resident ? BytesText(PurposeBytes(model, "weights")) : ""},
+                  {is_resident ? BytesText(PurposeBytes(model, "activations")) : ""},
+                  {model.pinned ? "pinned"
+                                : (model.keep_alive.count() > 0 ? DurationText(model.keep_alive)
+                                                                : "until others need room")},
+                  {AgoText(model)}});
+  }
+  return table.Render(style) + fmt::format("{} of {} set aside; the process uses {}\n",
+                                           BytesText(info.device.reserved_bytes),
+                                           BytesText(info.device.limit_bytes),
+                                           BytesText(info.device.used_bytes));
+}
+
+class LiveTable {
+ public:
+  explicit LiveTable(const TextStyle& style) : style_(style) {}
+
+  void Draw(const std::vector<client::Model>& models, const client::ServerInfo& info) {
+    const std::string text = WatchTable(models, info, style_);
+    // Up to the begin of the table before, and everything below it away.
+    if (line_count_ > 0) fmt::print("\033[{}A\033[J", line_count_);
+    fmt::print("{}", text);
+    std::fflush(stdout);
+    line_count_ = std::ranges::count(text, '\n');
+  }
+
+ private:
+  const TextStyle style_;
+  std::ptrdiff_t line_count_ = 0;
+};
+
+}  // namespace
+
+int WatchModels(const ModelsOptions& options, ServerSession& session) {
+  const Terminal terminal(STDOUT_FILENO);
+  LiveTable table(terminal.style());
+  std::mutex mutex;
+  const auto draw = [&] {
+    const std::lock_guard lock(mutex);
+    const Result<std::vector<client::Model>> models = session.client().ListModels(session.Call());
+    const Result<client::ServerInfo> info = session.client().GetServerInfo(session.Call());
+    if (models.ok() && info.ok()) table.Draw(*models, *info);
+  };
+  // Activations and times move without a change of state.
+  const std::jthread refresh([&](const std::stop_token& stop) {
+    std::condition_variable_any wake;
+    std::mutex sleep;
+    std::unique_lock lock(sleep);
+    while (terminal.is_interactive() && !options.shared.json && !stop.stop_requested()) {
+      wake.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
+      if (!stop.stop_requested()) draw();
+    }
+  });
+  const Status status = session.client().WatchModels(
+      [&](const client::Model& model) {
+        if (options.shared.json) {
+          fmt::print("{}\n", ToJson(model).dump(-1, ' ', false, Json::error_handler_t::replace));
+        } else if (terminal.is_interactive()) {
+          draw();
+        } else {
+          fmt::print("{}  {}  {}\n", Printable(model.name), client::ModelStateName(model.state),
+                     Printable(model.state_reason));
+        }
+        std::fflush(stdout);
+      },
+      session.Call());
+  if (status.code() == StatusCode::kCancelled) return kExitOk;
+  return session.Fail(status);
+}
+
+}  // namespace tightfit::cli

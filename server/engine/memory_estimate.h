@@ -1,0 +1,27 @@
+// EstimateRequest: the bytes that a request needs beside the weights, from its size alone.
+#ifndef TIGHTFIT_SERVER_ENGINE_MEMORY_ESTIMATE_H_
+#define TIGHTFIT_SERVER_ENGINE_MEMORY_ESTIMATE_H_
+
+#include "server/engine/diffusion_model.h"
+#include "server/engine/generation.h"
+
+#include <cstdint>
+
+namespace tightfit {
+
+struct RequestMemory {
+  int64_t denoise_bytes = 0;  // while the UNet runs
+  int64_t decode_bytes = 0;   // while the VAE runs
+  bool is_measured = false;   // false before the model's first load: then both are 0
+
+  // What is set aside for the request: the two never run at once.
+  int64_t peak_bytes() const { return denoise_bytes > decode_bytes ? denoise_bytes : decode_bytes; }
+};
+
+// A function of size, count, guidance and the model's tiling; never of what is free now.
+RequestMemory EstimateRequest(const ModelDescription& model,
+                              const GenerationParameters& parameters);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_ENGINE_MEMORY_ESTIMATE_H_

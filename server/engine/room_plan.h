@@ -1,0 +1,48 @@
+// PlanRoom: whether a model and a request fit the device, and who has to go for it.
+#ifndef TIGHTFIT_SERVER_ENGINE_ROOM_PLAN_H_
+#define TIGHTFIT_SERVER_ENGINE_ROOM_PLAN_H_
+
+#include "server/base/status.h"
+#include "server/engine/model_registry.h"
+#include "server/memory/device_ledger.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tightfit {
+
+enum class Room {
+  kNow,    // once `evictions` are gone
+  kLater,  // when requests that run now have ended
+  kNever,  // not even alone with what is pinned
+};
+
+struct RoomPlan {
+  Room room = Room::kNow;
+  bool needs_load = false;
+  // What is to be reserved: weights and the scratch of loading where the model is not resident, and
+  // what the request takes.
+  int64_t weight_bytes = 0;
+  int64_t load_scratch_bytes = 0;
+  int64_t request_bytes = 0;
+  int64_t free_bytes = 0;
+  int64_t evictable_bytes = 0;         // that all idle models which may go would free
+  std::vector<std::string> evictions;  // of kNow, in the order of going
+
+  int64_t needed_bytes() const { return weight_bytes + load_scratch_bytes + request_bytes; }
+};
+
+// `models`: all of them; `model` is one of them and has a description. A function of its arguments
+// alone: the executor acts on it, an estimate only tells it.
+RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view model,
+                  int64_t request_bytes, int64_t free_bytes, int64_t limit_bytes);
+
+// Why `plan` is not kNow: FAILED_PRECONDITION `EXCEEDS_DEVICE_MEMORY` with needed_bytes and
+// total_bytes, or RESOURCE_EXHAUSTED `VRAM_BUSY` with needed_bytes, free_bytes, evictable_bytes.
+Status RefusalOf(const RoomPlan& plan, int64_t limit_bytes);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_ENGINE_ROOM_PLAN_H_

@@ -1,0 +1,90 @@
+#include "server/pipeline/sdxl_description.h"
+
+#include "kernels/format.h"
+#include "server/model/safetensors.h"
+#include "server/model/weight_estimate.h"
+#include "server/pipeline/samplers.h"
+
+#include <c10/core/ScalarType.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+namespace tightfit {
+namespace {
+
+// From the headers of the weight files: weights, graphs, and what loading takes beside them.
+Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirectory& servable) {
+  ModelMemory memory;
+  for (const auto& [name, component] : servable.directory.components) {
+    TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
+                        SafetensorsFile::Open(servable.directory.PathOf(component.weights),
+                                              component.weights.file));
+    const std::optional<WeightFormat> format =
+        name == "unet" ? FormatByName(spec.format) : std::nullopt;
+    const at::ScalarType dtype = name == "vae" ? servable.dtypes.vae : servable.dtypes.model;
+    const WeightEstimate estimate =
+        EstimateWeights(file->tensors(), format, {.name = spec.scope, .exclude = spec.exclude},
+                        static_cast<int64_t>(c10::elementSize(dtype)));
+    int64_t graph_bytes = 0;
+    for (const auto& [graph_dtype, graph] : component.graphs) {
+      graph_bytes = std::max(graph_bytes, graph.bytes);
+    }
+    memory.weight_bytes += estimate.weight_bytes + graph_bytes;
+    memory.load_scratch_bytes = std::max(memory.load_scratch_bytes, estimate.staging_bytes);
+    memory.decode_scratch_bytes = std::max(memory.decode_scratch_bytes, estimate.decoded_bytes);
+  }
+  return memory;
+}
+
+}  // namespace
+
+Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device) {
+  if (device != "cpu") {
+    return Status(StatusCode::kUnimplemented, "DEVICE_UNAVAILABLE",
+                  device +
+                      " is not available in this build: it computes on the CPU only; use "
+                      "device = \"cpu\" or \"auto\"");
+  }
+  TF_ASSIGN_OR_RETURN(ModelDirectory directory, ReadModelDirectory(spec.path));
+  // A scheduler that cannot be sampled is refused here, not at the first request.
+  TF_RETURN_IF_ERROR(MakeSampler(SamplerNames().front(), directory.scheduler, 1).status());
+  if (spec.vae_tile_px % directory.pixels_per_latent != 0) {
+    return InvalidArgument("vae_tile_px must be a multiple of " +
+                           std::to_string(directory.pixels_per_latent));
+  }
+  TF_ASSIGN_OR_RETURN(const ComputeDtypes dtypes,
+                      ResolveComputeDtype(directory, spec.compute_dtype, CpuHasBf16()));
+  return ServableDirectory{std::move(directory), dtypes};
+}
+
+Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDirectory& servable) {
+  const ModelDirectory& directory = servable.directory;
+  ModelDescription description;
+  description.name = spec.name;
+  description.family = directory.family;
+  description.hash = directory.hash.substr(0, 10);
+  description.prediction_type = directory.scheduler.prediction_type;
+  description.format = spec.format;
+  description.scope = spec.scope;
+  description.compute_dtype = DtypeName(servable.dtypes.model);
+  description.device = "cpu";
+  description.license = directory.license;
+  description.default_width_px = directory.default_width_px;
+  description.default_height_px = directory.default_height_px;
+  description.default_step_count = directory.default_step_count;
+  description.default_guidance_scale = directory.default_guidance_scale;
+  description.default_sampler = directory.default_sampler;
+  description.samplers = SamplerNames();
+  description.pixels_per_latent = directory.pixels_per_latent;
+  description.latent_channels = directory.latent_channels;
+  description.max_clip_skip = directory.max_clip_skip;
+  description.vae_tiling = spec.vae_tiling;
+  description.vae_tile_px = spec.vae_tile_px > 0 ? spec.vae_tile_px : directory.vae_sample_size_px;
+  description.force_zeros_for_empty_prompt = directory.force_zeros_for_empty_prompt;
+  TF_ASSIGN_OR_RETURN(description.memory, EstimateMemory(spec, servable));
+  return description;
+}
+
+}  // namespace tightfit

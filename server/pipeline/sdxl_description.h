@@ -1,0 +1,31 @@
+// What a model directory says of its model, without loading it.
+#ifndef TIGHTFIT_SERVER_PIPELINE_SDXL_DESCRIPTION_H_
+#define TIGHTFIT_SERVER_PIPELINE_SDXL_DESCRIPTION_H_
+
+#include "server/base/status.h"
+#include "server/engine/diffusion_model.h"
+#include "server/model/model_directory.h"
+#include "server/pipeline/compute_dtype.h"
+
+#include <string>
+
+namespace tightfit {
+
+// A directory that can be served as `spec` says.
+struct ServableDirectory {
+  ModelDirectory directory;
+  ComputeDtypes dtypes;
+};
+
+// Reads model.json and checks it against `spec`. Errors: ReadModelDirectory's, those of the
+// samplers, ResolveComputeDtype's; INVALID_ARGUMENT for a vae_tile_px that is no multiple of a
+// latent; UNIMPLEMENTED `DEVICE_UNAVAILABLE`.
+Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device);
+
+// Everything but the components and what only loading measures. Weight bytes are an upper bound
+// from the headers of the weight files.
+Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDirectory& servable);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_PIPELINE_SDXL_DESCRIPTION_H_

@@ -1,0 +1,140 @@
+#include "server/rpc/model_messages.h"
+
+#include "server/memory/memory_accounts.h"
+#include "server/rpc/generation_messages.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+namespace tightfit {
+namespace {
+
+v1::Model::State ToMessage(ModelState state) {
+  switch (state) {
+    case ModelState::kUnloaded:
+      return v1::Model::STATE_UNLOADED;
+    case ModelState::kLoading:
+      return v1::Model::STATE_LOADING;
+    case ModelState::kResident:
+      return v1::Model::STATE_RESIDENT;
+    case ModelState::kEvicting:
+      return v1::Model::STATE_EVICTING;
+    case ModelState::kFailed:
+      return v1::Model::STATE_FAILED;
+  }
+  return v1::Model::STATE_UNSPECIFIED;
+}
+
+google::protobuf::Timestamp ToMessage(std::chrono::system_clock::time_point time) {
+  const auto since_epoch =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch());
+  google::protobuf::Timestamp message;
+  message.set_seconds(since_epoch / std::chrono::seconds(1));
+  message.set_nanos(static_cast<int32_t>((since_epoch % std::chrono::seconds(1)).count()));
+  return message;
+}
+
+v1::Component ToMessage(const ComponentDescription& component, bool with_modules) {
+  v1::Component message;
+  message.set_name(component.name);
+  message.set_format(component.format);
+  message.set_parameter_count(component.parameter_count);
+  message.set_fp16_bytes(component.fp16_bytes);
+  message.set_weight_bytes(component.weight_bytes);
+  message.set_packed_bytes(component.packed_bytes);
+  message.set_packed_parameter_count(component.packed_parameter_count);
+  message.set_packed_module_count(component.packed_module_count);
+  if (with_modules) {
+    for (const UnpackedModule& module : component.unpacked_modules) {
+      v1::ModuleLeft& left = *message.add_modules_left();
+      left.set_module(module.module);
+      left.set_reason(module.reason);
+    }
+  }
+  return message;
+}
+
+void AddMemory(const std::string& model, v1::Model& message) {
+  for (const MemoryUse& use : MemoryAccounts::Instance().Snapshot(model)) {
+    auto* components = message.mutable_components();
+    const auto component =
+        std::find_if(components->begin(), components->end(),
+                     [&](const v1::Component& c) { return c.name() == use.component; });
+    if (component == components->end()) continue;
+    v1::PurposeBytes& bytes = *component->add_memory();
+    bytes.set_purpose(std::string(MemoryPurposeName(use.purpose)));
+    bytes.set_current_bytes(use.current_bytes);
+    bytes.set_peak_bytes(use.peak_bytes);
+  }
+}
+
+void Describe(const ModelDescription& model, v1::Model& message) {
+  message.set_format(model.format);
+  message.set_scope(model.scope);
+  message.set_compute_dtype(model.compute_dtype);
+  message.set_device(model.device);
+  message.set_family(model.family);
+  message.set_hash(model.hash);
+  message.set_license(model.license);
+  v1::Model::Defaults& defaults = *message.mutable_defaults();
+  defaults.set_width_px(model.default_width_px);
+  defaults.set_height_px(model.default_height_px);
+  defaults.set_step_count(model.default_step_count);
+  defaults.set_guidance_scale(model.default_guidance_scale);
+  defaults.set_sampler(model.default_sampler);
+  for (const std::string& sampler : model.samplers) message.add_samplers(sampler);
+  message.set_pixels_per_latent(model.pixels_per_latent);
+  message.set_max_clip_skip(model.max_clip_skip);
+  message.set_vae_tile_px(model.vae_tile_px);
+  message.set_weight_bytes(model.memory.weight_bytes);
+}
+
+void AddComponents(const ModelDescription& model, bool with_modules, v1::Model& message) {
+  for (const ComponentDescription& component : model.components) {
+    *message.add_components() = ToMessage(component, with_modules);
+  }
+  *message.mutable_load_duration() =
+      tightfit::ToMessage(std::chrono::duration_cast<std::chrono::nanoseconds>(
+          std::chrono::duration<double>(model.load_seconds)));
+}
+
+void DescribeResidency(const ModelSnapshot& snapshot, v1::Model& message) {
+  message.set_state_reason(snapshot.state_reason);
+  message.set_pinned(snapshot.policy.pinned);
+  *message.mutable_keep_alive_duration() = tightfit::ToMessage(snapshot.policy.keep_alive);
+  message.set_priority(snapshot.policy.priority);
+  message.set_running_request_count(snapshot.running_count);
+  if (snapshot.last_used_time.has_value()) {
+    *message.mutable_last_used_time() = ToMessage(*snapshot.last_used_time);
+  }
+}
+
+}  // namespace
+
+v1::Model ToMessage(const ModelSnapshot& snapshot, bool with_modules) {
+  v1::Model message;
+  message.set_name(snapshot.spec.name);
+  message.set_state(ToMessage(snapshot.state));
+  *message.mutable_state_time() = ToMessage(snapshot.state_since);
+  if (snapshot.state == ModelState::kFailed) {
+    message.set_failure_reason(snapshot.failure.reason());
+    message.set_failure_message(snapshot.failure.message());
+  }
+  if (snapshot.loading.has_value()) {
+    message.set_loaded_bytes(snapshot.loading->bytes_done);
+    message.set_total_bytes(snapshot.loading->bytes_total);
+  }
+  message.set_format(snapshot.spec.format);
+  message.set_scope(snapshot.spec.scope);
+  DescribeResidency(snapshot, message);
+  if (snapshot.description == nullptr) return message;
+  Describe(*snapshot.description, message);
+  if (snapshot.state == ModelState::kResident) {
+    AddComponents(*snapshot.description, with_modules, message);
+    AddMemory(snapshot.spec.name, message);
+  }
+  return message;
+}
+
+}  // namespace tightfit

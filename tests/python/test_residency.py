@@ -1,0 +1,112 @@
+"""Several real models under a memory limit: room is made, pictures stay the same, bytes add up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from server_process import ROOT, ServerProcess, metric_values
+
+MODEL = ROOT / "deploy" / "models" / "emoji-xl" / "model"
+MIB = 1 << 20
+# One model of 50 to 56 MiB with its requests at a time.
+LIMIT_MIB = 75
+MODELS = {"a": "hf8", "b": "hf12", "c": "e2m5r"}
+# Largest share by which a prediction may miss what a request really took, in fp32.
+MAX_PREDICTION_ERROR = 0.05
+
+
+def spec(name: str) -> str:
+    return f"{name}={MODEL},format={MODELS[name]},compute_dtype=fp32,preload=false"
+
+
+def by_model(server: ServerProcess, family: str, **wanted: str) -> dict[str, float]:
+    """Sums of a family's series by model, of those with these labels."""
+    sums: dict[str, float] = {}
+    for labels, value in metric_values(server.metrics(), family).items():
+        found = dict(labels)
+        if all(found.get(label) == text for label, text in wanted.items()):
+            sums[found["model"]] = sums.get(found["model"], 0) + value
+    return sums
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> ServerProcess:
+    with ServerProcess(
+        tmp_path, [spec(name) for name in MODELS], "--memory-limit-mib", str(LIMIT_MIB)
+    ) as server:
+        yield server
+
+
+def draw(server: ServerProcess, name: str, file: Path) -> bytes:
+    arguments = ["--model", name, "--seed", "3", "--steps", "2", "--no-metadata", "-o", str(file)]
+    server.cli_json("generate", "red apple", *arguments)
+    return file.read_bytes()
+
+
+def test_pictures_are_the_same_after_eviction_and_return(
+    limited: ServerProcess, tmp_path: Path
+) -> None:
+    first = {name: draw(limited, name, tmp_path / f"{name}.png") for name in MODELS}
+    assert len(set(first.values())) == len(MODELS), "formats must differ, or this proves nothing"
+    second = {name: draw(limited, name, tmp_path / f"{name}-2.png") for name in MODELS}
+    assert first == second
+    evictions = by_model(limited, "tightfit_model_evictions_total", reason="lru")
+    assert sum(evictions.values()) >= len(MODELS)
+    assert "evicted for" in limited.log
+
+
+def test_the_ledger_and_the_allocator_count_the_same_weights(
+    limited: ServerProcess, tmp_path: Path
+) -> None:
+    for name in (*MODELS, "a"):
+        draw(limited, name, tmp_path / "x.png")
+        reserved = by_model(limited, "tightfit_device_memory_reserved_bytes", purpose="weights")
+        held = by_model(limited, "tightfit_model_memory_bytes", purpose="weights")
+        assert reserved == {model: held[model] for model in reserved}
+        assert all(held[model] == 0 for model in held if model not in reserved)
+        assert by_model(limited, "tightfit_device_memory_reserved_bytes", purpose="activations") == {}
+        assert sum(by_model(limited, "tightfit_device_memory_reserved_bytes").values()) <= (
+            LIMIT_MIB * MIB
+        )
+
+
+def test_what_can_never_fit_is_refused_and_the_next_request_served(
+    limited: ServerProcess, tmp_path: Path
+) -> None:
+    draw(limited, "a", tmp_path / "x.png")
+    huge = ["--model", "a", "--width", "1024", "--height", "1024", "--steps", "1"]
+    done = limited.cli("generate", "x", *huge, "-o", str(tmp_path / "y.png"))
+    assert done.returncode == 1
+    assert "EXCEEDS_DEVICE_MEMORY" in done.stderr
+    estimate = limited.cli_json("generate", "x", *huge, "--estimate")["estimate"]
+    assert estimate["admission"] == "never"
+    assert estimate["request_bytes"] > LIMIT_MIB * MIB
+    draw(limited, "a", tmp_path / "z.png")
+
+
+@pytest.mark.parametrize("weight_format", ["fp16", "hf8"])
+def test_predictions_are_upper_bounds_within_five_percent(
+    tmp_path: Path, weight_format: str
+) -> None:
+    model = f"a={MODEL},format={weight_format},compute_dtype=fp32"
+    with ServerProcess(tmp_path, [model]) as server:
+        before = 0.0
+        for side_px, count in ((64, 1), (64, 4), (96, 2), (160, 1), (160, 3), (256, 2), (384, 1)):
+            size = ["--width", str(side_px), "--height", str(side_px), "--count", str(count)]
+            server.cli_json("generate", "x", *size, "--steps", "2", "-o", str(tmp_path / "x.png"))
+            sums = by_model(server, "tightfit_memory_prediction_error_ratio_sum")
+            error = sums["a"] - before
+            before = sums["a"]
+            assert 0 <= error <= MAX_PREDICTION_ERROR, (side_px, count, error)
+
+
+def test_load_unload_and_update_from_the_command_line(limited: ServerProcess) -> None:
+    assert limited.cli_json("load", "a")["model"]["state"] == "resident"
+    assert limited.cli_json("update", "a", "--pinned", "true")["model"]["pinned"] is True
+    refused = limited.cli("unload", "a")
+    assert refused.returncode == 1 and "MODEL_PINNED" in refused.stderr
+    busy = limited.cli("load", "c")
+    assert busy.returncode == 1 and "EXCEEDS_DEVICE_MEMORY" in busy.stderr
+    assert limited.cli_json("unload", "a", "--force")["model"]["state"] == "unloaded"
+    assert limited.cli("update", "a").returncode == 2

@@ -1,0 +1,409 @@
+// Models come to the device when they are asked for, and go when others need the room.
+#include "tests/unit/engine/executor_fixture.h"
+
+#include <map>
+#include <random>
+
+namespace tightfit {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr int64_t kWeightBytes = 100;
+constexpr int64_t kLoadScratchBytes = 7;
+constexpr int64_t kRequestBytes = 20;  // of one row; guidance is off
+
+class ResidencyRecorder final : public ExecutorObserver {
+ public:
+  void OnLoaded(const std::string& model, const Status& status, std::chrono::nanoseconds) override {
+    Add("loaded " + model + " " + (status.ok() ? "OK" : status.reason()));
+  }
+  void OnEvicted(const std::string& model, const std::string& reason) override {
+    Add(model + " " + reason);
+  }
+  void OnOutOfMemory(const std::string& model, Stage stage) override {
+    Add("out of memory " + model + " " + std::string(StageName(stage)));
+  }
+  std::vector<std::string> events() const {
+    const std::lock_guard lock(mutex_);
+    return events_;
+  }
+
+ private:
+  void Add(std::string event) {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(std::move(event));
+  }
+  mutable std::mutex mutex_;
+  std::vector<std::string> events_;
+};
+
+class ExecutorResidencyTest : public ExecutorFixture {
+ protected:
+  ExecutorResidencyTest() {
+    preload_ = false;
+    metrics_ = &recorder_;
+  }
+  ~ExecutorResidencyTest() override {
+    gate_.Open();
+    executor_.reset();
+    EXPECT_EQ(ledger_->reserved_bytes(), 0) << "something was not given back";
+  }
+
+  static Result<ModelDescription> Describe(const ModelSpec& spec) {
+    ModelDescription description = FakeDescription(spec.name);
+    description.memory = {.weight_bytes = kWeightBytes,
+                          .load_scratch_bytes = kLoadScratchBytes,
+                          .denoise = {CallMemory{.row_bytes = kRequestBytes}},
+                          .decode = CallMemory{.row_bytes = kRequestBytes}};
+    return description;
+  }
+
+  // Room for so many bytes.
+  void StartWithLimit(int64_t limit_bytes, std::vector<std::string> models,
+                      ExecutorOptions options = {}) {
+    ledger_ = std::make_unique<DeviceLedger>(limit_bytes);
+    options.ledger = ledger_.get();
+    options.describe = Describe;
+    StartWith(std::move(options), Loader(), std::move(models));
+  }
+
+  ModelLoader Loader() {
+    return [this](const ModelSpec& spec,
+                  const auto& progress) -> Result<std::unique_ptr<DiffusionModel>> {
+      if (const auto failure = failures_.find(spec.name); failure != failures_.end()) {
+        return failure->second;
+      }
+      progress({"unet", 1, 2});
+      return MakeFakeModel(spec.name, controls_, Describe(spec)->memory);
+    };
+  }
+
+  Status Run(const std::string& model) { return Submit(model).observer->WaitForEnd(); }
+  ModelState StateOf(const std::string& model) const { return registry_->Find(model)->state; }
+
+  Status Load(const std::string& model) {
+    return Wait([&](auto done) { executor_->Load(model, std::move(done)); });
+  }
+  Status Unload(const std::string& model, bool force = false) {
+    return Wait([&](auto done) { executor_->Unload(model, force, std::move(done)); });
+  }
+
+  std::unique_ptr<DeviceLedger> ledger_ = std::make_unique<DeviceLedger>(0);
+  ResidencyRecorder recorder_;
+  std::map<std::string, Status> failures_;
+
+ private:
+  template <typename Call>
+  static Status Wait(const Call& call) {
+    auto promise = std::make_shared<std::promise<Status>>();
+    call([promise](const Status& status) { promise->set_value(status); });
+    return promise->get_future().get();
+  }
+};
+
+TEST_F(ExecutorResidencyTest, AModelIsDeclaredFirstAndLoadedForItsFirstRequest) {
+  StartWithLimit(1000, {"a"});
+  EXPECT_EQ(StateOf("a"), ModelState::kUnloaded);
+  EXPECT_EQ(registry_->Find("a")->description->memory.weight_bytes, kWeightBytes);
+  EXPECT_EQ(ledger_->reserved_bytes(), 0);
+  const Request request = Submit("a");
+  ASSERT_TRUE(request.submitted.ok());
+  EXPECT_TRUE(request.observer->WaitForEnd().ok());
+  EXPECT_THAT(request.observer->events(),
+              ElementsAre("queued 0", "started", "model_load 0/2", "model_load 0/2",
+                          "text_encode 0/2", "denoise 0/2", "denoise 1/2", "denoise 2/2",
+                          "vae_decode 2/2", "image 0", "finished OK"));
+  EXPECT_EQ(StateOf("a"), ModelState::kResident);
+  EXPECT_EQ(registry_->Find("a")->state_reason, "request");
+  ASSERT_TRUE(executor_->Drain(seconds(60)));
+  EXPECT_EQ(ledger_->reserved_bytes(), kWeightBytes);
+}
+
+TEST_F(ExecutorResidencyTest, ASecondRequestFindsTheModelThere) {
+  StartWithLimit(1000, {"a"});
+  EXPECT_TRUE(Run("a").ok());
+  EXPECT_TRUE(Run("a").ok());
+  EXPECT_THAT(recorder_.events(), ElementsAre("loaded a OK"));
+}
+
+TEST_F(ExecutorResidencyTest, TheLeastRecentlyUsedModelMakesRoom) {
+  StartWithLimit(2 * kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "b", "c"});
+  for (const char* model : {"a", "b", "a", "c", "b"}) {
+    clock_.Advance(seconds(1));
+    EXPECT_TRUE(Run(model).ok()) << model;
+  }
+  EXPECT_THAT(recorder_.events(), ElementsAre("loaded a OK", "loaded b OK", "b evicted for c",
+                                              "loaded c OK", "a evicted for b", "loaded b OK"));
+  EXPECT_EQ(StateOf("a"), ModelState::kUnloaded);
+  EXPECT_EQ(registry_->Find("a")->state_reason, "evicted for b");
+}
+
+TEST_F(ExecutorResidencyTest, APinnedModelStaysAndPriorityCountsBeforeUse) {
+  StartWithLimit(2 * kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "b", "c"});
+  ASSERT_TRUE(executor_->SetPolicy("a", {.pinned = true}).ok());
+  for (const char* model : {"a", "b", "c"}) {
+    clock_.Advance(seconds(1));
+    EXPECT_TRUE(Run(model).ok()) << model;
+  }
+  EXPECT_EQ(recorder_.events()[2], "b evicted for c") << "not a, used longer ago";
+  ASSERT_TRUE(executor_->SetPolicy("a", {.priority = 0}).ok());
+  ASSERT_TRUE(executor_->SetPolicy("c", {.priority = -1}).ok());
+  EXPECT_TRUE(Run("b").ok());
+  EXPECT_EQ(recorder_.events()[4], "c evicted for b") << "not a, of higher priority";
+  EXPECT_EQ(executor_->SetPolicy("d", {}).code(), StatusCode::kNotFound);
+}
+
+TEST_F(ExecutorResidencyTest, WhatNeverFitsIsRefusedBeforeItIsQueued) {
+  StartWithLimit(kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "pinned"});
+  const Request large = Submit("a", 1, 2);
+  EXPECT_EQ(large.submitted.code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(large.submitted.reason(), "EXCEEDS_DEVICE_MEMORY");
+  EXPECT_EQ(large.submitted.metadata().at("needed_bytes"), "147");
+  EXPECT_EQ(large.submitted.metadata().at("total_bytes"), "127");
+  EXPECT_THAT(large.observer->events(), IsEmpty());
+  EXPECT_TRUE(Run("a").ok());
+  ASSERT_TRUE(executor_->SetPolicy("pinned", {.pinned = true}).ok());
+  EXPECT_TRUE(Run("pinned").ok());
+  EXPECT_EQ(Submit("a").submitted.reason(), "EXCEEDS_DEVICE_MEMORY") << "beside what is pinned";
+}
+
+TEST_F(ExecutorResidencyTest, ARequestWaitsUntilABusyModelCanGo) {
+  StartWithLimit(kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "b"});
+  StopEveryCall();
+  const Request running = Submit("a");
+  ASSERT_TRUE(gate_.WaitForArrivals(1));
+  const Request waiting = Submit("b");
+  const Request behind = Submit("a");
+  gate_.Let();
+  ASSERT_TRUE(gate_.WaitForArrivals(2));
+  EXPECT_THAT(waiting.observer->events(), ElementsAre("queued 0"));
+  EXPECT_THAT(behind.observer->events(), ElementsAre("queued 1")) << "nobody overtakes";
+  gate_.Open();
+  EXPECT_TRUE(running.observer->WaitForEnd().ok());
+  EXPECT_TRUE(waiting.observer->WaitForEnd().ok());
+  EXPECT_TRUE(behind.observer->WaitForEnd().ok());
+  EXPECT_THAT(recorder_.events(), ElementsAre("loaded a OK", "a evicted for b", "loaded b OK",
+                                              "b evicted for a", "loaded a OK"));
+}
+
+TEST_F(ExecutorResidencyTest, AnUnusedModelGoesAfterItsKeepAlive) {
+  StartWithLimit(1000, {"a", "b"});
+  ASSERT_TRUE(executor_->SetPolicy("a", {.keep_alive = seconds(10)}).ok());
+  EXPECT_TRUE(Run("a").ok());
+  EXPECT_TRUE(Run("b").ok());
+  clock_.Advance(seconds(9));
+  EXPECT_TRUE(Run("b").ok());
+  EXPECT_EQ(StateOf("a"), ModelState::kResident);
+  clock_.Advance(seconds(2));
+  EXPECT_TRUE(Run("b").ok());
+  EXPECT_EQ(StateOf("a"), ModelState::kUnloaded);
+  EXPECT_EQ(registry_->Find("a")->state_reason, "idle");
+  EXPECT_EQ(StateOf("b"), ModelState::kResident) << "without a keep-alive it stays";
+}
+
+TEST_F(ExecutorResidencyTest, LoadAndUnloadDoWhatTheySayOnce) {
+  StartWithLimit(kWeightBytes + kLoadScratchBytes, {"a", "b"});
+  EXPECT_TRUE(Load("a").ok());
+  EXPECT_TRUE(Load("a").ok());
+  EXPECT_EQ(StateOf("a"), ModelState::kResident);
+  EXPECT_EQ(registry_->Find("a")->state_reason, "LoadModel");
+  EXPECT_TRUE(Load("b").ok()) << "by driving out a";
+  EXPECT_TRUE(Unload("b").ok());
+  EXPECT_TRUE(Unload("b").ok());
+  EXPECT_EQ(ledger_->reserved_bytes(), 0);
+  EXPECT_THAT(recorder_.events(),
+              ElementsAre("loaded a OK", "a evicted for b", "loaded b OK", "b UnloadModel"));
+  EXPECT_EQ(Load("c").code(), StatusCode::kNotFound);
+  EXPECT_EQ(Unload("c").code(), StatusCode::kNotFound);
+}
+
+TEST_F(ExecutorResidencyTest, ALoadThatHasNoRoomSaysWhatIsMissing) {
+  StartWithLimit(kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "b"});
+  StopEveryCall();
+  const Request running = Submit("a", 1);
+  ASSERT_TRUE(gate_.WaitForArrivals(1));
+  auto loaded = std::make_shared<std::promise<Status>>();
+  executor_->Load("b", [loaded](const Status& status) { loaded->set_value(status); });
+  gate_.Let();
+  const Status status = loaded->get_future().get();
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.reason(), "VRAM_BUSY");
+  EXPECT_TRUE(status.retry_after().has_value());
+  EXPECT_EQ(status.metadata().at("needed_bytes"), "107");
+  EXPECT_EQ(status.metadata().at("free_bytes"), "7");
+  EXPECT_EQ(status.metadata().at("evictable_bytes"), "0");
+  gate_.Open();
+  EXPECT_TRUE(running.observer->WaitForEnd().ok());
+}
+
+TEST_F(ExecutorResidencyTest, AModelInUseOrPinnedIsUnloadedByForceOnly) {
+  StartWithLimit(1000, {"a", "b"});
+  StopEveryCall();
+  const Request running = Submit("a", 3);
+  ASSERT_TRUE(gate_.WaitForArrivals(1));
+  auto refused = std::make_shared<std::promise<Status>>();
+  executor_->Unload("a", false, [refused](const Status& s) { refused->set_value(s); });
+  gate_.Let();
+  EXPECT_EQ(refused->get_future().get().reason(), "MODEL_IN_USE");
+  ASSERT_TRUE(gate_.WaitForArrivals(2));
+  auto forced = std::make_shared<std::promise<Status>>();
+  executor_->Unload("a", true, [forced](const Status& s) { forced->set_value(s); });
+  gate_.Open();
+  EXPECT_TRUE(forced->get_future().get().ok());
+  EXPECT_EQ(running.observer->WaitForEnd().code(), StatusCode::kAborted);
+  EXPECT_EQ(running.observer->WaitForEnd().reason(), "PREEMPTED");
+  ASSERT_TRUE(executor_->SetPolicy("b", {.pinned = true}).ok());
+  EXPECT_TRUE(Run("b").ok());
+  EXPECT_EQ(Unload("b").reason(), "MODEL_PINNED");
+  EXPECT_TRUE(Unload("b", true).ok());
+}
+
+TEST_F(ExecutorResidencyTest, AFailedLoadGivesEverythingBackAndMayBeTriedAgain) {
+  StartWithLimit(1000, {"a"});
+  failures_["a"] = Status(StatusCode::kDataLoss, "CHECKSUM_MISMATCH", "wrong hash");
+  EXPECT_EQ(Run("a").reason(), "CHECKSUM_MISMATCH");
+  EXPECT_EQ(StateOf("a"), ModelState::kFailed);
+  EXPECT_EQ(ledger_->reserved_bytes(), 0);
+  EXPECT_EQ(Submit("a").submitted.reason(), "MODEL_FAILED");
+  failures_["a"] = Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY", "full");
+  EXPECT_EQ(Load("a").reason(), "OUT_OF_MEMORY");
+  EXPECT_EQ(StateOf("a"), ModelState::kUnloaded) << "memory may be there another time";
+  failures_.clear();
+  EXPECT_TRUE(Load("a").ok());
+}
+
+TEST_F(ExecutorResidencyTest, ARequestThatIsCancelledBeforeTheLoadLeavesNothingReserved) {
+  StartWithLimit(1000, {"a", "b"}, {.max_running_requests = 2});
+  StopEveryCall();
+  const Request running = Submit("a", 1);
+  ASSERT_TRUE(gate_.WaitForArrivals(1));
+  const Request cancelled = Submit("b");
+  Cancel(cancelled);
+  gate_.Open();
+  EXPECT_EQ(cancelled.observer->WaitForEnd().code(), StatusCode::kCancelled);
+  EXPECT_TRUE(running.observer->WaitForEnd().ok());
+  ASSERT_TRUE(executor_->Drain(seconds(60)));
+  EXPECT_EQ(ledger_->reserved_bytes(), kWeightBytes);
+}
+
+TEST_F(ExecutorResidencyTest, ACallThatRunsOutOfMemoryIsTriedOnceMoreWithoutCaches) {
+  for (const char* failing : {"begin", "step", "decode"}) {
+    std::atomic<int> dropped{0};
+    StartWithLimit(1000, {"a"}, {.drop_caches = [&] { ++dropped; }});
+    std::atomic<int> failures{1};
+    controls_->on_call = [&](const char* call) -> Status {
+      if (call == std::string_view(failing) && failures-- > 0) {
+        return {StatusCode::kResourceExhausted, "OUT_OF_MEMORY", "full"};
+      }
+      return OkStatus();
+    };
+    EXPECT_TRUE(Run("a").ok()) << failing;
+    EXPECT_EQ(dropped, 1);
+    failures = 2;
+    EXPECT_EQ(Run("a").reason(), "OUT_OF_MEMORY") << failing;
+    EXPECT_EQ(dropped, 2);
+    failures = 0;
+    EXPECT_TRUE(Run("a").ok()) << "and the next request is served";
+    executor_.reset();
+    EXPECT_EQ(ledger_->reserved_bytes(), 0);
+  }
+}
+
+// Whatever call fails, k = 1, 2, ...: the right code, the ledger as before, the next request
+// served.
+TEST_F(ExecutorResidencyTest, EveryFailureLeavesTheLedgerAsItWas) {
+  StartWithLimit(1000, {"a"});
+  EXPECT_TRUE(Run("a").ok());
+  for (int failing = 1;; ++failing) {
+    std::atomic<int> calls{0};
+    controls_->on_call = [&](const char*) -> Status {
+      return ++calls == failing ? Internal("broken") : OkStatus();
+    };
+    const Status status = Run("a");
+    if (status.ok()) {
+      EXPECT_GT(failing, 4);
+      break;
+    }
+    EXPECT_EQ(status.code(), StatusCode::kInternal);
+    controls_->on_call = nullptr;
+    EXPECT_TRUE(Run("a").ok());
+    EXPECT_EQ(controls_->live_samplings, 0);
+  }
+  ASSERT_TRUE(executor_->Drain(seconds(60)));
+  EXPECT_EQ(ledger_->reserved_bytes(), kWeightBytes);
+}
+
+TEST_F(ExecutorResidencyTest, AnEstimateTellsWhomARequestWouldDriveOut) {
+  StartWithLimit(kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "b"});
+  EXPECT_TRUE(Run("a").ok());
+  GenerationParameters parameters;
+  parameters.model = "b";
+  parameters.width_px = parameters.height_px = 8;
+  parameters.image_count = 1;
+  RequestEstimate estimate = executor_->Estimate(parameters);
+  EXPECT_EQ(estimate.plan.room, Room::kNow);
+  EXPECT_TRUE(estimate.plan.needs_load);
+  EXPECT_EQ(estimate.plan.weight_bytes, kWeightBytes);
+  EXPECT_EQ(estimate.memory.denoise_bytes, kRequestBytes);
+  EXPECT_THAT(estimate.plan.evictions, ElementsAre("a"));
+  EXPECT_EQ(StateOf("a"), ModelState::kResident) << "nothing was done";
+  parameters.image_count = 2;
+  EXPECT_EQ(executor_->Estimate(parameters).plan.room, Room::kNever);
+}
+
+TEST_F(ExecutorResidencyTest, AStormOfLoadsUnloadsAndRequestsEndsAtZero) {
+  constexpr int kThreads = 8;
+  constexpr int kRounds = 1000;
+  StartWithLimit(2 * kWeightBytes + kLoadScratchBytes + 2 * kRequestBytes, {"a", "b", "c"},
+                 {.max_queued_requests = 16});
+  std::atomic<int> generated{0};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(static_cast<unsigned>(t));
+      for (int i = 0; i < kRounds; ++i) {
+        const std::string model(1, static_cast<char>('a' + random() % 3));
+        const unsigned kind = random() % 10;
+        if (kind < 2) {
+          const Status status = Load(model);
+          if (!status.ok() && status.reason() != "VRAM_BUSY") ++wrong;
+        } else if (kind < 4) {
+          const Status status = Unload(model, random() % 4 == 0);
+          if (!status.ok() && status.reason() != "MODEL_IN_USE") ++wrong;
+        } else {
+          GenerationParameters parameters;
+          parameters.model = model;
+          parameters.width_px = parameters.height_px = 8;
+          parameters.step_count = 1 + static_cast<int32_t>(random() % 2);
+          auto observer = std::make_shared<RecordingObserver>();
+          auto cancellation = std::make_shared<Cancellation>(std::nullopt);
+          const Status submitted = executor_->Submit(parameters, observer, cancellation);
+          if (!submitted.ok()) {
+            if (submitted.reason() != "QUEUE_FULL") ++wrong;
+            continue;
+          }
+          if (random() % 5 == 0) {
+            cancellation->Cancel(StatusCode::kCancelled);
+            executor_->Poke();
+          }
+          const Status end = observer->WaitForEnd();
+          if (end.ok()) ++generated;
+          if (!end.ok() && end.reason() != "CANCELLED" && end.reason() != "PREEMPTED") ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(generated, kThreads * kRounds / 4);
+  for (const char* model : {"a", "b", "c"}) EXPECT_TRUE(Unload(model, true).ok());
+  EXPECT_EQ(ledger_->reserved_bytes(), 0);
+}
+
+}  // namespace
+}  // namespace tightfit
