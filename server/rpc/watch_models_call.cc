@@ -27,20 +27,29 @@ void ModelWatchers::Tell(const ModelSnapshot& model) {
 }
 
 grpc::ServerWriteReactor<v1::WatchModelsResponse>* WatchModelsCall::Start(
-    const ModelRegistry* registry, std::shared_ptr<ModelWatchers> watchers) {
+    std::shared_ptr<ModelWatchers> watchers) {
   auto call = std::make_shared<WatchModelsCall>(watchers);
   // Before the list is read: no change falls between both.
   watchers->Add(call);
-  for (const ModelSnapshot& model : registry->List()) call->Tell(model);
+  for (const ModelSnapshot& model : watchers->registry().List()) call->TellFirst(model);
   // The watchers hold it until OnDone.
   return call.get();
 }
 
-void WatchModelsCall::Tell(const ModelSnapshot& model) {
+void WatchModelsCall::Tell(const ModelSnapshot& model) { Queue(model, /*is_change=*/true); }
+
+void WatchModelsCall::TellFirst(const ModelSnapshot& model) { Queue(model, /*is_change=*/false); }
+
+void WatchModelsCall::Queue(const ModelSnapshot& model, bool is_change) {
+  v1::Model message = ToMessage(model, watchers_->registry().List(), /*with_modules=*/false);
   {
     const std::lock_guard lock(mutex_);
     if (ended_) return;
-    v1::Model message = ToMessage(model, /*with_modules=*/false);
+    if (is_change) {
+      changed_.insert(message.name());
+    } else if (changed_.contains(message.name())) {
+      return;
+    }
     const auto older = std::ranges::find(waiting_, message.name(), &v1::Model::name);
     if (older != waiting_.end()) {
       *older = std::move(message);
@@ -63,14 +72,17 @@ void WatchModelsCall::Flush() {
 }
 
 void WatchModelsCall::OnWriteDone(bool ok) {
+  bool end = false;
   {
     const std::lock_guard lock(mutex_);
     write_in_flight_ = false;
+    if (!ok) ended_ = true;
+    end = ended_;
   }
-  if (ok) {
-    Flush();
+  if (end) {
+    Finish(grpc::Status::CANCELLED);
   } else {
-    End();
+    Flush();
   }
 }
 
@@ -79,7 +91,7 @@ void WatchModelsCall::OnCancel() { End(); }
 void WatchModelsCall::End() {
   {
     const std::lock_guard lock(mutex_);
-    if (std::exchange(ended_, true)) return;
+    if (std::exchange(ended_, true) || write_in_flight_) return;
   }
   Finish(grpc::Status::CANCELLED);
 }
