@@ -118,7 +118,7 @@ TEST_F(GrpcServerTest, RefusesCompressedRequests) {
 
 TEST_F(GrpcServerTest, RefusesAMessageBeyondTheLimit) {
   StartServer();
-  const grpc::Status status = Stream(Request(std::string(2 << 20, 'x'))).status;
+  const grpc::Status status = Stream(Request(std::string(10 << 20, 'x'))).status;
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(controls_->begun, 0);
   EXPECT_TRUE(Stream(Request()).status.ok());
