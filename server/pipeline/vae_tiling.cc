@@ -30,8 +30,8 @@ TiledPicture::TiledPicture(at::Tensor latents, TileSizes tile)
       tile_(tile),
       stride_(std::max<int64_t>(
           static_cast<int64_t>(static_cast<double>(tile.latents) * (1 - kOverlap)), 1)),
-      blend_px_(static_cast<int64_t>(static_cast<double>(tile.sample_px) * kOverlap)),
-      kept_px_(tile.sample_px - blend_px_),
+      kept_px_(stride_ * (tile.sample_px / std::max<int64_t>(tile.latents, 1))),
+      blend_px_(tile.sample_px - kept_px_),
       rows_(DividedUp(latents_.size(2), stride_)),
       columns_(DividedUp(latents_.size(3), stride_)) {}
 
@@ -45,14 +45,20 @@ void TiledPicture::Add(at::Tensor decoded) {
   const size_t column = current_row_.size();
   if (row_ > 0) Blend(row_above_[column], decoded, 2, blend_px_);
   if (column > 0) Blend(current_row_[column - 1], decoded, 3, blend_px_);
-  current_row_.push_back(std::move(decoded));
-  if (static_cast<int64_t>(current_row_.size()) < columns_) return;
+  if (static_cast<int64_t>(column) + 1 < columns_) {
+    current_row_.push_back(std::move(decoded));
+    return;
+  }
+  std::vector<at::Tensor> row = current_row_;
+  row.push_back(std::move(decoded));
   std::vector<at::Tensor> kept;
-  for (const at::Tensor& tile : current_row_) {
+  for (const at::Tensor& tile : row) {
     kept.push_back(tile.slice(2, 0, kept_px_).slice(3, 0, kept_px_));
   }
+  // Memory may run out here: until then nothing has changed, and the tile can be asked for again.
   finished_rows_.push_back(at::cat(kept, 3));
-  row_above_ = std::exchange(current_row_, {});
+  row_above_ = std::move(row);
+  current_row_.clear();
   ++row_;
 }
 

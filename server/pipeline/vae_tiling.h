@@ -33,8 +33,8 @@ class TiledPicture {
   const at::Tensor latents_;
   const TileSizes tile_;
   const int64_t stride_;    // from one tile's latents to the next one's
-  const int64_t blend_px_;  // how far a tile fades into its neighbour
   const int64_t kept_px_;   // what of a tile gets into the picture
+  const int64_t blend_px_;  // how far a tile fades into its neighbour
   const int64_t rows_;
   const int64_t columns_;
   int64_t row_ = 0;

@@ -134,11 +134,15 @@ at::Tensor Upsampled(const at::Tensor& latents) {
 
 TEST(TiledPictureTest, HasNoSeamsWhereTilesAgree) {
   for (const auto& [height, width] : {std::pair(9, 13), std::pair(8, 8), std::pair(4, 30)}) {
-    const at::Tensor latents = at::rand({1, 4, height, width});
-    TiledPicture picture(latents, {.sample_px = 16, .latents = 8});
-    while (!picture.is_complete()) picture.Add(Upsampled(picture.NextTile()));
-    EXPECT_TRUE(at::allclose(picture.Picture(), Upsampled(latents), 1e-6, 1e-6))
-        << height << "x" << width;
+    // Also of sizes that have no whole quarter.
+    for (const int64_t side : {8, 1, 2, 3, 5, 7, 10}) {
+      const at::Tensor latents = at::rand({1, 4, height, width});
+      TiledPicture picture(latents, {.sample_px = 2 * side, .latents = side});
+      while (!picture.is_complete()) picture.Add(Upsampled(picture.NextTile()));
+      ASSERT_EQ(picture.Picture().sizes(), Upsampled(latents).sizes()) << side;
+      EXPECT_TRUE(at::allclose(picture.Picture(), Upsampled(latents), 1e-6, 1e-6))
+          << height << "x" << width << " in tiles of " << side;
+    }
   }
 }
 
