@@ -60,17 +60,17 @@ class MemoryWatch(threading.Thread):
         super().__init__(daemon=True)
         self.peak_mib = 0.0
         self._pid = pid
-        self._stop = threading.Event()
+        self._done = threading.Event()
 
     def run(self) -> None:
-        while not self._stop.wait(0.01):
+        while not self._done.wait(0.01):
             try:
                 self.peak_mib = max(self.peak_mib, anonymous_mib(self._pid))
             except OSError:
                 return
 
     def finish(self) -> float:
-        self._stop.set()
+        self._done.set()
         self.join()
         return self.peak_mib
 
