@@ -43,12 +43,12 @@ void LogResident(const ModelSnapshot& model) {
 
 }  // namespace
 
-bool LoadLog::ProgressIsDue(const std::string& model) {
+bool LoadLog::ProgressIsDue(const std::string& model, bool is_start) {
   const Clock::time_point now = clock_->Now();
   const std::lock_guard lock(mutex_);
-  const auto [last, is_first] = last_progress_.try_emplace(model, now);
-  if (!is_first && now - last->second < kProgressInterval) return false;
-  last->second = now;
+  Clock::time_point& last = last_progress_[model];
+  if (!is_start && now - last < kProgressInterval) return false;
+  last = now;
   return true;
 }
 
@@ -61,10 +61,11 @@ bool LoadLog::IsNewState(const ModelSnapshot& model) {
 void LoadLog::OnChange(const ModelSnapshot& model) {
   const std::string& name = model.spec.name;
   // Also a change of policy is told.
-  if (!IsNewState(model) && model.state != ModelState::kLoading) return;
+  const bool is_new_state = IsNewState(model);
+  if (!is_new_state && model.state != ModelState::kLoading) return;
   switch (model.state) {
     case ModelState::kLoading: {
-      if (!ProgressIsDue(name)) return;
+      if (!ProgressIsDue(name, is_new_state)) return;
       const LoadProgress progress = model.loading.value_or(LoadProgress{});
       Log(LogLevel::kInfo, "model loading",
           {{"model", name},

@@ -21,12 +21,12 @@ class LoadLog {
   // `clock` must outlive it.
   explicit LoadLog(const Clock* clock) : clock_(clock) {}
 
-  // Listener for ModelRegistry::OnChange. Logs start and progress (at most one line per interval
-  // and model), the result, each module that stayed unpacked, or why the model failed.
+  // Listener for ModelRegistry::OnChange and OnProgress. Logs start and progress (at most one line
+  // per interval and model), the result, each module that stayed unpacked, or why the model failed.
   void OnChange(const ModelSnapshot& model);
 
  private:
-  bool ProgressIsDue(const std::string& model);
+  bool ProgressIsDue(const std::string& model, bool is_start);
   bool IsNewState(const ModelSnapshot& model);
 
   const Clock* const clock_;

@@ -20,6 +20,7 @@ from tightfit_export.export import ExportOptions, ExportSummary, check_destinati
 from tightfit_export.manifest import SamplingDefaults
 from tightfit_export.open_source import SourceOptions, open_source
 from tightfit_export.partial_directory import Interrupted
+from tightfit_export.perturbed_weights import with_perturbed_unet
 from tightfit_export.progress import Progress, size_text
 from tightfit_export.random_base import random_base
 from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
@@ -80,6 +81,8 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
     if options.out is not None:
         check_destination(options.out, options.overwrite)
     with _pipeline(options, progress) as pipeline:
+        if options.perturb_unet is not None:
+            pipeline = with_perturbed_unet(pipeline, options.perturb_unet)
         if options.out is None:
             return None
         return export(

@@ -98,6 +98,13 @@ def _add_source(result: argparse._ArgumentGroup) -> None:
         help="which weights of a diffusers source to take, such as fp16 (default: the plain ones "
         "of a directory, fp16 of the hub, where there are any)",
     )
+    result.add_argument(
+        "--perturb-unet",
+        type=int,
+        metavar="SEED",
+        help="add a little noise to the UNet's weights: a stand-in for a fine-tune, to try models "
+        "that share all other components",
+    )
     result.add_argument("--revision", metavar="REV", help="of the hub: a branch, tag or commit")
     result.add_argument(
         "--offline",

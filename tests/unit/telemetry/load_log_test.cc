@@ -53,6 +53,15 @@ TEST_F(LoadLogTest, CountsTheIntervalOfEachModelAlone) {
   EXPECT_EQ(Lines().size(), 2u);
 }
 
+TEST_F(LoadLogTest, TellsTheBeginOfEveryLoad) {
+  log_.OnChange(Loading("a", 0));
+  ModelSnapshot unloaded;
+  unloaded.spec.name = "a";
+  log_.OnChange(unloaded);
+  log_.OnChange(Loading("a", 0));
+  EXPECT_EQ(Lines().size(), 3u) << "also within the interval";
+}
+
 TEST_F(LoadLogTest, NamesEachModuleThatStayedUnpacked) {
   auto description = std::make_shared<ModelDescription>();
   description->name = "sdxl";
