@@ -117,6 +117,7 @@ class RunningServer {
                    .drop_caches = backend.drop_caches},
                   &Clock::Real(), &metrics_) {
     registry_.OnChange([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
+    registry_.OnProgress([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
   }
 
   int Run() {

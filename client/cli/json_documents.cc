@@ -38,6 +38,7 @@ Json ComponentJson(const client::Component& component) {
       {"packed_bytes", component.packed_bytes},
       {"packed_parameter_count", component.packed_parameter_count},
       {"packed_module_count", component.packed_module_count},
+      {"holder_count", component.holder_count},
       {"modules_left", Json::array()},
       {"memory", Json::array()},
   };
@@ -113,6 +114,7 @@ Json ToJson(const client::Model& model) {
       {"last_used_time", TimeJson(model.last_used)},
       {"running_request_count", model.running_request_count},
       {"weight_bytes", model.weight_bytes},
+      {"shared_weight_bytes", model.shared_weight_bytes},
       {"failure_reason", model.failure_reason},
       {"failure_message", model.failure_message},
       {"loaded_bytes", model.loaded_bytes},

@@ -62,6 +62,10 @@ std::string Facts(const client::Model& model) {
                : model.keep_alive.count() > 0
                    ? DurationText(model.keep_alive) + " after its last use"
                    : "until others need the room");
+  if (model.shared_weight_bytes > 0) {
+    add("shares", fmt::format("{} of its weights with other models on the device",
+                              BytesText(model.shared_weight_bytes)));
+  }
   if (model.vae_tile_px > 0) add("vae tiles", fmt::format("{} px", model.vae_tile_px));
   if (model.max_clip_skip > 0) add("clip skip", fmt::format("0 to {}", model.max_clip_skip));
   add("samplers", fmt::format("{}", fmt::join(model.samplers, ", ")));

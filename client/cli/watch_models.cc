@@ -48,6 +48,7 @@ std::string WatchTable(const std::vector<client::Model>& models, const client::S
                {"WHY"},
                {"FORMAT"},
                {"WEIGHTS", Align::kRight},
+               {"SHARED", Align::kRight},
                {"ACTIVATIONS", Align::kRight},
                {"STAYS"},
                {"USED"}});
@@ -57,7 +58,8 @@ std::string WatchTable(const std::vector<client::Model>& models, const client::S
                   StateCell(model),
                   {model.state_reason},
                   {model.format},
-                  {is_resident ? BytesText(PurposeBytes(model, "weights")) : ""},
+                  {is_resident ? BytesText(model.weight_bytes) : ""},
+                  {model.shared_weight_bytes > 0 ? BytesText(model.shared_weight_bytes) : ""},
                   {is_resident ? BytesText(PurposeBytes(model, "activations")) : ""},
                   {model.pinned ? "pinned"
                                 : (model.keep_alive.count() > 0 ? DurationText(model.keep_alive)

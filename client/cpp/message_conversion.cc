@@ -78,6 +78,7 @@ Component FromMessage(const v1::Component& message) {
       .packed_bytes = message.packed_bytes(),
       .packed_parameter_count = message.packed_parameter_count(),
       .packed_module_count = message.packed_module_count(),
+      .holder_count = message.holder_count(),
   };
   for (const v1::ModuleLeft& left : message.modules_left()) {
     component.modules_left.push_back({left.module(), left.reason()});
@@ -349,6 +350,7 @@ Model FromMessage(const v1::Model& message) {
       .priority = message.priority(),
       .running_request_count = message.running_request_count(),
       .weight_bytes = message.weight_bytes(),
+      .shared_weight_bytes = message.shared_weight_bytes(),
       .vae_tile_px = message.vae_tile_px(),
   };
   if (message.has_last_used_time()) model.last_used = FromMessage(message.last_used_time());

@@ -34,6 +34,7 @@ struct Component {
   int64_t packed_bytes = 0;
   int64_t packed_parameter_count = 0;
   int32_t packed_module_count = 0;
+  int32_t holder_count = 0;              // models on the device that use these weights
   std::vector<ModuleLeft> modules_left;  // filled by GetModel only
   std::vector<PurposeBytes> memory;
 };
@@ -75,7 +76,8 @@ struct Model {
   int32_t priority = 0;
   std::optional<TimePoint> last_used;
   int32_t running_request_count = 0;
-  int64_t weight_bytes = 0;  // that its weights take, or would take at most
+  int64_t weight_bytes = 0;         // that its weights take, or would take at most
+  int64_t shared_weight_bytes = 0;  // of them that other models on the device use too
   int32_t vae_tile_px = 0;
   std::vector<Component> components;
   std::optional<std::chrono::nanoseconds> load_duration;

@@ -2,6 +2,7 @@
 
 #include "server/engine/generation_run.h"
 #include "server/engine/model_residency.h"
+#include "server/engine/wait_prediction.h"
 #include "server/memory/memory_accounts.h"
 
 #include <algorithm>
@@ -9,18 +10,17 @@
 #include <deque>
 #include <limits>
 #include <mutex>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace tightfit {
 namespace {
 
-// Requests whose durations predict how soon a place in the queue gets free.
-constexpr size_t kRecentDurations = 16;
+constexpr size_t kMaxWaitingCommands = 64;
 
-constexpr std::chrono::milliseconds kShortestRetry{100};
-constexpr std::chrono::milliseconds kDefaultRetry{1000};
-constexpr std::chrono::milliseconds kLongestRetry{60000};
+constexpr std::chrono::milliseconds kRetry{1000};
 constexpr Clock::time_point::duration kShortestIdleWait = std::chrono::milliseconds(1);
 
 ExecutorObserver* NoObserver() {
@@ -30,7 +30,7 @@ ExecutorObserver* NoObserver() {
 
 Status Draining() {
   return Status(StatusCode::kUnavailable, "DRAINING", "the server is shutting down")
-      .WithRetryAfter(kDefaultRetry);
+      .WithRetryAfter(kRetry);
 }
 
 }  // namespace
@@ -44,7 +44,8 @@ class DeviceExecutor::Impl {
         clock_(clock),
         metrics_(observer != nullptr ? observer : NoObserver()),
         ledger_(options_.ledger != nullptr ? options_.ledger : &unlimited_),
-        residency_(registry, std::move(loader), options_.describe, ledger_, clock, metrics_) {}
+        residency_(registry, std::move(loader), options_.describe, ledger_, clock, metrics_),
+        prediction_(options_.max_running_requests) {}
 
   ~Impl() {
     {
@@ -60,7 +61,9 @@ class DeviceExecutor::Impl {
   void Start(std::function<void()> on_ready) {
     thread_ = std::thread([this, on_ready = std::move(on_ready)] {
       if (options_.thread_init) options_.thread_init();
-      residency_.DescribeAll();
+      for (const ModelSnapshot& model : registry_->List()) {
+        static_cast<void>(residency_.Describe(model.spec));
+      }
       Preload();
       if (on_ready) on_ready();
       Serve();
@@ -91,7 +94,7 @@ class DeviceExecutor::Impl {
           .WithMetadata("needed_bytes", std::to_string(plan.needed_bytes()))
           .WithMetadata("free_bytes", std::to_string(plan.free_bytes))
           .WithMetadata("evictable_bytes", std::to_string(plan.evictable_bytes))
-          .WithRetryAfter(RetryDelayLocked());
+          .WithRetryAfter(prediction_.RetryDelay());
     }
     const auto position = static_cast<int32_t>(queue_.size());
     // Under the lock, so that it comes before whatever the executor's thread reports.
@@ -114,10 +117,8 @@ class DeviceExecutor::Impl {
     estimate.memory = EstimateRequest(*snapshot->description, parameters);
     estimate.plan = residency_.Plan(parameters.model, estimate.memory.peak_bytes());
     const std::lock_guard lock(mutex_);
-    const auto ahead = static_cast<int64_t>(queue_.size()) + running_count_;
-    const int64_t places = std::max(options_.max_running_requests, 1);
-    if (ahead >= places)
-      estimate.expected_wait = MeanDurationLocked() * (ahead - places + 1) / places;
+    estimate.expected_wait =
+        prediction_.ExpectedWait(static_cast<int64_t>(queue_.size()) + running_count_);
     return estimate;
   }
 
@@ -130,10 +131,15 @@ class DeviceExecutor::Impl {
             std::move(done));
   }
 
-  Status SetPolicy(const std::string& model, const ResidencyPolicy& policy) {
+  Status ChangePolicy(const std::string& model,
+                      const std::function<void(ResidencyPolicy&)>& change) {
     if (!registry_->Find(model).has_value()) return ModelNotFound(model);
-    registry_->SetPolicy(model, policy);
-    Poke();
+    registry_->ChangePolicy(model, change);
+    {
+      const std::lock_guard lock(mutex_);
+      policy_changed_ = true;
+    }
+    wake_.notify_all();
     return OkStatus();
   }
 
@@ -185,19 +191,30 @@ class DeviceExecutor::Impl {
         lock.unlock();
         return done(Draining());
       }
+      if (commands_.size() >= kMaxWaitingCommands) {
+        lock.unlock();
+        return done(Status(StatusCode::kResourceExhausted, "QUEUE_FULL",
+                           "too many models wait to be loaded or unloaded")
+                        .WithRetryAfter(kRetry));
+      }
       commands_.push_back({std::move(run), std::move(done)});
     }
     wake_.notify_all();
   }
 
-  void RunCommands() {
-    while (std::optional<PendingCommand> command = NextCommand()) {
-      command->done(command->run());
-    }
+  // One, so that running requests get their turns between two loads.
+  void RunNextCommand() {
+    if (is_draining()) return RefuseCommands();
+    if (std::optional<PendingCommand> command = NextCommand()) command->done(command->run());
   }
 
   void RefuseCommands() {
     while (std::optional<PendingCommand> command = NextCommand()) command->done(Draining());
+  }
+
+  bool is_draining() const {
+    const std::lock_guard lock(mutex_);
+    return draining_;
   }
 
   std::optional<PendingCommand> NextCommand() {
@@ -211,23 +228,21 @@ class DeviceExecutor::Impl {
   void Preload() {
     for (const ModelSnapshot& snapshot : registry_->List()) {
       if (!snapshot.spec.preload || snapshot.state != ModelState::kUnloaded) continue;
-      {
-        const std::lock_guard lock(mutex_);
-        if (stopping_ || draining_) return;
-      }
+      if (is_draining()) return;
       const RoomPlan plan = residency_.Plan(snapshot.spec.name, 0);
-      if (plan.room == Room::kNow) {
-        // What came of it the registry tells.
-        static_cast<void>(BringToDevice(snapshot.spec.name, plan, "preload"));
-      } else {
+      if (plan.room == Room::kNever) {
         registry_->SetFailed(snapshot.spec.name, RefusalOf(plan, ledger_->limit_bytes()));
+      } else if (plan.evictions.empty()) {
+        // What came of it the registry tells.
+        static_cast<void>(BringToDevice(snapshot.spec.name, "preload"));
+      } else {
+        registry_->SetUnloaded(snapshot.spec.name, "no room beside the models preloaded before");
       }
     }
   }
 
-  Status BringToDevice(const std::string& model, const RoomPlan& plan, const std::string& reason) {
-    residency_.MakeRoom(model, plan);
-    return residency_.Load(model, reason, [this](const LoadProgress&) { WhileLoading(); });
+  Status BringToDevice(const std::string& model, const std::string& reason) {
+    return residency_.Bring(model, reason, [this](const LoadProgress&) { WhileLoading(); });
   }
 
   // Requests may wait behind a load: those that were cancelled must not wait for its end.
@@ -237,12 +252,26 @@ class DeviceExecutor::Impl {
   }
 
   Status LoadNow(const std::string& model) {
+    measured_ = nullptr;
+    return BringToDevice(model, "LoadModel");
+  }
+
+  // For the run of an admitted request.
+  Status LoadForRequest(const std::string& model,
+                        const std::function<void(const LoadProgress&)>& progress) {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
-    if (!snapshot.has_value()) return ModelNotFound(model);
-    if (snapshot->state == ModelState::kResident) return OkStatus();
-    const RoomPlan plan = residency_.Plan(model, 0);
-    if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
-    return BringToDevice(model, plan, "LoadModel");
+    if (snapshot.has_value()) TF_RETURN_IF_ERROR(CheckServable(*snapshot));
+    return residency_.Bring(model, "request", [&](const LoadProgress& done) {
+      progress(done);
+      WhileLoading();
+    });
+  }
+
+  // What a model takes is known for certain once it is loaded.
+  Status SetAside(const GenerationParameters& parameters, MemoryReservation* activations) {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(parameters.model);
+    if (!snapshot.has_value()) return ModelNotFound(parameters.model);
+    return residency_.SetAside(parameters.model, BytesOf(*snapshot, parameters), activations);
   }
 
   Status UnloadNow(const std::string& model, bool force) {
@@ -272,27 +301,36 @@ class DeviceExecutor::Impl {
 
   void Serve() {
     while (true) {
-      const std::optional<Clock::time_point> next_idle = residency_.EvictIdle();
+      const std::optional<Clock::time_point> next_idle = residency_.EvictIdle(TakeWanted());
       {
         std::unique_lock lock(mutex_);
         const auto has_work = [this] {
-          return stopping_ || !queue_.empty() || !running_.empty() || !commands_.empty();
+          return stopping_ || policy_changed_ || !queue_.empty() || !running_.empty() ||
+                 !commands_.empty();
         };
         if (next_idle.has_value()) {
           wake_.wait_for(lock, std::max(*next_idle - clock_->Now(), kShortestIdleWait), has_work);
         } else {
-          // Also a change of policy wakes, so that idle models are looked at again.
-          if (!has_work()) wake_.wait(lock);
+          wake_.wait(lock, has_work);
         }
         if (stopping_) return;
       }
-      RunCommands();
+      RunNextCommand();
       EndCancelledQueued();
       EndCancelledRunning();
       Admit();
       AnnouncePositions();
       AdvanceNext();
     }
+  }
+
+  // The models that queued requests name. What changes of policies from now on, the next turn sees.
+  std::set<std::string> TakeWanted() {
+    const std::lock_guard lock(mutex_);
+    policy_changed_ = false;
+    std::set<std::string> wanted;
+    for (const QueuedRequest& request : queue_) wanted.insert(request.parameters.model);
+    return wanted;
   }
 
   // One call for the request whose turn it is; then it goes behind the others.
@@ -314,50 +352,58 @@ class DeviceExecutor::Impl {
     return EstimateRequest(*snapshot.description, parameters).peak_bytes();
   }
 
+  // Nobody else starts while a request waits for its model: what that takes is known only then.
+  bool IsLoading() const {
+    return std::ranges::any_of(running_, [](const std::unique_ptr<GenerationRun>& run) {
+      return run->stage() == Stage::kModelLoad;
+    });
+  }
+
+  // The model takes an unknown amount of memory: it was not loaded since the start.
+  static bool IsUnmeasured(const ModelSnapshot& model) {
+    return model.state != ModelState::kResident && model.description != nullptr &&
+           !EstimateRequest(*model.description, {}).is_measured;
+  }
+
   // The first in the queue goes first: whoever needs room waits for it in front of all others, so
-  // that a model that is in use gets idle.
+  // that a model that is in use gets idle. The first request of a model starts alone.
   void Admit() {
     while (true) {
       std::unique_lock lock(mutex_);
-      if (queue_.empty() || running_count_ >= options_.max_running_requests) return;
+      if (queue_.empty() || running_count_ >= options_.max_running_requests || IsLoading()) return;
       const std::string model = queue_.front().parameters.model;
       const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
-      // Its weights are counted already, but not there yet.
-      if (snapshot.has_value() && snapshot->state != ModelState::kResident &&
-          snapshot->running_count > 0) {
-        return;
-      }
+      if (snapshot.has_value() && IsUnmeasured(*snapshot) && running_count_ > 0) return;
       const Status servable =
           snapshot.has_value() ? CheckServable(*snapshot) : ModelNotFound(model);
       const RoomPlan plan =
           residency_.Plan(model, servable.ok() ? BytesOf(*snapshot, queue_.front().parameters) : 0);
-      if (servable.ok() && plan.room == Room::kLater) return;
+      if (servable.ok() && plan.room == Room::kLater && running_count_ > 0) return;
       QueuedRequest request = std::move(queue_.front());
       queue_.pop_front();
       ++running_count_;
       lock.unlock();
       ReportDepth();
       Start(std::move(request), plan,
-            servable.ok() && plan.room == Room::kNever ? RefusalOf(plan, ledger_->limit_bytes())
-                                                       : servable);
+            servable.ok() && plan.room != Room::kNow ? RefusalOf(plan, ledger_->limit_bytes())
+                                                     : servable);
     }
   }
 
   void Start(QueuedRequest request, const RoomPlan& plan, const Status& admitted) {
-    const std::string model = request.parameters.model;
+    const GenerationParameters parameters = request.parameters;
+    const std::string& model = parameters.model;
     MemoryReservation activations;
     if (admitted.ok()) activations = residency_.MakeRoom(model, plan);
     auto run = std::make_unique<GenerationRun>(
         std::move(request),
-        GenerationRun::Needs{.load =
-                                 [this, model](const auto& progress) {
-                                   return residency_.Load(model, "request",
-                                                          [this, &progress](const auto& done) {
-                                                            progress(done);
-                                                            WhileLoading();
-                                                          });
-                                 },
-                             .drop_caches = options_.drop_caches},
+        GenerationRun::Needs{
+            .load = [this, model](const auto& told) { return LoadForRequest(model, told); },
+            .set_aside =
+                [this, parameters](MemoryReservation* activations) {
+                  return SetAside(parameters, activations);
+                },
+            .drop_caches = options_.drop_caches},
         std::move(activations), registry_, clock_, metrics_);
     registry_->CountRunning(model, +1, clock_->Now());
     // A peak is one request's only where it runs alone from begin to end.
@@ -457,10 +503,7 @@ class DeviceExecutor::Impl {
     {
       const std::lock_guard lock(mutex_);
       --running_count_;
-      if (status.ok()) {
-        recent_durations_.push_back(run->elapsed());
-        if (recent_durations_.size() > kRecentDurations) recent_durations_.pop_front();
-      }
+      if (status.ok()) prediction_.Add(run->elapsed());
     }
     ReportDepth();
     run->Finish(status);
@@ -489,22 +532,6 @@ class DeviceExecutor::Impl {
     metrics_->OnQueueDepth(queued, running);
   }
 
-  // A place gets free when a running request ends: on average after the mean duration divided by
-  // the number of those that run together.
-  std::chrono::milliseconds RetryDelayLocked() const {
-    if (recent_durations_.empty()) return kDefaultRetry;
-    const auto delay = std::chrono::duration_cast<std::chrono::milliseconds>(
-        MeanDurationLocked() / std::max(options_.max_running_requests, 1));
-    return std::clamp(delay, kShortestRetry, kLongestRetry);
-  }
-
-  // Zero before the first request ended.
-  std::chrono::nanoseconds MeanDurationLocked() const {
-    std::chrono::nanoseconds sum{0};
-    for (const std::chrono::nanoseconds duration : recent_durations_) sum += duration;
-    return sum / std::max<int64_t>(std::ssize(recent_durations_), 1);
-  }
-
   ModelRegistry* const registry_;
   const ExecutorOptions options_;
   const Clock* const clock_;
@@ -521,9 +548,10 @@ class DeviceExecutor::Impl {
   std::deque<PendingCommand> commands_;
   int32_t running_count_ = 0;
   int32_t unfinished_count_ = 0;  // accepted, OnFinished not yet returned
-  std::deque<std::chrono::nanoseconds> recent_durations_;
+  WaitPrediction prediction_;
   bool draining_ = false;
   bool drain_expired_ = false;
+  bool policy_changed_ = false;
   bool stopping_ = false;
 
   // The executor's thread only.
@@ -556,8 +584,9 @@ void DeviceExecutor::Load(std::string model, Done done) {
 void DeviceExecutor::Unload(std::string model, bool force, Done done) {
   impl_->Unload(std::move(model), force, std::move(done));
 }
-Status DeviceExecutor::SetPolicy(const std::string& model, const ResidencyPolicy& policy) {
-  return impl_->SetPolicy(model, policy);
+Status DeviceExecutor::ChangePolicy(const std::string& model,
+                                    const std::function<void(ResidencyPolicy&)>& change) {
+  return impl_->ChangePolicy(model, change);
 }
 
 void DeviceExecutor::Poke() { impl_->Poke(); }

@@ -70,8 +70,8 @@ class DeviceExecutor {
 
   // Brings the model to the device. `done` is called once, on the executor's thread or this one,
   // with OK where it is resident; FAILED_PRECONDITION `EXCEEDS_DEVICE_MEMORY`; RESOURCE_EXHAUSTED
-  // `VRAM_BUSY`; what loading gave; UNAVAILABLE `DRAINING`; NOT_FOUND. A model that failed before
-  // is tried again.
+  // `VRAM_BUSY`; what loading gave; UNAVAILABLE `DRAINING`; NOT_FOUND; RESOURCE_EXHAUSTED
+  // `QUEUE_FULL` where too many such calls wait. A model that failed before is tried again.
   using Done = std::function<void(const Status&)>;
   void Load(std::string model, Done done);
 
@@ -79,8 +79,10 @@ class DeviceExecutor {
   // `MODEL_IN_USE` unless `force`, which ends its running requests with ABORTED `PREEMPTED`.
   void Unload(std::string model, bool force, Done done);
 
-  // Changes how long the model stays. NOT_FOUND.
-  Status SetPolicy(const std::string& model, const ResidencyPolicy& policy);
+  // Changes how long the model stays: `change` is called with what holds now. It counts for what is
+  // decided from then on. NOT_FOUND.
+  Status ChangePolicy(const std::string& model,
+                      const std::function<void(ResidencyPolicy&)>& change);
 
   // Wakes the thread so that a cancellation takes effect now and not at the next event.
   void Poke();

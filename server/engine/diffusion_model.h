@@ -61,10 +61,24 @@ struct CallMemory {
   double latent_bytes = 0.0;
 };
 
+// Weights that stand on the device once, for however many models of equal content.
+struct WeightGroup {
+  std::string component;  // "unet"
+  // The same for equal tensors that are held in the same way, and for nothing else:
+  // "unet-0123456789abcdef". Also the owner of their memory account.
+  std::string content;
+  // Before the first load an upper bound from the sizes of the files, then what they take.
+  int64_t bytes = 0;
+};
+
 // What a model takes of its device.
 struct ModelMemory {
-  // Before the first load an upper bound from the sizes of the files, then what the weights take.
-  int64_t weight_bytes = 0;
+  std::vector<WeightGroup> weights;
+  int64_t weight_bytes() const {
+    int64_t bytes = 0;
+    for (const WeightGroup& group : weights) bytes += group.bytes;
+    return bytes;
+  }
   int64_t load_scratch_bytes = 0;    // beside the weights while they are converted
   int64_t decode_scratch_bytes = 0;  // that all models share: the largest unpacked weight
   // Known once the model was loaded.

@@ -99,8 +99,7 @@ std::optional<Status> GenerationRun::Advance() {
     return Status(StatusCode::kAborted, "MODEL_NOT_LOADED",
                   "the model left device memory while the request ran");
   }
-  // Another request has brought it there meanwhile.
-  if (stage_ == Stage::kModelLoad) stage_ = Stage::kTextEncode;
+  if (stage_ == Stage::kModelLoad) return EndLoad();
   if (sampling_ == nullptr) return Begin(*model);
   if (sampling_->steps_done() < sampling_->step_count()) return Step(*model);
   return Decode(*model);
@@ -111,7 +110,17 @@ std::optional<Status> GenerationRun::LoadModel() {
   const Status status = needs_.load([this](const LoadProgress&) { ReportProgress(); });
   AddStageTime(clock_->Now() - before);
   if (!status.ok()) return status;
-  EndStage(Stage::kTextEncode);
+  return EndLoad();
+}
+
+std::optional<Status> GenerationRun::EndLoad() {
+  // Without a time where somebody else has brought the model meanwhile.
+  if (!timings_.stages.empty()) {
+    EndStage(Stage::kTextEncode);
+  } else {
+    stage_ = Stage::kTextEncode;
+  }
+  TF_RETURN_IF_ERROR(needs_.set_aside(&activations_));
   ReportProgress();
   return std::nullopt;
 }

@@ -39,8 +39,11 @@ class GenerationRun {
  public:
   // What a run asks of the executor.
   struct Needs {
-    // Brings the model of the request to the device; MakeRoom was done.
+    // Brings the model of the request to the device.
     std::function<Status(const std::function<void(const LoadProgress&)>& progress)> load;
+    // Called once the model is there, where it was not when the request was admitted: brings what
+    // is set aside for the request to what it takes.
+    std::function<Status(MemoryReservation* activations)> set_aside;
     // Before a call that ran out of memory is tried once more. May be empty.
     std::function<void()> drop_caches;
   };
@@ -66,7 +69,8 @@ class GenerationRun {
 
   const GenerationParameters& parameters() const { return request_.parameters; }
   Cancellation& cancellation() const { return *request_.cancellation; }
-  // Where the request is: the name of its stage.
+  // Where the request is.
+  Stage stage() const { return stage_; }
   std::string_view stage_name() const { return StageName(stage_); }
   int32_t steps_done() const { return steps_done_; }
   // Since the start.
@@ -74,6 +78,8 @@ class GenerationRun {
 
  private:
   std::optional<Status> LoadModel();
+  // Leaves kModelLoad with the model on the device.
+  std::optional<Status> EndLoad();
   std::optional<Status> Begin(DiffusionModel& model);
   std::optional<Status> Step(DiffusionModel& model);
   std::optional<Status> Decode(DiffusionModel& model);

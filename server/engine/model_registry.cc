@@ -87,6 +87,7 @@ std::optional<ModelSnapshot> ModelRegistry::Find(std::string_view name) const {
 }
 
 void ModelRegistry::Change(std::string_view name, const std::function<void(Entry&)>& change) {
+  const std::lock_guard one_change(change_mutex_);
   std::optional<ModelSnapshot> changed;
   {
     const std::lock_guard lock(mutex_);
@@ -99,18 +100,20 @@ void ModelRegistry::Change(std::string_view name, const std::function<void(Entry
     }
     changed = entry->snapshot;
   }
-  Notify(*changed);
+  Notify(change_listeners_, *changed);
 }
 
 void ModelRegistry::SetLoading(std::string_view name, const LoadProgress& progress,
                                std::string reason) {
+  std::optional<ModelSnapshot> loading;
   {
     const std::lock_guard lock(mutex_);
     Entry* const entry = FindLocked(name);
     if (entry == nullptr) return;
     entry->snapshot.loading = progress;
-    if (entry->snapshot.state == ModelState::kLoading) return;
+    if (entry->snapshot.state == ModelState::kLoading) loading = entry->snapshot;
   }
+  if (loading.has_value()) return Notify(progress_listeners_, *loading);
   Change(name, [&](Entry& entry) {
     entry.snapshot.state = ModelState::kLoading;
     entry.snapshot.state_reason = std::move(reason);
@@ -173,8 +176,9 @@ void ModelRegistry::SetDescribed(std::string_view name, ModelDescription descrip
   });
 }
 
-void ModelRegistry::SetPolicy(std::string_view name, const ResidencyPolicy& policy) {
-  Change(name, [&](Entry& entry) { entry.snapshot.policy = policy; });
+void ModelRegistry::ChangePolicy(std::string_view name,
+                                 const std::function<void(ResidencyPolicy&)>& change) {
+  Change(name, [&](Entry& entry) { change(entry.snapshot.policy); });
 }
 
 void ModelRegistry::CountRunning(std::string_view name, int32_t change,
@@ -189,7 +193,12 @@ void ModelRegistry::CountRunning(std::string_view name, int32_t change,
 
 void ModelRegistry::OnChange(std::function<void(const ModelSnapshot&)> listener) {
   const std::lock_guard lock(mutex_);
-  listeners_.push_back(std::move(listener));
+  change_listeners_.push_back(std::move(listener));
+}
+
+void ModelRegistry::OnProgress(std::function<void(const ModelSnapshot&)> listener) {
+  const std::lock_guard lock(mutex_);
+  progress_listeners_.push_back(std::move(listener));
 }
 
 DiffusionModel* ModelRegistry::Resident(std::string_view name) const {
@@ -209,13 +218,13 @@ const ModelRegistry::Entry* ModelRegistry::FindLocked(std::string_view name) con
   return const_cast<ModelRegistry*>(this)->FindLocked(name);
 }
 
-void ModelRegistry::Notify(const ModelSnapshot& snapshot) const {
-  std::vector<std::function<void(const ModelSnapshot&)>> listeners;
+void ModelRegistry::Notify(const Listeners& listeners, const ModelSnapshot& snapshot) const {
+  Listeners called;
   {
     const std::lock_guard lock(mutex_);
-    listeners = listeners_;
+    called = listeners;
   }
-  for (const auto& listener : listeners) listener(snapshot);
+  for (const auto& listener : called) listener(snapshot);
 }
 
 }  // namespace tightfit

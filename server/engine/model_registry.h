@@ -67,8 +67,9 @@ class ModelRegistry {
   std::vector<ModelSnapshot> List() const;
   std::optional<ModelSnapshot> Find(std::string_view name) const;
 
-  // State changes; called by the executor. `listener` of OnChange runs after each change of state
-  // or policy, outside the lock; the progress of a load is not one.
+  // State changes; called by the executor. A listener of OnChange hears each change of state or
+  // policy, one after the other in the order in which they were made; it may read the registry but
+  // not change it. The progress of a load is no change.
   void SetLoading(std::string_view name, const LoadProgress& progress, std::string reason = "");
   void SetResident(std::string_view name, std::unique_ptr<DiffusionModel> model);
   void SetEvicting(std::string_view name, std::string reason);
@@ -77,11 +78,14 @@ class ModelRegistry {
   void SetUnloaded(std::string_view name, std::string reason = "");
   // What the directory says of an unloaded model.
   void SetDescribed(std::string_view name, ModelDescription description);
-  void SetPolicy(std::string_view name, const ResidencyPolicy& policy);
+  // Called with the policy as it is. From any thread.
+  void ChangePolicy(std::string_view name, const std::function<void(ResidencyPolicy&)>& change);
   // A request begins (+1) or ends (-1) to run on the model at `now`.
   void CountRunning(std::string_view name, int32_t change,
                     std::chrono::steady_clock::time_point now);
   void OnChange(std::function<void(const ModelSnapshot&)> listener);
+  // Hears how far a load is, as often as the loader tells it.
+  void OnProgress(std::function<void(const ModelSnapshot&)> listener);
 
   // The resident model; nullptr otherwise. For the executor's thread only.
   DiffusionModel* Resident(std::string_view name) const;
@@ -95,11 +99,15 @@ class ModelRegistry {
   void Change(std::string_view name, const std::function<void(Entry&)>& change);
   Entry* FindLocked(std::string_view name);
   const Entry* FindLocked(std::string_view name) const;
-  void Notify(const ModelSnapshot& snapshot) const;
+  using Listeners = std::vector<std::function<void(const ModelSnapshot&)>>;
+  // Calls a copy of the listeners outside the lock.
+  void Notify(const Listeners& listeners, const ModelSnapshot& snapshot) const;
 
+  std::mutex change_mutex_;  // held until all listeners have heard; taken before `mutex_`
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;
-  std::vector<std::function<void(const ModelSnapshot&)>> listeners_;
+  Listeners change_listeners_;
+  Listeners progress_listeners_;
 };
 
 }  // namespace tightfit

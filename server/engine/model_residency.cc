@@ -6,6 +6,21 @@
 #include <vector>
 
 namespace tightfit {
+namespace {
+
+// What reads a model reports by Status; an exception that slips through must end with this model.
+template <typename Call>
+auto Guarded(const Call& call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (const std::exception& error) {
+    return Internal("the model could not be loaded", error.what());
+  } catch (...) {
+    return Internal("the model could not be loaded", "unknown exception");
+  }
+}
+
+}  // namespace
 
 ModelResidency::ModelResidency(ModelRegistry* registry, ModelLoader load, ModelDescriber describe,
                                DeviceLedger* ledger, const Clock* clock, ExecutorObserver* observer)
@@ -16,22 +31,23 @@ ModelResidency::ModelResidency(ModelRegistry* registry, ModelLoader load, ModelD
       clock_(clock),
       observer_(observer) {}
 
-void ModelResidency::DescribeAll() {
-  if (!describe_) return;
-  for (const ModelSnapshot& model : registry_->List()) {
-    Result<ModelDescription> described = describe_(model.spec);
-    if (described.ok()) {
-      registry_->SetDescribed(model.spec.name, std::move(described).value());
-    } else {
-      registry_->SetFailed(model.spec.name, described.status());
-      observer_->OnLoaded(model.spec.name, described.status(), {});
-    }
+Status ModelResidency::Describe(const ModelSpec& spec) {
+  if (!describe_) return OkStatus();
+  Result<ModelDescription> described = Guarded([&] { return describe_(spec); });
+  if (described.ok()) {
+    registry_->SetDescribed(spec.name, std::move(described).value());
+    return OkStatus();
   }
+  registry_->SetFailed(spec.name, described.status());
+  observer_->OnLoaded(spec.name, described.status(), {});
+  return described.status();
 }
 
 RoomPlan ModelResidency::Plan(const std::string& model, int64_t request_bytes) const {
-  return PlanRoom(registry_->List(), model, request_bytes, ledger_->free_bytes(),
-                  ledger_->limit_bytes());
+  return PlanRoom(registry_->List(), model, request_bytes,
+                  {.limit_bytes = ledger_->limit_bytes(),
+                   .free_bytes = ledger_->free_bytes(),
+                   .decode_scratch_bytes = decode_scratch_bytes_});
 }
 
 MemoryReservation ModelResidency::MakeRoom(const std::string& model, const RoomPlan& plan) {
@@ -39,31 +55,91 @@ MemoryReservation ModelResidency::MakeRoom(const std::string& model, const RoomP
   const auto reserve = [&](MemoryPurpose purpose, int64_t bytes) {
     return ledger_->Reserve(model, purpose, bytes).value_or(MemoryReservation());
   };
-  if (plan.needs_load && !weights_.contains(model)) {
-    weights_[model] = reserve(MemoryPurpose::kWeights, plan.weight_bytes);
+  if (plan.needs_load) {
+    HoldWeights(model);
     load_scratch_[model] = reserve(MemoryPurpose::kScratch, plan.load_scratch_bytes);
   }
   return reserve(MemoryPurpose::kActivations, plan.request_bytes);
 }
 
-Status ModelResidency::Load(const std::string& model, const std::string& reason,
-                            const std::function<void(const LoadProgress&)>& progress) {
+bool ModelResidency::HasRoomFor(const std::string& model) const {
+  return std::ranges::any_of(
+      groups_, [&](const auto& group) { return group.second.models.contains(model); });
+}
+
+void ModelResidency::HoldWeights(const std::string& model) {
   const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+  if (!snapshot.has_value() || snapshot->description == nullptr) return;
+  for (const WeightGroup& group : snapshot->description->memory.weights) {
+    HeldGroup& held = groups_[group.content];
+    if (held.models.empty()) {
+      held.reservation = ledger_->Reserve(group.content, MemoryPurpose::kWeights, group.bytes)
+                             .value_or(MemoryReservation());
+    }
+    held.models.insert(model);
+  }
+}
+
+bool ModelResidency::CommitWeights(const ModelMemory& memory) {
+  for (const WeightGroup& group : memory.weights) {
+    const auto held = groups_.find(group.content);
+    if (held == groups_.end()) continue;
+    if (!held->second.reservation.Resize(group.bytes) &&
+        group.bytes > held->second.reservation.bytes()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void ModelResidency::LetGoOfWeights(const std::string& model) {
+  for (auto& [content, group] : groups_) group.models.erase(model);
+  std::erase_if(groups_, [](const auto& entry) { return entry.second.models.empty(); });
+}
+
+Status ModelResidency::Bring(const std::string& model, const std::string& reason,
+                             const std::function<void(const LoadProgress&)>& progress) {
+  std::optional<ModelSnapshot> snapshot = registry_->Find(model);
   if (!snapshot.has_value()) return ModelNotFound(model);
+  if (snapshot->state == ModelState::kResident) return OkStatus();
+  if (!HasRoomFor(model)) {
+    if (snapshot->description == nullptr) {
+      TF_RETURN_IF_ERROR(Describe(snapshot->spec));
+      snapshot = registry_->Find(model);
+    }
+    const RoomPlan plan = Plan(model, 0);
+    if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
+    MakeRoom(model, plan);
+  }
+  return Load(*snapshot, reason, progress);
+}
+
+Status ModelResidency::SetAside(const std::string& model, int64_t bytes,
+                                MemoryReservation* activations) {
+  if (bytes <= activations->bytes()) return OkStatus();
+  activations->Release();
+  const RoomPlan plan = Plan(model, bytes);
+  if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
+  *activations = MakeRoom(model, plan);
+  return OkStatus();
+}
+
+Status ModelResidency::Load(const ModelSnapshot& snapshot, const std::string& reason,
+                            const std::function<void(const LoadProgress&)>& progress) {
+  const std::string& model = snapshot.spec.name;
   const Clock::time_point before = clock_->Now();
   registry_->SetLoading(model, {}, reason);
-  Result<std::unique_ptr<DiffusionModel>> loaded =
-      CallLoader(snapshot->spec, [&](const LoadProgress& done) {
-        registry_->SetLoading(model, done);
-        if (progress) progress(done);
-      });
+  Result<std::unique_ptr<DiffusionModel>> loaded = Guarded([&] {
+    return load_(snapshot.spec, [&](const LoadProgress& done) {
+      registry_->SetLoading(model, done);
+      if (progress) progress(done);
+    });
+  });
   load_scratch_.erase(model);
-  KeepDecodeScratch(snapshot->description.get());
+  KeepDecodeScratch(snapshot.description.get());
   Status status = loaded.status();
   if (loaded.ok()) {
-    // The weights' true size; more than was promised is kept only where it fits.
-    const int64_t bytes = (*loaded)->description().memory.weight_bytes;
-    if (!weights_[model].Resize(bytes) && bytes > weights_[model].bytes()) {
+    if (!CommitWeights((*loaded)->description().memory)) {
       status = Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
                       "the model's weights take more memory than is free");
       loaded = status;
@@ -73,7 +149,7 @@ Status ModelResidency::Load(const std::string& model, const std::string& reason,
     registry_->CountRunning(model, 0, clock_->Now());
     registry_->SetResident(model, std::move(loaded).value());
   } else {
-    weights_.erase(model);
+    LetGoOfWeights(model);
     if (status.code() == StatusCode::kResourceExhausted) {
       registry_->SetUnloaded(model, "out of memory");
     } else {
@@ -84,43 +160,35 @@ Status ModelResidency::Load(const std::string& model, const std::string& reason,
   return status;
 }
 
-Result<std::unique_ptr<DiffusionModel>> ModelResidency::CallLoader(
-    const ModelSpec& spec, const std::function<void(const LoadProgress&)>& progress) {
-  try {
-    return load_(spec, progress);
-  } catch (const std::exception& error) {
-    return Internal("the model could not be loaded", error.what());
-  } catch (...) {
-    return Internal("the model could not be loaded", "unknown exception");
-  }
-}
-
 void ModelResidency::KeepDecodeScratch(const ModelDescription* description) {
   const int64_t bytes = description != nullptr ? description->memory.decode_scratch_bytes : 0;
   if (bytes <= decode_scratch_.bytes()) return;
-  if (decode_scratch_.Resize(bytes)) return;
-  std::optional<MemoryReservation> reserved = ledger_->Reserve("", MemoryPurpose::kScratch, bytes);
-  if (reserved.has_value()) decode_scratch_ = std::move(*reserved);
+  if (!decode_scratch_.Resize(bytes)) {
+    std::optional<MemoryReservation> first = ledger_->Reserve("", MemoryPurpose::kScratch, bytes);
+    if (first.has_value()) decode_scratch_ = std::move(*first);
+  }
+  decode_scratch_bytes_ = decode_scratch_.bytes();
 }
 
 void ModelResidency::ForgetUnloaded(const std::string& model) {
   if (registry_->Resident(model) != nullptr) return;
-  weights_.erase(model);
+  LetGoOfWeights(model);
   load_scratch_.erase(model);
 }
 
 void ModelResidency::Evict(const std::string& model, const std::string& reason) {
   registry_->SetEvicting(model, reason);
   registry_->SetUnloaded(model, reason);
-  weights_.erase(model);
+  LetGoOfWeights(model);
   observer_->OnEvicted(model, reason);
 }
 
-std::optional<Clock::time_point> ModelResidency::EvictIdle() {
+std::optional<Clock::time_point> ModelResidency::EvictIdle(const std::set<std::string>& wanted) {
   std::optional<Clock::time_point> next;
   for (const ModelSnapshot& model : registry_->List()) {
     if (model.state != ModelState::kResident || model.policy.keep_alive.count() == 0 ||
-        model.policy.pinned || model.running_count > 0 || !model.last_used.has_value()) {
+        model.policy.pinned || model.running_count > 0 || !model.last_used.has_value() ||
+        wanted.contains(model.spec.name)) {
       continue;
     }
     const Clock::time_point due = *model.last_used + model.policy.keep_alive;

@@ -10,35 +10,42 @@
 #include "server/engine/room_plan.h"
 #include "server/memory/device_ledger.h"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace tightfit {
 
-// For the executor's thread alone. What it does to models it tells the registry.
+// For the executor's thread alone, but for Plan. What it does to models it tells the registry.
 class ModelResidency {
  public:
   // `describe` may be empty. All others must outlive it.
   ModelResidency(ModelRegistry* registry, ModelLoader load, ModelDescriber describe,
                  DeviceLedger* ledger, const Clock* clock, ExecutorObserver* observer);
 
-  // Reads what every model's directory says; one that cannot be described has failed.
-  void DescribeAll();
+  // Reads what a model's directory says; one that cannot be described has failed.
+  Status Describe(const ModelSpec& spec);
 
+  // From any thread.
   RoomPlan Plan(const std::string& model, int64_t request_bytes) const;
 
   // Follows a plan of kNow: evicts, sets the bytes of model and request aside, and returns those of
   // the request.
   MemoryReservation MakeRoom(const std::string& model, const RoomPlan& plan);
 
-  // Loads a model that is not resident; MakeRoom came before it. `progress` may do what must not
-  // wait for the end of a load. A model that could not be loaded has failed, but where memory
-  // ran out it may be tried again.
-  Status Load(const std::string& model, const std::string& reason,
-              const std::function<void(const LoadProgress&)>& progress);
+  // Brings a model to the device, where it is not there; makes room unless MakeRoom did. `progress`
+  // may do what must not wait for the end of a load. Errors: RefusalOf's; what describing or
+  // loading gave: then the model has failed, but where memory ran out it may be tried again.
+  Status Bring(const std::string& model, const std::string& reason,
+               const std::function<void(const LoadProgress&)>& progress);
+
+  // Brings what is set aside for a request on a resident model up to `bytes`. Errors: RefusalOf's,
+  // with nothing set aside.
+  Status SetAside(const std::string& model, int64_t bytes, MemoryReservation* activations);
 
   // Gives back what MakeRoom set aside for a model that was not loaded after all.
   void ForgetUnloaded(const std::string& model);
@@ -46,16 +53,23 @@ class ModelResidency {
   // Gives the memory of a resident model back.
   void Evict(const std::string& model, const std::string& reason);
 
-  // Evicts what was not used for longer than its policy allows. The time at which the next one is
-  // due; nullopt where none is.
-  std::optional<Clock::time_point> EvictIdle();
+  // Evicts what was not used for longer than its policy allows, but for the models that are
+  // `wanted`. The time at which the next one is due; nullopt where none is.
+  std::optional<Clock::time_point> EvictIdle(const std::set<std::string>& wanted);
 
   const DeviceLedger& ledger() const { return *ledger_; }
 
  private:
-  Result<std::unique_ptr<DiffusionModel>> CallLoader(
-      const ModelSpec& spec, const std::function<void(const LoadProgress&)>& progress);
+  Status Load(const ModelSnapshot& model, const std::string& reason,
+              const std::function<void(const LoadProgress&)>& progress);
 
+  // Whether weights are set aside for the model.
+  bool HasRoomFor(const std::string& model) const;
+  // Sets aside what of the model's weights is not there yet.
+  void HoldWeights(const std::string& model);
+  // Brings what is set aside to the loaded model's figures; false where more does not fit.
+  bool CommitWeights(const ModelMemory& memory);
+  void LetGoOfWeights(const std::string& model);
   // Sets the buffer aside that the model's weights are unpacked into.
   void KeepDecodeScratch(const ModelDescription* description);
 
@@ -65,9 +79,15 @@ class ModelResidency {
   DeviceLedger* const ledger_;
   const Clock* const clock_;
   ExecutorObserver* const observer_;
-  std::map<std::string, MemoryReservation> weights_;  // of models on the device, or about to be
-  std::map<std::string, MemoryReservation> load_scratch_;  // of those about to be
+  // Weights on the device, or about to be, and whose they are.
+  struct HeldGroup {
+    MemoryReservation reservation;
+    std::set<std::string> models;
+  };
+  std::map<std::string, HeldGroup> groups_;                // by content
+  std::map<std::string, MemoryReservation> load_scratch_;  // by model; of those about to be
   MemoryReservation decode_scratch_;                       // that all models share; only grows
+  std::atomic<int64_t> decode_scratch_bytes_{0};           // for Plan
 };
 
 }  // namespace tightfit

@@ -2,7 +2,10 @@
 
 #include "server/memory/eviction_order.h"
 
+#include <algorithm>
 #include <chrono>
+#include <map>
+#include <set>
 #include <utility>
 
 namespace tightfit {
@@ -14,56 +17,134 @@ bool IsOnDevice(const ModelSnapshot& model) {
   return model.state == ModelState::kResident || model.state == ModelState::kEvicting;
 }
 
-int64_t WeightBytes(const ModelSnapshot& model) {
-  return model.description != nullptr ? model.description->memory.weight_bytes : 0;
+bool MayGo(const ModelSnapshot& model) {
+  return model.state == ModelState::kResident && !model.policy.pinned && model.running_count == 0;
 }
+
+using GroupBytes = std::map<std::string, int64_t>;  // by content
+
+void AddWeights(const ModelSnapshot& model, GroupBytes* groups) {
+  if (model.description == nullptr) return;
+  for (const WeightGroup& group : model.description->memory.weights) {
+    (*groups)[group.content] = group.bytes;
+  }
+}
+
+int64_t SumOf(const GroupBytes& groups) {
+  int64_t bytes = 0;
+  for (const auto& [content, group_bytes] : groups) bytes += group_bytes;
+  return bytes;
+}
+
+// The models other than the one that needs room, and what they hold together.
+class OtherModels {
+ public:
+  OtherModels(const std::vector<ModelSnapshot>& models, std::string_view model) {
+    for (const ModelSnapshot& each : models) {
+      if (each.spec.name != model && IsOnDevice(each)) others_.push_back(&each);
+    }
+  }
+
+  // What stays on the device without `evicted`.
+  GroupBytes HeldWithout(const std::vector<std::string>& evicted) const {
+    GroupBytes groups;
+    for (const ModelSnapshot* const each : others_) {
+      if (std::ranges::find(evicted, each->spec.name) == evicted.end()) AddWeights(*each, &groups);
+    }
+    return groups;
+  }
+
+  GroupBytes Pinned() const {
+    GroupBytes groups;
+    for (const ModelSnapshot* const each : others_) {
+      if (each->policy.pinned) AddWeights(*each, &groups);
+    }
+    return groups;
+  }
+
+  std::vector<EvictionCandidate> Candidates() const {
+    std::vector<EvictionCandidate> candidates;
+    for (const ModelSnapshot* const each : others_) {
+      if (!MayGo(*each)) continue;
+      candidates.push_back(
+          {.model = each->spec.name,
+           .priority = each->policy.priority,
+           .last_used = each->last_used.value_or(std::chrono::steady_clock::time_point::min())});
+    }
+    return candidates;
+  }
+
+ private:
+  std::vector<const ModelSnapshot*> others_;
+};
 
 std::string Mib(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
 
 }  // namespace
 
 RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view model,
-                  int64_t request_bytes, int64_t free_bytes, int64_t limit_bytes) {
+                  int64_t request_bytes, const DeviceRoom& device) {
   RoomPlan plan;
   plan.request_bytes = request_bytes;
-  plan.free_bytes = free_bytes;
-  std::vector<EvictionCandidate> candidates;
-  int64_t pinned_bytes = 0;
-  int64_t own_bytes = 0;  // of the model where it is resident already
-  for (const ModelSnapshot& each : models) {
-    if (each.spec.name == model) {
-      plan.needs_load = each.state != ModelState::kResident;
-      own_bytes = WeightBytes(each);
-      if (!plan.needs_load || each.description == nullptr) continue;
-      plan.weight_bytes = own_bytes;
-      plan.load_scratch_bytes = each.description->memory.load_scratch_bytes +
-                                each.description->memory.decode_scratch_bytes;
-      continue;
+  plan.free_bytes = device.free_bytes;
+  const OtherModels others(models, model);
+  GroupBytes own;
+  const auto found = std::ranges::find(
+      models, model, [](const ModelSnapshot& each) { return std::string_view(each.spec.name); });
+  if (found != models.end() && found->description != nullptr) {
+    plan.needs_load = found->state != ModelState::kResident;
+    AddWeights(*found, &own);
+    if (plan.needs_load) {
+      const ModelMemory& memory = found->description->memory;
+      plan.load_scratch_bytes =
+          memory.load_scratch_bytes +
+          std::max<int64_t>(memory.decode_scratch_bytes - device.decode_scratch_bytes, 0);
     }
-    if (!IsOnDevice(each)) continue;
-    if (each.policy.pinned) {
-      pinned_bytes += WeightBytes(each);
-      continue;
-    }
-    if (each.running_count > 0 || each.state != ModelState::kResident) continue;
-    candidates.push_back(
-        {.model = each.spec.name,
-         .bytes = WeightBytes(each),
-         .priority = each.policy.priority,
-         .last_used = each.last_used.value_or(std::chrono::steady_clock::time_point::min())});
-    plan.evictable_bytes += WeightBytes(each);
   }
-  const int64_t alone = own_bytes + plan.load_scratch_bytes + request_bytes + pinned_bytes;
-  if (alone > limit_bytes) {
+
+  GroupBytes alone = others.Pinned();
+  alone.insert(own.begin(), own.end());
+  if (SumOf(alone) + device.decode_scratch_bytes + plan.load_scratch_bytes + request_bytes >
+      device.limit_bytes) {
+    plan.weight_bytes = SumOf(own);
     plan.room = Room::kNever;
     return plan;
   }
-  auto evictions = ChooseEvictions(std::move(candidates), plan.needed_bytes() - free_bytes);
+
+  const GroupBytes held = others.HeldWithout({});
+  // What must be loaded, and what gets free, once `evicted` are gone. A group that leaves with the
+  // last of them and is the model's own too has to be loaded again.
+  const auto missing_bytes = [&](const GroupBytes& staying) {
+    int64_t bytes = 0;
+    for (const auto& [content, group_bytes] : own) {
+      if (plan.needs_load && !staying.contains(content)) bytes += group_bytes;
+    }
+    return bytes;
+  };
+  const auto freed_bytes = [&](const GroupBytes& staying) {
+    int64_t bytes = 0;
+    for (const auto& [content, group_bytes] : held) {
+      const bool is_own_and_resident = !plan.needs_load && own.contains(content);
+      if (!staying.contains(content) && !is_own_and_resident) bytes += group_bytes;
+    }
+    return bytes;
+  };
+  std::vector<EvictionCandidate> candidates = others.Candidates();
+  std::vector<std::string> all;
+  for (const EvictionCandidate& candidate : candidates) all.push_back(candidate.model);
+  plan.evictable_bytes = freed_bytes(others.HeldWithout(all));
+  auto evictions =
+      ChooseEvictions(std::move(candidates), [&](const std::vector<std::string>& evicted) {
+        const GroupBytes staying = others.HeldWithout(evicted);
+        return device.free_bytes + freed_bytes(staying) >=
+               missing_bytes(staying) + plan.load_scratch_bytes + request_bytes;
+      });
   if (evictions.has_value()) {
     plan.evictions = std::move(*evictions);
   } else {
     plan.room = Room::kLater;
   }
+  plan.weight_bytes = missing_bytes(others.HeldWithout(plan.evictions));
   return plan;
 }
 

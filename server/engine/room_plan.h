@@ -22,22 +22,30 @@ enum class Room {
 struct RoomPlan {
   Room room = Room::kNow;
   bool needs_load = false;
-  // What is to be reserved: weights and the scratch of loading where the model is not resident, and
-  // what the request takes.
+  // What is to be reserved: where the model is not resident, those of its weights that no other
+  // model holds on the device then, and the scratch of loading; and what the request takes. Of
+  // kNever all weights of the model.
   int64_t weight_bytes = 0;
   int64_t load_scratch_bytes = 0;
   int64_t request_bytes = 0;
   int64_t free_bytes = 0;
-  int64_t evictable_bytes = 0;         // that all idle models which may go would free
+  int64_t evictable_bytes = 0;         // that all idle models which may go would free together
   std::vector<std::string> evictions;  // of kNow, in the order of going
 
   int64_t needed_bytes() const { return weight_bytes + load_scratch_bytes + request_bytes; }
 };
 
-// `models`: all of them; `model` is one of them and has a description. A function of its arguments
-// alone: the executor acts on it, an estimate only tells it.
+// The device as the ledger has it.
+struct DeviceRoom {
+  int64_t limit_bytes = 0;
+  int64_t free_bytes = 0;
+  int64_t decode_scratch_bytes = 0;  // the buffer that all models share; set aside for good
+};
+
+// `models`: all of them; `model` is one of them and has a description. Never kLater where nothing
+// runs. A function of its arguments alone: the executor acts on it, an estimate only tells it.
 RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view model,
-                  int64_t request_bytes, int64_t free_bytes, int64_t limit_bytes);
+                  int64_t request_bytes, const DeviceRoom& device);
 
 // Why `plan` is not kNow: FAILED_PRECONDITION `EXCEEDS_DEVICE_MEMORY` with needed_bytes and
 // total_bytes, or RESOURCE_EXHAUSTED `VRAM_BUSY` with needed_bytes, free_bytes, evictable_bytes.

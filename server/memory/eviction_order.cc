@@ -5,27 +5,24 @@
 
 namespace tightfit {
 
-std::optional<std::vector<std::string>> ChooseEvictions(std::vector<EvictionCandidate> candidates,
-                                                        int64_t needed_bytes) {
-  if (needed_bytes <= 0) return std::vector<std::string>();
+std::optional<std::vector<std::string>> ChooseEvictions(
+    std::vector<EvictionCandidate> candidates,
+    const std::function<bool(const std::vector<std::string>& evicted)>& suffices) {
   std::ranges::sort(candidates, {}, [](const EvictionCandidate& candidate) {
     return std::tie(candidate.priority, candidate.last_used, candidate.model);
   });
-  int64_t freed_bytes = 0;
-  size_t count = 0;
-  while (count < candidates.size() && freed_bytes < needed_bytes) {
-    freed_bytes += candidates[count++].bytes;
+  std::vector<std::string> evicted;
+  for (const EvictionCandidate& candidate : candidates) {
+    if (suffices(evicted)) break;
+    evicted.push_back(candidate.model);
   }
-  if (freed_bytes < needed_bytes) return std::nullopt;
-  candidates.resize(count);
-  for (size_t i = count; i-- > 0;) {
-    if (freed_bytes - candidates[i].bytes < needed_bytes) continue;
-    freed_bytes -= candidates[i].bytes;
-    candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(i));
+  if (!suffices(evicted)) return std::nullopt;
+  for (size_t i = evicted.size(); i-- > 0;) {
+    std::vector<std::string> others = evicted;
+    others.erase(others.begin() + static_cast<std::ptrdiff_t>(i));
+    if (suffices(others)) evicted = std::move(others);
   }
-  std::vector<std::string> models;
-  for (const EvictionCandidate& candidate : candidates) models.push_back(candidate.model);
-  return models;
+  return evicted;
 }
 
 }  // namespace tightfit

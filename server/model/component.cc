@@ -5,6 +5,7 @@
 #include "server/model/packed_ops.h"
 #include "server/model/run_torch.h"
 #include "server/model/safetensors.h"
+#include "server/model/sha256.h"
 #include "server/model/torchscript_archive.h"
 #include "server/model/torchscript_graph.h"
 #include "server/model/weight_converter.h"
@@ -129,6 +130,20 @@ int64_t ParameterCount(const SafetensorsFile& file, const std::vector<ParameterS
 
 }  // namespace
 
+Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOptions& options) {
+  TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
+  std::string text = sources.graph->sha256 + "\n" + sources.weights->sha256 + "\n" +
+                     options.format + "\n" + DtypeName(options.dtype) + "\n" +
+                     options.device.str() + "\n" + options.weights_path + "\n";
+  // Where nothing is packed, nothing depends on what would be.
+  if (sources.format.has_value()) {
+    text += options.scope + "\n";
+    for (const std::string& module : options.exclude) text += module + "\n";
+  }
+  constexpr size_t kDigits = 16;
+  return options.component + "-" + Sha256::HexDigestOf(text).substr(0, kDigits);
+}
+
 Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directory,
                                                    const ComponentOptions& options,
                                                    const std::function<void(int64_t)>& progress) {
@@ -141,13 +156,11 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
   MemoryAccounts& accounts = MemoryAccounts::Instance();
   std::unique_ptr<Component> component(new Component);
   component->options_ = options;
-  component->activations_ =
-      accounts.Get(options.model, options.component, MemoryPurpose::kActivations);
   const ConversionOptions conversion{
       .format = sources.format,
       .dtype = options.dtype,
-      .weights = accounts.Get(options.model, options.component, MemoryPurpose::kWeights),
-      .scratch = accounts.Get(options.model, options.component, MemoryPurpose::kScratch)};
+      .weights = accounts.Get(options.owner, options.component, MemoryPurpose::kWeights),
+      .scratch = accounts.Get(options.owner, options.component, MemoryPurpose::kScratch)};
 
   const Status loaded = RunTorch("load a component", [&]() -> Status {
     std::vector<ParameterSlot> slots;
@@ -188,7 +201,6 @@ Result<std::vector<at::Tensor>> Component::Run(std::vector<c10::IValue> inputs) 
   std::vector<at::Tensor> outputs;
   const std::string what = "run the " + options_.component;
   TF_RETURN_IF_ERROR(RunTorch(what.c_str(), [&]() -> Status {
-    const ScopedMemoryAccount account(activations_);
     const c10::IValue output = module_.forward(std::move(inputs));
     if (output.isTensor()) {
       outputs.push_back(output.toTensor());

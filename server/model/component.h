@@ -19,7 +19,7 @@ namespace tightfit {
 
 // How one component is to be held.
 struct ComponentOptions {
-  std::string model;            // name for accounts and logs
+  std::string owner;            // of the memory accounts: a model, or a content
   std::string component;        // "unet", "text_encoder", "text_encoder_2", "vae"
   std::string format = "fp16";  // "fp16": every weight in `dtype`; else a name of kernels/format.h
   std::string scope = "linear+conv";
@@ -30,6 +30,10 @@ struct ComponentOptions {
   // the directory's; "": the directory's.
   std::string weights_path;
 };
+
+// The same for components that hold the same graph and tensors in the same way, and for no others:
+// "unet-0123456789abcdef". Errors: BAD_MODEL_DIRECTORY where the directory has no such component.
+Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOptions& options);
 
 // Not thread-safe; one thread loads and runs it.
 class Component {
@@ -44,7 +48,7 @@ class Component {
                                                  const std::function<void(int64_t)>& progress);
 
   // Calls forward. One tensor or a tuple of tensors comes back as a list. What it allocates is
-  // charged to (model, component, activations). Errors as RunTorch.
+  // charged to the current account. Errors as RunTorch.
   Result<std::vector<at::Tensor>> Run(std::vector<c10::IValue> inputs);
 
   const ComponentDescription& description() const { return description_; }
@@ -57,7 +61,6 @@ class Component {
   ComponentOptions options_;
   ComponentDescription description_;
   torch::jit::Module module_;
-  MemoryAccount* activations_ = nullptr;
 };
 
 }  // namespace tightfit

@@ -5,11 +5,9 @@
 #include "server/model/weight_estimate.h"
 #include "server/pipeline/samplers.h"
 
-#include <c10/core/ScalarType.h>
-
 #include <algorithm>
 #include <memory>
-#include <optional>
+#include <utility>
 
 namespace tightfit {
 namespace {
@@ -31,7 +29,12 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
     for (const auto& [graph_dtype, graph] : component.graphs) {
       graph_bytes = std::max(graph_bytes, graph.bytes);
     }
-    memory.weight_bytes += estimate.weight_bytes + graph_bytes;
+    TF_ASSIGN_OR_RETURN(
+        std::string content,
+        ContentOf(servable.directory, ComponentOptionsOf(spec, servable.dtypes, name)));
+    memory.weights.push_back({.component = name,
+                              .content = std::move(content),
+                              .bytes = estimate.weight_bytes + graph_bytes});
     memory.load_scratch_bytes = std::max(memory.load_scratch_bytes, estimate.staging_bytes);
     memory.decode_scratch_bytes = std::max(memory.decode_scratch_bytes, estimate.decoded_bytes);
   }
@@ -39,6 +42,17 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
 }
 
 }  // namespace
+
+ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComputeDtypes& dtypes,
+                                    const std::string& component) {
+  return {.component = component,
+          .format = component == "unet" ? spec.format : "fp16",
+          .scope = spec.scope,
+          .exclude = spec.exclude,
+          .dtype = component == "vae" ? dtypes.vae : dtypes.model,
+          .device = at::kCPU,
+          .weights_path = component == "vae" ? spec.vae : std::string()};
+}
 
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device) {
   if (device != "cpu") {

@@ -4,6 +4,7 @@
 
 #include "server/base/status.h"
 #include "server/engine/diffusion_model.h"
+#include "server/model/component.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/compute_dtype.h"
 
@@ -21,6 +22,10 @@ struct ServableDirectory {
 // samplers, ResolveComputeDtype's; INVALID_ARGUMENT for a vae_tile_px that is no multiple of a
 // latent; UNIMPLEMENTED `DEVICE_UNAVAILABLE`.
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device);
+
+// How a component of the model is to be held. The VAE's dtype may be another one than the model's.
+ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComputeDtypes& dtypes,
+                                    const std::string& component);
 
 // Everything but the components and what only loading measures. Weight bytes are an upper bound
 // from the headers of the weight files.

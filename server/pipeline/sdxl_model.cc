@@ -4,6 +4,7 @@
 #include "server/model/component.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/clip_tokenizer.h"
+#include "server/pipeline/component_store.h"
 #include "server/pipeline/prompt_chunks.h"
 #include "server/pipeline/sdxl_description.h"
 #include "server/pipeline/sdxl_pipeline.h"
@@ -58,20 +59,22 @@ class SdxlLoader {
     const auto start = std::chrono::steady_clock::now();
     TF_ASSIGN_OR_RETURN(TextEncoder::Half first, LoadTextEncoder("tokenizer", "text_encoder"));
     TF_ASSIGN_OR_RETURN(TextEncoder::Half second, LoadTextEncoder("tokenizer_2", "text_encoder_2"));
-    TF_ASSIGN_OR_RETURN(Network vae, LoadNetwork("vae", dtypes_.vae, "fp16"));
+    TF_ASSIGN_OR_RETURN(Network vae, LoadNetwork("vae"));
     VaeDecoder::Load load_fp32_vae;
     if (dtypes_.vae != at::kFloat) {
-      load_fp32_vae = [directory = directory_,
-                       options = OptionsOf("vae", at::kFloat, "fp16")]() -> Result<Network> {
+      ComponentOptions options = OptionsOf("vae");
+      options.dtype = at::kFloat;
+      options.owner = spec_.name;
+      load_fp32_vae = [directory = directory_, options]() -> Result<Network> {
         TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
                             Component::Load(directory, options, {}));
-        return NetworkOf(std::move(loaded));
+        return NetworkOf(std::move(loaded), options.owner);
       };
     }
-    TF_ASSIGN_OR_RETURN(Network unet, LoadNetwork("unet", dtypes_.model, spec_.format));
+    TF_ASSIGN_OR_RETURN(Network unet, LoadNetwork("unet"));
     TF_ASSIGN_OR_RETURN(ModelDescription description, DescribeModel(spec_, servable_));
     description.components = components_;
-    description.memory.weight_bytes = WeightBytes();
+    for (WeightGroup& group : description.memory.weights) group.bytes = WeightBytes(group);
     auto pipeline = std::make_unique<SdxlPipeline>(SdxlPipeline::Parts{
         .description = std::move(description),
         .scheduler = directory_.scheduler,
@@ -87,20 +90,18 @@ class SdxlLoader {
   }
 
  private:
-  // What the model's weights take, by the allocator.
-  int64_t WeightBytes() const {
-    int64_t bytes = 0;
-    for (const MemoryUse& use : MemoryAccounts::Instance().Snapshot(spec_.name)) {
-      if (use.purpose == MemoryPurpose::kWeights) bytes += use.current_bytes;
-    }
-    return bytes;
+  // What weights take, by the allocator.
+  static int64_t WeightBytes(const WeightGroup& group) {
+    return MemoryAccounts::Instance()
+        .Get(group.content, group.component, MemoryPurpose::kWeights)
+        ->current_bytes();
   }
 
   Result<TextEncoder::Half> LoadTextEncoder(const std::string& tokenizer_name,
                                             const std::string& component) {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<const ClipTokenizer> tokenizer,
                         LoadTokenizer(directory_, tokenizer_name));
-    TF_ASSIGN_OR_RETURN(Network network, LoadNetwork(component, dtypes_.model, "fp16"));
+    TF_ASSIGN_OR_RETURN(Network network, LoadNetwork(component));
     return TextEncoder::Half{.chunk =
                                  [tokenizer](std::string_view prompt, PromptSyntax syntax) {
                                    return ChunkPrompt(prompt, syntax, *tokenizer);
@@ -108,40 +109,47 @@ class SdxlLoader {
                              .network = std::move(network)};
   }
 
-  ComponentOptions OptionsOf(const std::string& name, at::ScalarType dtype,
-                             const std::string& format) const {
-    return {.model = spec_.name,
-            .component = name,
-            .format = format,
-            .scope = spec_.scope,
-            .exclude = spec_.exclude,
-            .dtype = dtype,
-            .device = at::kCPU,
-            .weights_path = name == "vae" ? spec_.vae : std::string()};
+  ComponentOptions OptionsOf(const std::string& name) const {
+    return ComponentOptionsOf(spec_, dtypes_, name);
   }
 
-  static Network NetworkOf(std::unique_ptr<Component> loaded) {
-    const std::shared_ptr<Component> component = std::move(loaded);
+  // Runs the component for `model`, which what it allocates meanwhile is charged to.
+  static Network NetworkOf(std::shared_ptr<Component> component, const std::string& model) {
+    MemoryAccount* const activations = MemoryAccounts::Instance().Get(
+        model, component->description().name, MemoryPurpose::kActivations);
+    const Component& described = *component;
     return Network{
-        .run = [component](
-                   std::vector<c10::IValue> inputs) { return component->Run(std::move(inputs)); },
-        .dtype = component->dtype(),
-        .device = component->device()};
+        .run =
+            [component = std::move(component), activations](std::vector<c10::IValue> inputs) {
+              const ScopedMemoryAccount account(activations);
+              return component->Run(std::move(inputs));
+            },
+        .dtype = described.dtype(),
+        .device = described.device()};
   }
 
-  Result<Network> LoadNetwork(const std::string& name, at::ScalarType dtype,
-                              const std::string& format) {
-    TF_ASSIGN_OR_RETURN(
-        std::unique_ptr<Component> loaded,
-        Component::Load(directory_, OptionsOf(name, dtype, format), [this, &name](int64_t bytes) {
-          bytes_done_ += bytes;
-          if (!progress_) return;
-          progress_({.component = name,
-                     .bytes_done = std::min(bytes_done_, bytes_total_),
-                     .bytes_total = bytes_total_});
-        }));
-    components_.push_back(loaded->description());
-    return NetworkOf(std::move(loaded));
+  void Report(const std::string& component, int64_t bytes) {
+    bytes_done_ += bytes;
+    if (!progress_) return;
+    progress_({.component = component,
+               .bytes_done = std::min(bytes_done_, bytes_total_),
+               .bytes_total = bytes_total_});
+  }
+
+  // A component that another model holds already is shared with it.
+  Result<Network> LoadNetwork(const std::string& name) {
+    ComponentOptions options = OptionsOf(name);
+    TF_ASSIGN_OR_RETURN(options.owner, ContentOf(directory_, options));
+    std::shared_ptr<Component> component = ComponentStore::Instance().Find(options.owner);
+    if (component != nullptr) {
+      Report(name, directory_.components.at(name).weights.bytes);
+    } else {
+      TF_ASSIGN_OR_RETURN(component, Component::Load(directory_, options,
+                                                     [&](int64_t bytes) { Report(name, bytes); }));
+      ComponentStore::Instance().Add(options.owner, component);
+    }
+    components_.push_back(component->description());
+    return NetworkOf(std::move(component), spec_.name);
   }
 
   const ModelSpec spec_;

@@ -1,5 +1,6 @@
 #include "server/rpc/model_messages.h"
 
+#include "server/engine/model_memory.h"
 #include "server/memory/memory_accounts.h"
 #include "server/rpc/generation_messages.h"
 
@@ -55,8 +56,9 @@ v1::Component ToMessage(const ComponentDescription& component, bool with_modules
   return message;
 }
 
-void AddMemory(const std::string& model, v1::Model& message) {
-  for (const MemoryUse& use : MemoryAccounts::Instance().Snapshot(model)) {
+void AddMemory(const ModelSnapshot& model, const std::vector<ModelSnapshot>& models,
+               v1::Model& message) {
+  for (const ComponentMemory& use : MemoryOf(model, models)) {
     auto* components = message.mutable_components();
     const auto component =
         std::find_if(components->begin(), components->end(),
@@ -87,7 +89,7 @@ void Describe(const ModelDescription& model, v1::Model& message) {
   message.set_pixels_per_latent(model.pixels_per_latent);
   message.set_max_clip_skip(model.max_clip_skip);
   message.set_vae_tile_px(model.vae_tile_px);
-  message.set_weight_bytes(model.memory.weight_bytes);
+  message.set_weight_bytes(model.memory.weight_bytes());
 }
 
 void AddComponents(const ModelDescription& model, bool with_modules, v1::Model& message) {
@@ -97,6 +99,20 @@ void AddComponents(const ModelDescription& model, bool with_modules, v1::Model& 
   *message.mutable_load_duration() =
       tightfit::ToMessage(std::chrono::duration_cast<std::chrono::nanoseconds>(
           std::chrono::duration<double>(model.load_seconds)));
+}
+
+// Which of the weights other models on the device hold too.
+void AddSharing(const ModelSnapshot& model, const std::vector<ModelSnapshot>& models,
+                v1::Model& message) {
+  int64_t shared_bytes = 0;
+  for (const WeightGroup& group : model.description->memory.weights) {
+    const int32_t holders = HolderCount(group.content, models);
+    if (holders > 1) shared_bytes += group.bytes;
+    for (v1::Component& component : *message.mutable_components()) {
+      if (component.name() == group.component) component.set_holder_count(holders);
+    }
+  }
+  message.set_shared_weight_bytes(shared_bytes);
 }
 
 void DescribeResidency(const ModelSnapshot& snapshot, v1::Model& message) {
@@ -112,7 +128,8 @@ void DescribeResidency(const ModelSnapshot& snapshot, v1::Model& message) {
 
 }  // namespace
 
-v1::Model ToMessage(const ModelSnapshot& snapshot, bool with_modules) {
+v1::Model ToMessage(const ModelSnapshot& snapshot, const std::vector<ModelSnapshot>& models,
+                    bool with_modules) {
   v1::Model message;
   message.set_name(snapshot.spec.name);
   message.set_state(ToMessage(snapshot.state));
@@ -132,7 +149,8 @@ v1::Model ToMessage(const ModelSnapshot& snapshot, bool with_modules) {
   Describe(*snapshot.description, message);
   if (snapshot.state == ModelState::kResident) {
     AddComponents(*snapshot.description, with_modules, message);
-    AddMemory(snapshot.spec.name, message);
+    AddMemory(snapshot, models, message);
+    AddSharing(snapshot, models, message);
   }
   return message;
 }

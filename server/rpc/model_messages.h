@@ -6,10 +6,14 @@
 
 #include <tightfit/v1/model.pb.h>
 
+#include <vector>
+
 namespace tightfit {
 
-// Components and their bytes, by the memory accounts, only while the model is resident.
-v1::Model ToMessage(const ModelSnapshot& snapshot, bool with_modules);
+// Components and their bytes, by the memory accounts, only while the model is resident. `models`:
+// all of them, some of which may hold the same weights.
+v1::Model ToMessage(const ModelSnapshot& snapshot, const std::vector<ModelSnapshot>& models,
+                    bool with_modules);
 
 }  // namespace tightfit
 

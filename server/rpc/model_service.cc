@@ -54,7 +54,7 @@ Status ModelServiceImpl::List(const v1::ListModelsRequest& request,
   const size_t page_size = request.page_size() == 0 ? kMaxPageSize : request.page_size();
   const size_t end = std::min(models.size(), *first + page_size);
   for (size_t i = *first; i < end; ++i) {
-    *response.add_models() = ToMessage(models[i], /*with_modules=*/false);
+    *response.add_models() = ToMessage(models[i], models, /*with_modules=*/false);
   }
   if (end < models.size()) response.set_next_page_token(std::to_string(end));
   return OkStatus();
@@ -65,7 +65,8 @@ Status ModelServiceImpl::Get(const v1::GetModelRequest& request,
   TF_RETURN_IF_ERROR(CheckNamed(request));
   const std::optional<ModelSnapshot> snapshot = context_->registry->Find(request.name());
   if (!snapshot.has_value()) return ModelNotFound(request.name());
-  *response.mutable_model() = ToMessage(*snapshot, /*with_modules=*/true);
+  *response.mutable_model() =
+      ToMessage(*snapshot, context_->registry->List(), /*with_modules=*/true);
   return OkStatus();
 }
 
@@ -94,7 +95,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext
 }
 
 ModelServiceImpl::ModelServiceImpl(const CallContext* context)
-    : context_(context), watchers_(std::make_shared<ModelWatchers>()) {
+    : context_(context), watchers_(std::make_shared<ModelWatchers>(context->registry)) {
   context_->registry->OnChange(
       [watchers = std::weak_ptr<ModelWatchers>(watchers_)](const ModelSnapshot& model) {
         if (const auto alive = watchers.lock()) alive->Tell(model);
@@ -111,7 +112,8 @@ DeviceExecutor::Done ModelServiceImpl::Answer(const char* method, const std::str
   return [this, record, name, reactor, response](const Status& status) {
     const std::optional<ModelSnapshot> snapshot = context_->registry->Find(name);
     if (status.ok() && snapshot.has_value()) {
-      *response->mutable_model() = ToMessage(*snapshot, /*with_modules=*/false);
+      *response->mutable_model() =
+          ToMessage(*snapshot, context_->registry->List(), /*with_modules=*/false);
     }
     record->Finish(status);
     reactor->Finish(ToGrpcStatus(status));
@@ -160,16 +162,15 @@ Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
     violations.push_back({"priority", "must be from -1000 to 1000"});
   }
   TF_RETURN_IF_ERROR(RefuseIfAny(std::move(violations)));
-  const std::optional<ModelSnapshot> snapshot = context_->registry->Find(request.name());
-  if (!snapshot.has_value()) return ModelNotFound(request.name());
-  ResidencyPolicy policy = snapshot->policy;
-  if (request.has_pinned()) policy.pinned = request.pinned();
-  if (request.has_priority()) policy.priority = request.priority();
-  if (request.has_keep_alive_duration()) {
-    policy.keep_alive = std::chrono::ceil<std::chrono::milliseconds>(
-        std::chrono::seconds(keep_alive.seconds()) + std::chrono::nanoseconds(keep_alive.nanos()));
-  }
-  return context_->executor->SetPolicy(request.name(), policy);
+  return context_->executor->ChangePolicy(request.name(), [&](ResidencyPolicy& policy) {
+    if (request.has_pinned()) policy.pinned = request.pinned();
+    if (request.has_priority()) policy.priority = request.priority();
+    if (request.has_keep_alive_duration()) {
+      policy.keep_alive = std::chrono::ceil<std::chrono::milliseconds>(
+          std::chrono::seconds(keep_alive.seconds()) +
+          std::chrono::nanoseconds(keep_alive.nanos()));
+    }
+  });
 }
 
 grpc::ServerUnaryReactor* ModelServiceImpl::UpdateModel(grpc::CallbackServerContext* rpc,
@@ -182,7 +183,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::UpdateModel(grpc::CallbackServerCont
 
 grpc::ServerWriteReactor<v1::WatchModelsResponse>* ModelServiceImpl::WatchModels(
     grpc::CallbackServerContext*, const v1::WatchModelsRequest*) {
-  return WatchModelsCall::Start(context_->registry, watchers_);
+  return WatchModelsCall::Start(watchers_);
 }
 
 }  // namespace tightfit

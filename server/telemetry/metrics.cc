@@ -1,5 +1,6 @@
 #include "server/telemetry/metrics.h"
 
+#include "server/engine/model_memory.h"
 #include "server/memory/memory_accounts.h"
 #include "server/telemetry/status_code_name.h"
 
@@ -170,13 +171,15 @@ class Metrics::Impl {
     GaugeSnapshot weights("tightfit_model_weight_bytes",
                           "Bytes that the weights of a component take on the device.");
     GaugeSnapshot memory("tightfit_model_memory_bytes",
-                         "Tensor bytes held now, by model, component and purpose.");
+                         "Tensor bytes held now, by model, component and purpose; of weights "
+                         "that models share each bears an equal part.");
     GaugeSnapshot peak("tightfit_model_memory_peak_bytes",
                        "Most tensor bytes held at once, by model, component and purpose.");
     GaugeSnapshot pinned("tightfit_model_pinned", "1 where a model may not be evicted, else 0.");
     GaugeSnapshot last_used("tightfit_model_last_used_timestamp_seconds",
                             "When a request last began or ended on the model, in Unix time.");
-    for (const ModelSnapshot& model : models_->List()) {
+    const std::vector<ModelSnapshot> models = models_->List();
+    for (const ModelSnapshot& model : models) {
       const std::string& name = model.spec.name;
       pinned.Add({{"model", name}}, model.policy.pinned ? 1 : 0);
       if (model.last_used_time.has_value()) {
@@ -202,7 +205,7 @@ class Metrics::Impl {
               static_cast<double>(component.weight_bytes));
         }
       }
-      for (const MemoryUse& use : MemoryAccounts::Instance().Snapshot(name)) {
+      for (const ComponentMemory& use : MemoryOf(model, models)) {
         const Labels labels = {{"model", name},
                                {"component", use.component},
                                {"purpose", std::string(MemoryPurposeName(use.purpose))}};
@@ -220,11 +223,12 @@ class Metrics::Impl {
     GaugeSnapshot limit("tightfit_device_memory_limit_bytes",
                         "Device memory that models and requests may take together.");
     GaugeSnapshot reserved("tightfit_device_memory_reserved_bytes",
-                           "Device memory set aside, by model and purpose; no model: for all.");
+                           "Device memory set aside: of weights by their content, of requests by "
+                           "model, for all under no name.");
     limit.Add({{"device", device_}}, static_cast<double>(ledger_->limit_bytes()));
     for (const LedgerUse& use : ledger_->Snapshot()) {
       reserved.Add({{"device", device_},
-                    {"model", use.owner},
+                    {"owner", use.owner},
                     {"purpose", std::string(MemoryPurposeName(use.purpose))}},
                    static_cast<double>(use.bytes));
     }

@@ -50,9 +50,18 @@ Json ToJson(const ModelDescription& description) {
           {"samplers", description.samplers}, {"components", components}};
 }
 
-Json AccountsOf(const std::string& model) {
+// Of the model itself and of its weights, which models of equal content would share.
+Json AccountsOf(const std::string& model, const ModelDescription* description) {
+  std::vector<MemoryUse> uses = MemoryAccounts::Instance().Snapshot(model);
+  if (description != nullptr) {
+    for (const WeightGroup& group : description->memory.weights) {
+      for (MemoryUse& use : MemoryAccounts::Instance().Snapshot(group.content)) {
+        uses.push_back(std::move(use));
+      }
+    }
+  }
   Json accounts = Json::array();
-  for (const MemoryUse& use : MemoryAccounts::Instance().Snapshot(model)) {
+  for (const MemoryUse& use : uses) {
     accounts.push_back({{"component", use.component},
                         {"purpose", MemoryPurposeName(use.purpose)},
                         {"current_bytes", use.current_bytes},
@@ -178,12 +187,13 @@ class ProbedModel {
     LoadProgress last;
     auto loaded =
         LoadSdxlModel(spec, "cpu", [&last](const LoadProgress& progress) { last = progress; });
-    Json summary = {{"model", model},
-                    {"status", ToJson(loaded.status())},
-                    {"bytes_while_loaded", accounts.total_bytes() - bytes_before_},
-                    {"peak_bytes_of_load", accounts.total_peak_bytes() - bytes_before_},
-                    {"progress_bytes", {last.bytes_done, last.bytes_total}},
-                    {"accounts", AccountsOf(spec.name)}};
+    Json summary = {
+        {"model", model},
+        {"status", ToJson(loaded.status())},
+        {"bytes_while_loaded", accounts.total_bytes() - bytes_before_},
+        {"peak_bytes_of_load", accounts.total_peak_bytes() - bytes_before_},
+        {"progress_bytes", {last.bytes_done, last.bytes_total}},
+        {"accounts", AccountsOf(spec.name, loaded.ok() ? &(*loaded)->description() : nullptr)}};
     if (loaded.ok()) {
       model_ = std::move(*loaded);
       summary["description"] = ToJson(model_->description());
@@ -200,6 +210,9 @@ class ProbedModel {
   }
 
   DiffusionModel& model() { return *model_; }
+  const ModelDescription* description() const {
+    return model_ != nullptr ? &model_->description() : nullptr;
+  }
   std::string model_name() const { return "model-" + std::to_string(loads_); }
   const Json& summaries() const { return summaries_; }
 
@@ -221,7 +234,7 @@ int Main(const char* jobs_path, const char* summary_path) {
     if (status.ok()) status = RunJob(probed.model(), job);
     jobs.push_back({{"output", job.at("output")},
                     {"status", ToJson(status)},
-                    {"accounts", AccountsOf(probed.model_name())}});
+                    {"accounts", AccountsOf(probed.model_name(), probed.description())}});
   }
   probed.Unload();
   std::ofstream(summary_path) << Json{{"jobs", jobs}, {"models", probed.summaries()}}.dump(1);

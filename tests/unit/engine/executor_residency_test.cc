@@ -13,7 +13,9 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr int64_t kWeightBytes = 100;
+constexpr int64_t kSharedBytes = 60;
 constexpr int64_t kLoadScratchBytes = 7;
+constexpr int64_t kDecodeScratchBytes = 30;
 constexpr int64_t kRequestBytes = 20;  // of one row; guidance is off
 
 class ResidencyRecorder final : public ExecutorObserver {
@@ -53,12 +55,25 @@ class ExecutorResidencyTest : public ExecutorFixture {
     EXPECT_EQ(ledger_->reserved_bytes(), 0) << "something was not given back";
   }
 
+  // Models hold weights of their own, unless their names share what stands before a dash: "x-1" and
+  // "x-2" have a group of kSharedBytes in common. Names that begin with "packed" decode weights in
+  // a buffer.
   static Result<ModelDescription> Describe(const ModelSpec& spec) {
     ModelDescription description = FakeDescription(spec.name);
-    description.memory = {.weight_bytes = kWeightBytes,
-                          .load_scratch_bytes = kLoadScratchBytes,
-                          .denoise = {CallMemory{.row_bytes = kRequestBytes}},
-                          .decode = CallMemory{.row_bytes = kRequestBytes}};
+    std::vector<WeightGroup> weights = {
+        {.component = "unet", .content = "unet of " + spec.name, .bytes = kWeightBytes}};
+    const size_t dash = spec.name.find('-');
+    if (dash != std::string::npos) {
+      weights.push_back({.component = "text_encoder",
+                         .content = "base " + spec.name.substr(0, dash),
+                         .bytes = kSharedBytes});
+    }
+    description.memory = {
+        .weights = std::move(weights),
+        .load_scratch_bytes = kLoadScratchBytes,
+        .decode_scratch_bytes = spec.name.starts_with("packed") ? kDecodeScratchBytes : 0,
+        .denoise = {CallMemory{.row_bytes = kRequestBytes}},
+        .decode = CallMemory{.row_bytes = kRequestBytes}};
     return description;
   }
 
@@ -67,7 +82,7 @@ class ExecutorResidencyTest : public ExecutorFixture {
                       ExecutorOptions options = {}) {
     ledger_ = std::make_unique<DeviceLedger>(limit_bytes);
     options.ledger = ledger_.get();
-    options.describe = Describe;
+    if (!options.describe) options.describe = Describe;
     StartWith(std::move(options), Loader(), std::move(models));
   }
 
@@ -92,6 +107,14 @@ class ExecutorResidencyTest : public ExecutorFixture {
     return Wait([&](auto done) { executor_->Unload(model, force, std::move(done)); });
   }
 
+  Status Pin(const std::string& model) {
+    return executor_->ChangePolicy(model, [](ResidencyPolicy& policy) { policy.pinned = true; });
+  }
+  Status KeepAlive(const std::string& model, milliseconds duration) {
+    return executor_->ChangePolicy(model,
+                                   [&](ResidencyPolicy& policy) { policy.keep_alive = duration; });
+  }
+
   std::unique_ptr<DeviceLedger> ledger_ = std::make_unique<DeviceLedger>(0);
   ResidencyRecorder recorder_;
   std::map<std::string, Status> failures_;
@@ -108,7 +131,7 @@ class ExecutorResidencyTest : public ExecutorFixture {
 TEST_F(ExecutorResidencyTest, AModelIsDeclaredFirstAndLoadedForItsFirstRequest) {
   StartWithLimit(1000, {"a"});
   EXPECT_EQ(StateOf("a"), ModelState::kUnloaded);
-  EXPECT_EQ(registry_->Find("a")->description->memory.weight_bytes, kWeightBytes);
+  EXPECT_EQ(registry_->Find("a")->description->memory.weight_bytes(), kWeightBytes);
   EXPECT_EQ(ledger_->reserved_bytes(), 0);
   const Request request = Submit("a");
   ASSERT_TRUE(request.submitted.ok());
@@ -144,17 +167,17 @@ TEST_F(ExecutorResidencyTest, TheLeastRecentlyUsedModelMakesRoom) {
 
 TEST_F(ExecutorResidencyTest, APinnedModelStaysAndPriorityCountsBeforeUse) {
   StartWithLimit(2 * kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "b", "c"});
-  ASSERT_TRUE(executor_->SetPolicy("a", {.pinned = true}).ok());
+  ASSERT_TRUE(Pin("a").ok());
   for (const char* model : {"a", "b", "c"}) {
     clock_.Advance(seconds(1));
     EXPECT_TRUE(Run(model).ok()) << model;
   }
   EXPECT_EQ(recorder_.events()[2], "b evicted for c") << "not a, used longer ago";
-  ASSERT_TRUE(executor_->SetPolicy("a", {.priority = 0}).ok());
-  ASSERT_TRUE(executor_->SetPolicy("c", {.priority = -1}).ok());
+  ASSERT_TRUE(executor_->ChangePolicy("a", [](auto& policy) { policy.pinned = false; }).ok());
+  ASSERT_TRUE(executor_->ChangePolicy("c", [](auto& policy) { policy.priority = -1; }).ok());
   EXPECT_TRUE(Run("b").ok());
   EXPECT_EQ(recorder_.events()[4], "c evicted for b") << "not a, of higher priority";
-  EXPECT_EQ(executor_->SetPolicy("d", {}).code(), StatusCode::kNotFound);
+  EXPECT_EQ(Pin("d").code(), StatusCode::kNotFound);
 }
 
 TEST_F(ExecutorResidencyTest, WhatNeverFitsIsRefusedBeforeItIsQueued) {
@@ -166,9 +189,86 @@ TEST_F(ExecutorResidencyTest, WhatNeverFitsIsRefusedBeforeItIsQueued) {
   EXPECT_EQ(large.submitted.metadata().at("total_bytes"), "127");
   EXPECT_THAT(large.observer->events(), IsEmpty());
   EXPECT_TRUE(Run("a").ok());
-  ASSERT_TRUE(executor_->SetPolicy("pinned", {.pinned = true}).ok());
+  ASSERT_TRUE(Pin("pinned").ok());
   EXPECT_TRUE(Run("pinned").ok());
   EXPECT_EQ(Submit("a").submitted.reason(), "EXCEEDS_DEVICE_MEMORY") << "beside what is pinned";
+}
+
+TEST_F(ExecutorResidencyTest, TheSharedDecodeBufferIsCountedOnce) {
+  StartWithLimit(kWeightBytes + kLoadScratchBytes + kDecodeScratchBytes + kRequestBytes,
+                 {"packed1", "packed2", "plain"});
+  for (const char* model : {"packed1", "packed2", "packed1", "plain"}) {
+    EXPECT_TRUE(Run(model).ok()) << model;
+  }
+  ASSERT_TRUE(Unload("plain").ok());
+  EXPECT_EQ(ledger_->reserved_bytes(), kDecodeScratchBytes);
+  const Request large = Submit("plain", 1, 2);
+  EXPECT_EQ(large.submitted.reason(), "EXCEEDS_DEVICE_MEMORY") << "the buffer stays";
+}
+
+TEST_F(ExecutorResidencyTest, TheFirstRequestOfAModelIsHeldToTheLimitToo) {
+  const auto before_its_first_load = [](const ModelSpec& spec) {
+    Result<ModelDescription> description = Describe(spec);
+    description->memory.denoise.clear();
+    description->memory.decode.reset();
+    return description;
+  };
+  StartWithLimit(kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "b"},
+                 {.describe = before_its_first_load});
+  const Request large = Submit("a", 1, 2);
+  EXPECT_TRUE(large.submitted.ok()) << "what it takes is not known yet";
+  EXPECT_EQ(large.observer->WaitForEnd().reason(), "EXCEEDS_DEVICE_MEMORY");
+  StopEveryCall();
+  const Request first = Submit("b");
+  ASSERT_TRUE(gate_.WaitForArrivals(1));
+  EXPECT_EQ(ledger_->reserved_bytes(), kWeightBytes + kRequestBytes);
+  gate_.Open();
+  EXPECT_TRUE(first.observer->WaitForEnd().ok());
+}
+
+TEST_F(ExecutorResidencyTest, AFailedModelIsLoadedInTheRoomOfOthers) {
+  StartWithLimit(kWeightBytes + kLoadScratchBytes, {"a", "b"});
+  failures_["a"] = Status(StatusCode::kDataLoss, "CHECKSUM_MISMATCH", "wrong hash");
+  EXPECT_EQ(Load("a").reason(), "CHECKSUM_MISMATCH");
+  EXPECT_TRUE(Load("b").ok());
+  failures_.clear();
+  EXPECT_TRUE(Load("a").ok());
+  EXPECT_EQ(StateOf("b"), ModelState::kUnloaded);
+  EXPECT_EQ(ledger_->reserved_bytes(), kWeightBytes);
+}
+
+TEST_F(ExecutorResidencyTest, AShorterKeepAliveCountsAtOnce) {
+  StartWithLimit(1000, {"a"});
+  ASSERT_TRUE(KeepAlive("a", std::chrono::hours(1)).ok());
+  EXPECT_TRUE(Load("a").ok());
+  clock_.Advance(seconds(11));
+  ASSERT_TRUE(KeepAlive("a", seconds(10)).ok());
+  for (int i = 0; i < 1000 && StateOf("a") != ModelState::kUnloaded; ++i) {
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  EXPECT_EQ(StateOf("a"), ModelState::kUnloaded);
+}
+
+TEST_F(ExecutorResidencyTest, AModelThatARequestWaitsForDoesNotGo) {
+  StartWithLimit(1000, {"a", "b"});
+  ASSERT_TRUE(KeepAlive("a", seconds(10)).ok());
+  EXPECT_TRUE(Load("a").ok());
+  StopEveryCall();
+  const Request running = Submit("b", 1);
+  ASSERT_TRUE(gate_.WaitForArrivals(1));
+  const Request waiting = Submit("a", 1);
+  clock_.Advance(seconds(60));
+  gate_.Open();
+  EXPECT_TRUE(running.observer->WaitForEnd().ok());
+  EXPECT_TRUE(waiting.observer->WaitForEnd().ok());
+  EXPECT_THAT(recorder_.events(), ElementsAre("loaded a OK", "loaded b OK"));
+}
+
+TEST_F(ExecutorResidencyTest, PreloadingStopsWhereTheDeviceIsFull) {
+  preload_ = true;
+  StartWithLimit(kWeightBytes + kLoadScratchBytes, {"a", "b"});
+  EXPECT_EQ(StateOf("a"), ModelState::kResident);
+  EXPECT_EQ(StateOf("b"), ModelState::kUnloaded) << "and a request brings it";
 }
 
 TEST_F(ExecutorResidencyTest, ARequestWaitsUntilABusyModelCanGo) {
@@ -192,7 +292,7 @@ TEST_F(ExecutorResidencyTest, ARequestWaitsUntilABusyModelCanGo) {
 
 TEST_F(ExecutorResidencyTest, AnUnusedModelGoesAfterItsKeepAlive) {
   StartWithLimit(1000, {"a", "b"});
-  ASSERT_TRUE(executor_->SetPolicy("a", {.keep_alive = seconds(10)}).ok());
+  ASSERT_TRUE(KeepAlive("a", seconds(10)).ok());
   EXPECT_TRUE(Run("a").ok());
   EXPECT_TRUE(Run("b").ok());
   clock_.Advance(seconds(9));
@@ -256,7 +356,7 @@ TEST_F(ExecutorResidencyTest, AModelInUseOrPinnedIsUnloadedByForceOnly) {
   EXPECT_TRUE(forced->get_future().get().ok());
   EXPECT_EQ(running.observer->WaitForEnd().code(), StatusCode::kAborted);
   EXPECT_EQ(running.observer->WaitForEnd().reason(), "PREEMPTED");
-  ASSERT_TRUE(executor_->SetPolicy("b", {.pinned = true}).ok());
+  ASSERT_TRUE(Pin("b").ok());
   EXPECT_TRUE(Run("b").ok());
   EXPECT_EQ(Unload("b").reason(), "MODEL_PINNED");
   EXPECT_TRUE(Unload("b", true).ok());
@@ -355,11 +455,42 @@ TEST_F(ExecutorResidencyTest, AnEstimateTellsWhomARequestWouldDriveOut) {
   EXPECT_EQ(executor_->Estimate(parameters).plan.room, Room::kNever);
 }
 
+TEST_F(ExecutorResidencyTest, ModelsOfOneBaseHoldItOnce) {
+  StartWithLimit(1000, {"x-1", "x-2", "y-1"});
+  for (const char* model : {"x-1", "x-2", "y-1"}) EXPECT_TRUE(Load(model).ok());
+  EXPECT_EQ(ledger_->reserved_bytes(), 3 * kWeightBytes + 2 * kSharedBytes);
+  EXPECT_TRUE(Unload("x-1").ok());
+  EXPECT_EQ(ledger_->reserved_bytes(), 2 * kWeightBytes + 2 * kSharedBytes);
+  EXPECT_TRUE(Unload("x-2").ok());
+  EXPECT_EQ(ledger_->reserved_bytes(), kWeightBytes + kSharedBytes)
+      << "the base went with the last";
+}
+
+TEST_F(ExecutorResidencyTest, WhatIsSharedIsNeitherNeededTwiceNorFreedEarly) {
+  // The base, two of three models' own weights, and a load.
+  StartWithLimit(kSharedBytes + 2 * kWeightBytes + kLoadScratchBytes, {"x-1", "x-2", "x-3"});
+  for (const char* model : {"x-1", "x-2", "x-3", "x-1"}) {
+    clock_.Advance(seconds(1));
+    EXPECT_TRUE(Load(model).ok()) << model;
+  }
+  EXPECT_THAT(recorder_.events(),
+              ElementsAre("loaded x-1 OK", "loaded x-2 OK", "x-1 evicted for x-3", "loaded x-3 OK",
+                          "x-2 evicted for x-1", "loaded x-1 OK"));
+}
+
+TEST_F(ExecutorResidencyTest, ABaseThatGoesWithItsLastModelIsLoadedAgain) {
+  StartWithLimit(kSharedBytes + kWeightBytes + kLoadScratchBytes, {"x-1", "x-2"});
+  EXPECT_TRUE(Load("x-1").ok());
+  EXPECT_TRUE(Load("x-2").ok());
+  EXPECT_EQ(StateOf("x-1"), ModelState::kUnloaded);
+  EXPECT_EQ(ledger_->reserved_bytes(), kSharedBytes + kWeightBytes);
+}
+
 TEST_F(ExecutorResidencyTest, AStormOfLoadsUnloadsAndRequestsEndsAtZero) {
   constexpr int kThreads = 8;
   constexpr int kRounds = 1000;
-  StartWithLimit(2 * kWeightBytes + kLoadScratchBytes + 2 * kRequestBytes, {"a", "b", "c"},
-                 {.max_queued_requests = 16});
+  StartWithLimit(2 * kWeightBytes + kSharedBytes + kLoadScratchBytes + 2 * kRequestBytes,
+                 {"x-a", "x-b", "x-c"}, {.max_queued_requests = 16});
   std::atomic<int> generated{0};
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
@@ -367,7 +498,7 @@ TEST_F(ExecutorResidencyTest, AStormOfLoadsUnloadsAndRequestsEndsAtZero) {
     threads.emplace_back([&, t] {
       std::mt19937 random(static_cast<unsigned>(t));
       for (int i = 0; i < kRounds; ++i) {
-        const std::string model(1, static_cast<char>('a' + random() % 3));
+        const std::string model = {'x', '-', static_cast<char>('a' + random() % 3)};
         const unsigned kind = random() % 10;
         if (kind < 2) {
           const Status status = Load(model);
@@ -401,7 +532,7 @@ TEST_F(ExecutorResidencyTest, AStormOfLoadsUnloadsAndRequestsEndsAtZero) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);
   EXPECT_GT(generated, kThreads * kRounds / 4);
-  for (const char* model : {"a", "b", "c"}) EXPECT_TRUE(Unload(model, true).ok());
+  for (const char* model : {"x-a", "x-b", "x-c"}) EXPECT_TRUE(Unload(model, true).ok());
   EXPECT_EQ(ledger_->reserved_bytes(), 0);
 }
 

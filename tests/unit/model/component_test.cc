@@ -43,7 +43,7 @@ NamedTensors RoundTrip(NamedTensors weights, const std::string& format,
 
 class ComponentTest : public ::testing::Test {
  protected:
-  ComponentTest() : weights_(TwoLayerWeights(1)) { options_.model = "component"; }
+  ComponentTest() : weights_(TwoLayerWeights(1)) { options_.owner = "component"; }
 
   Result<std::unique_ptr<Component>> Load() {
     options_.component = "unet";
@@ -147,12 +147,13 @@ TEST_F(ComponentTest, FreesEverythingWhenDestroyed) {
   EXPECT_EQ(HeldBytes(), 0);
 }
 
-TEST_F(ComponentTest, ChargesWhatItComputesToActivations) {
+TEST_F(ComponentTest, ChargesWhatItComputesToTheCurrentAccount) {
   const auto component = Load();
   ASSERT_TRUE(component.ok());
   MemoryAccount* const activations =
       MemoryAccounts::Instance().Get("component", "unet", MemoryPurpose::kActivations);
   activations->ResetPeak();
+  const ScopedMemoryAccount account(activations);
   auto output = (*component)->Run({Input(at::kFloat)});
   ASSERT_TRUE(output.ok());
   EXPECT_EQ(activations->current_bytes(), 2 * 30 * 32 * 4);

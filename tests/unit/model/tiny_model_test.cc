@@ -39,7 +39,7 @@ class TinyModelTest : public ::testing::Test {
                                          at::ScalarType dtype = at::kFloat,
                                          const std::string& scope = "linear+conv") {
     ComponentOptions options;
-    options.model = kModel;
+    options.owner = kModel;
     options.component = component;
     options.format = format;
     options.scope = scope;

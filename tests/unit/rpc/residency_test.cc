@@ -10,8 +10,8 @@ using ::testing::HasSubstr;
 constexpr int64_t kWeightBytes = 1000;
 constexpr int64_t kRowBytes = 50;
 
-ModelMemory Memory() {
-  return {.weight_bytes = kWeightBytes,
+ModelMemory Memory(const std::string& model) {
+  return {.weights = {{.component = "unet", .content = "unet of " + model, .bytes = kWeightBytes}},
           .load_scratch_bytes = 10,
           .denoise = {CallMemory{.row_bytes = kRowBytes}},
           .decode = CallMemory{.row_bytes = 30}};
@@ -25,12 +25,12 @@ class ResidencyTest : public RpcFixture {
     ledger_ = std::make_unique<DeviceLedger>(kWeightBytes + 10 + 4 * kRowBytes);
     describe_ = [](const ModelSpec& spec) -> Result<ModelDescription> {
       ModelDescription description = FakeDescription(spec.name);
-      description.memory = Memory();
+      description.memory = Memory(spec.name);
       return description;
     };
     loader_ = [this](const ModelSpec& spec,
                      const auto&) -> Result<std::unique_ptr<DiffusionModel>> {
-      return MakeFakeModel(spec.name, controls_, Memory());
+      return MakeFakeModel(spec.name, controls_, Memory(spec.name));
     };
   }
   ~ResidencyTest() override { StopServer(); }
