@@ -66,15 +66,12 @@ class RunningImage:
         """model: a model directory, seen as /models/emoji-xl; out: seen as /tmp by `execute`."""
         self._root = root
         self._out = out
-        self._models = out / "models"
-        (self._models / "emoji-xl").mkdir(parents=True)
-        _run(["mount", "--bind", str(model), str(self._models / "emoji-xl")])
         self._entry = Entry(
             environment=settings.environment,
             folder=settings.folder,
             user=settings.user,
             read_only=True,
-            binds={str(self._models): "/models"},
+            binds={str(model): "/models/emoji-xl"},
             namespace=namespace,
         )
         self._settings = settings
@@ -131,7 +128,6 @@ class RunningImage:
         if hasattr(self, "_process") and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        subprocess.run(["umount", str(self._models / "emoji-xl")])
 
 
 def serve_picture(

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TOOLS = ("debootstrap", "unshare", "nsenter", "chroot", "mount", "ip")
+TOOLS = ("debootstrap", "unshare", "nsenter", "chroot", "mount", "mountpoint", "ip")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a machine's own network settings are made of; passed on while an image is built.
 _NETWORK = re.compile(
@@ -28,6 +28,8 @@ _SLIM = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/shar
 _SLIM_KEPT = "/usr/share/doc/*/copyright"
 
 # $1: the root, $2: 1 for a root that cannot be written, then SOURCE TARGET pairs, --, the command.
+# All mounts are those of a namespace that ends with the command: what deletes a root never sees one.
+# A target that the root lacks gets an empty file system for its parent.
 _ENTER = r"""
 root=$1 read_only=$2; shift 2
 mount --bind "$root" "$root"
@@ -35,7 +37,10 @@ mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 [ "$read_only" = 1 ] || mount -t tmpfs -o mode=755 tmpfs "$root/run"
 while [ "$1" != -- ]; do
-  case "$2" in /run/*) if [ -d "$1" ]; then mkdir -p "$root$2"; else : > "$root$2"; fi ;; esac
+  if [ ! -e "$root$2" ]; then
+    mountpoint -q "$root${2%/*}" || mount -t tmpfs -o mode=755 tmpfs "$root${2%/*}"
+    if [ -d "$1" ]; then mkdir "$root$2"; else : > "$root$2"; fi
+  fi
   mount --rbind "$1" "$root$2"
   shift 2
 done

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -239,6 +240,50 @@ def test_the_health_check_is_a_call_that_fails_without_a_server() -> None:
     assert done.returncode == 3, done.stderr  # cannot connect; 2 would be wrong usage
     seconds = [int(word) for word in arguments if word.isdigit()]
     assert sum(seconds) <= int(check.flags["timeout"].removesuffix("s"))
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+
+
+@needs_root
+def test_a_command_in_a_root_is_confined_and_leaves_no_mounts(tmp_path: Path) -> None:
+    """In this machine's own root: its mounts are of a namespace that ends with the command."""
+    bound = tmp_path / "bound"
+    bound.mkdir()
+    (bound / "file").write_text("seen")
+    entry = stage_root.Entry(
+        environment={"GIVEN": "1"},
+        user="10001:10001",
+        read_only=True,
+        binds={str(bound): "/srv/missing"},
+    )
+    told = """id -u; id -g; grep -E '^(CapBnd|NoNewPrivs)' /proc/self/status; env | sort
+        cat /srv/missing/file; touch /usr/x 2>/dev/null || echo refused; echo $$"""
+    before = Path("/proc/self/mounts").read_text()
+    command = stage_root.command_in(Path("/"), ["/bin/sh", "-c", told], entry)
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
+    assert lines[:4] == ["10001", "10001", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"]
+    assert [line.split("=")[0] for line in lines[4:7]] == ["GIVEN", "PATH", "PWD"]
+    assert lines[7] == "seenrefused" and lines[8] == "1"
+    assert Path("/proc/self/mounts").read_text() == before
+    assert [path.name for path in bound.iterdir()] == ["file"] and not Path("/srv/missing").exists()
+
+
+def test_an_image_that_runs_as_root_is_refused(tmp_path: Path) -> None:
+    for user in (None, "0:0", "root"):
+        settings = image_build.ImageSettings(user=user)
+        with pytest.raises(stage_root.StageError, match="runs as root"):
+            image_check.serve_picture(tmp_path, settings, tmp_path, tmp_path, tmp_path / "x.png")
+
+
+def test_who_is_not_root_is_told_so_in_one_line() -> None:
+    if os.geteuid() == 0:
+        command = ["setpriv", "--reuid=10001", "--clear-groups", sys.executable, str(CONTAINER)]
+    else:
+        command = [sys.executable, str(CONTAINER)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.endswith("run as root\n"), done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_picture_that_shows_nothing_is_noticed(tmp_path: Path) -> None:
