@@ -93,6 +93,8 @@ def _build_and_serve(options: argparse.Namespace, work: Path) -> None:
     built = time.monotonic() - began
     say("serving a picture from it, as a user of its own, its root read-only")
     served = image_check.serve_picture(root, settings, MODEL, work, options.picture)
+    if commit not in served.version and not given:
+        raise StageError(f"the image holds {served.version}, not commit {commit}")
     parts = {
         "Debian 12": size_bytes(root) - size_bytes(root / "opt" / "tightfit"),
         "libraries": size_bytes(root / "opt" / "tightfit" / "lib"),
@@ -100,6 +102,7 @@ def _build_and_serve(options: argparse.Namespace, work: Path) -> None:
     }
     shown = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in parts.items())
     say(f"the final image: {size_bytes(root) / 1e6:.0f} MB ({shown})")
+    say(served.version)
     say(
         f"{served.picture}: served by user {served.user}; ready {served.start_seconds:.1f} s after"
         f" the start, stopped {served.stop_seconds:.1f} s after {settings.stop_signal}"

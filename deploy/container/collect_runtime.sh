@@ -23,10 +23,8 @@ for program in "$@"; do
   install -m 755 "$BIN_DIR/$program" "$OUT/bin/$program"
   patchelf --set-rpath '$ORIGIN/../lib' "$OUT/bin/$program"
 done
-# The symbol table of libtorch_cpu, which only debuggers read, is a fifth of it.
-for library in "$OUT"/lib/*; do
-  strip --strip-unneeded "$library"
-done
+# A fifth of libtorch_cpu is a symbol table that only debuggers read.
+strip --strip-unneeded "$OUT"/lib/lib{torch,c10}*.so
 
 for file in "$OUT"/bin/* "$OUT"/lib/*; do
   missing=$(ldd "$file" | grep 'not found' || true)

@@ -32,6 +32,7 @@ class Served:
     """What the check found. user: as the kernel tells; stop_seconds: from the signal to the end."""
 
     picture: Path
+    version: str
     user: str
     start_seconds: float
     stop_seconds: float
@@ -165,6 +166,7 @@ def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Serve
 
     image.wait_until(resident, "loading the model")
     started = time.monotonic() - began
+    version = image.execute(["tightfit-server", "--version"]).stdout.strip()
     user = _check_confinement(image, settings)
     asked = ["generate", "red apple", "--seed", "1", "--server", f"{ADDRESS}:50051"]
     done = image.execute(["tightfit", *asked, "--output", "/tmp/picture.png"])
@@ -177,7 +179,7 @@ def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Serve
     stopped = time.monotonic()
     if (code := image.stop()) != 0:
         raise StageError(f"{settings.stop_signal} ended the server with {code}:\n{image.told}")
-    return Served(picture, user, started, time.monotonic() - stopped)
+    return Served(picture, version, user, started, time.monotonic() - stopped)
 
 
 def _check_confinement(image: RunningImage, settings: ImageSettings) -> str:

@@ -28,7 +28,7 @@ _SLIM = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/shar
 _SLIM_KEPT = "/usr/share/doc/*/copyright"
 
 # $1: the root, $2: 1 for a root that cannot be written, then SOURCE TARGET pairs, --, the command.
-# All mounts are those of a namespace that ends with the command: what deletes a root never sees one.
+# All mounts are those of a namespace that ends with the command: what deletes a root sees none.
 # A target that the root lacks gets an empty file system for its parent.
 _ENTER = r"""
 root=$1 read_only=$2; shift 2
