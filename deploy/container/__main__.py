@@ -102,7 +102,7 @@ def _build_and_serve(options: argparse.Namespace, work: Path) -> None:
     }
     shown = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in parts.items())
     say(f"the final image: {size_bytes(root) / 1e6:.0f} MB ({shown})")
-    say(served.version)
+    say(", ".join(served.version.splitlines()))
     say(
         f"{served.picture}: served by user {served.user}; ready {served.start_seconds:.1f} s after"
         f" the start, stopped {served.stop_seconds:.1f} s after {settings.stop_signal}"
