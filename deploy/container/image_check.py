@@ -14,7 +14,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,9 +126,14 @@ class RunningImage:
         return self._process.wait(timeout=_STOP_SECONDS)
 
     def close(self) -> None:
-        if hasattr(self, "_process") and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        """Kills what still runs: the inner process itself, for a change of user ends the kernel's
+        promise to kill it with the outer one."""
+        if not hasattr(self, "_process") or self._process.poll() is not None:
+            return
+        with suppress(OSError, IndexError):
+            os.kill(self.server_pid(), signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
 
 
 def serve_picture(
