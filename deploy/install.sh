@@ -5,6 +5,7 @@
 #   deploy/install.sh              to build, and to serve on a CPU: LibTorch without its CUDA libraries
 #   deploy/install.sh --export     also to export models: diffusers, and what `import torch` needs
 #   deploy/install.sh --training   also what training emoji-xl needs: the emoji font and their names
+#   deploy/install.sh --image      also what the Dockerfile's build stage needs: the CUDA compiler, patchelf
 #   deploy/install.sh --tests      all of it, and what tests/run.sh needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,13 +13,14 @@ cd "$(dirname "$0")/.."
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
-with_export=0 with_tests=0 with_training=0
+with_export=0 with_tests=0 with_training=0 with_image=0
 for option in "$@"; do
   case "$option" in
     --export) with_export=1 ;;
     --training) with_export=1 with_training=1 ;;
-    --tests) with_export=1 with_tests=1 with_training=1 ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0"; [[ $option == --help ]] && exit 0 || exit 2 ;;
+    --image) with_image=1 ;;
+    --tests) with_export=1 with_tests=1 with_training=1 with_image=1 ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; [[ $option == --help ]] && exit 0 || exit 2 ;;
   esac
 done
 
@@ -33,8 +35,11 @@ packages=(
 if ((with_training)); then
   packages+=(fonts-noto-color-emoji unicode-data unicode-cldr-core)
 fi
+if ((with_image)); then
+  packages+=(patchelf)
+fi
 if ((with_tests)); then
-  packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang-format clang-tidy)
+  packages+=(debootstrap iproute2 libgtest-dev libgmock-dev libbenchmark-dev clang-format clang-tidy)
 fi
 
 install_packages() {
@@ -129,20 +134,26 @@ install_prometheus() {
   rm -rf "$folder"
 }
 
-# What compiles the CUDA kernels and looks at the result; neither needs a GPU. A compiler that the machine
-# has is left alone. The wheels' parts come from one release, or headers and compiler would not match.
-install_cuda_tools() {
+readonly cuda_tools=".venv/lib/python3*/site-packages/nvidia/cu13/bin"
+
+# What looks at compiled CUDA kernels; it needs no GPU.
+install_cuda_disassembler() {
   local tools
-  tools=$(echo .venv/lib/python3*/site-packages/nvidia/cu13/bin)
-  if [[ ! -x $tools/cuobjdump || ! -x $tools/nvdisasm ]]; then
-    say "installing the CUDA disassembler"
-    .venv/bin/pip install --quiet --no-warn-conflicts --no-deps \
-      nvidia-cuda-cuobjdump==13.2.86 nvidia-cuda-nvdisasm==13.2.86
-  fi
+  tools=$(echo $cuda_tools)
+  [[ -x $tools/cuobjdump && -x $tools/nvdisasm ]] && return
+  say "installing the CUDA disassembler"
+  pip_install --no-deps nvidia-cuda-cuobjdump==13.2.86 nvidia-cuda-nvdisasm==13.2.86
+}
+
+# A compiler that the machine has is left alone. The wheels' parts come from one release, or headers and
+# compiler would not match.
+install_cuda_compiler() {
+  local tools
+  tools=$(echo $cuda_tools)
   [[ -x /usr/local/cuda/bin/nvcc || -x $tools/nvcc ]] && return
   command -v nvcc >/dev/null && return
   say "this machine has no nvcc: installing the CUDA 13.0 compiler"
-  .venv/bin/pip install --quiet --no-warn-conflicts 'cuda-toolkit[nvcc,cccl,cudart]==13.0.2' \
+  pip_install 'cuda-toolkit[nvcc,cccl,cudart]==13.0.2' \
     'nvidia-cuda-crt==13.0.*' 'nvidia-nvvm==13.0.*'
 }
 
@@ -152,8 +163,11 @@ once libtorch deploy/requirements.txt install_libtorch
 if ((with_export)); then
   once exporter deploy/export/requirements.txt deploy/export/requirements-vocabulary.txt install_exporter
 fi
+if ((with_image)); then
+  install_cuda_compiler
+fi
 if ((with_tests)); then
   once pytest tests/requirements.txt install_pytest
   install_prometheus
-  install_cuda_tools
+  install_cuda_disassembler
 fi

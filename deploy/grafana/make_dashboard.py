@@ -249,6 +249,13 @@ DRAWING_SECTION = Section(
             (Query(f"sum by (model) ({rate('tightfit_image_pixels_total')})", "{{model}}"),),
             "short",
         ),
+        Panel(
+            "Decoded again in fp32",
+            "Images a second whose decoding in 16 bits was not finite. Where it stays above 0,"
+            " a VAE that is made for 16 bits (the model's setting `vae`) saves the second time.",
+            (Query(f"sum by (model) ({rate('tightfit_vae_fp32_fallbacks_total')})", "{{model}}"),),
+            "short",
+        ),
     ),
 )
 

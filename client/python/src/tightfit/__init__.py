@@ -36,6 +36,7 @@ from tightfit.generation import (
     ImageMetadata,
     ImageReady,
     Progress,
+    PromptTokens,
     Queued,
     ResolvedParameters,
     Stage,
@@ -43,7 +44,8 @@ from tightfit.generation import (
     Timings,
 )
 from tightfit.image import Image
-from tightfit.parameters import ImageParameters, Offset, Size
+from tightfit.latents import LATENTS_MIME_TYPE, read_latents, write_latents
+from tightfit.parameters import ImageParameters, Offset, PromptSyntax, Size
 from tightfit.server_types import (
     Capabilities,
     Component,
@@ -81,6 +83,7 @@ __all__ = [
     "ImageReady",
     "ImageStream",
     "InvalidRequestError",
+    "LATENTS_MIME_TYPE",
     "Model",
     "ModelDefaults",
     "ModelFailedError",
@@ -90,6 +93,8 @@ __all__ = [
     "NotTightfitServerError",
     "Offset",
     "Progress",
+    "PromptSyntax",
+    "PromptTokens",
     "PurposeBytes",
     "Queued",
     "RequestCancelledError",
@@ -104,4 +109,6 @@ __all__ = [
     "Timings",
     "UnavailableError",
     "WeightFormat",
+    "read_latents",
+    "write_latents",
 ]

@@ -144,4 +144,5 @@ class ResultCollector:
             parameters=self._started.parameters,
             images=tuple(sorted(self._images, key=lambda image: image.index)),
             timings=self._completed.timings,
+            prompt_tokens=self._completed.prompt_tokens,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from tightfit.image import Image
-from tightfit.parameters import Offset, Size
+from tightfit.parameters import Offset, PromptSyntax, Size
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class ResolvedParameters:
     """The parameters with every default filled in: asking with them gives the same pictures.
 
     format, scope: how the weights of the model's UNet are packed
+    vae_tile_px: side of the tiles that pictures are decoded in; 0: decoded whole
     """
 
     model: str
@@ -33,6 +34,11 @@ class ResolvedParameters:
     format: str
     scope: str
     compute_dtype: str
+    prompt_syntax: PromptSyntax
+    clip_skip: int
+    denoising_start: float
+    denoising_end: float
+    vae_tile_px: int
 
 
 class Stage(str, enum.Enum):
@@ -98,9 +104,26 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class PromptTokens:
+    """What became of one prompt: fewer used tokens than it has mean that its end was cut off.
+
+    field: of ImageParameters, "prompt", "negative_prompt", ...
+    chunk_count: chunks of up to 75 tokens that they were encoded in
+    """
+
+    field: str
+    token_count: int
+    used_token_count: int
+    chunk_count: int
+
+
+@dataclass(frozen=True)
 class Completed:
+    """prompt_tokens: of the prompts that the request gave."""
+
     images: tuple[ImageMetadata, ...]
     timings: Timings
+    prompt_tokens: tuple[PromptTokens, ...]
 
 
 Event: TypeAlias = Queued | Started | Progress | ImageReady | Completed
@@ -115,3 +138,4 @@ class GenerationResult:
     parameters: ResolvedParameters
     images: tuple[Image, ...]
     timings: Timings
+    prompt_tokens: tuple[PromptTokens, ...]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import enum
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 from tightfit.errors import FieldViolation, InvalidRequestError
@@ -22,6 +23,14 @@ class Offset(NamedTuple):
 
     left_px: int
     top_px: int
+
+
+class PromptSyntax(str, enum.Enum):
+    """How prompts are read: with (weights:1.3), [less] and BREAK, or every character as text."""
+
+    UNSPECIFIED = "unspecified"
+    WEIGHTED = "weighted"
+    PLAIN = "plain"
 
 
 class ImageParameters(TypedDict, total=False):
@@ -54,9 +63,18 @@ class ImageParameters(TypedDict, total=False):
     target_size: Size | tuple[int, int] | None
     crop_top_left: Offset | tuple[int, int] | None
     mime_type: str | None
-    """Only "image/png"."""
+    """"image/png" (the default), or "application/x-safetensors": latents, see `Image.latents`."""
     embed_metadata: bool | None
     """Write the parameters, prompt included, into the picture; default: True."""
+    prompt_syntax: PromptSyntax | str | None
+    """"weighted" (the default) or "plain"."""
+    clip_skip: int | None
+    """Layers of the text encoders to leave out; `model(name).max_clip_skip` is the most."""
+    denoising_start: float | None
+    """0 to 1; with denoising_end the part of the denoising to do, of step_count steps in all."""
+    denoising_end: float | None
+    initial_latents: Sequence[bytes] | None
+    """What a denoising_start above 0 goes on from: for each image the `content` of such latents."""
 
 
 def build_parameters(prompt: str, values: Mapping[str, object]) -> pb.ImageParameters:
@@ -75,7 +93,7 @@ def build_parameters(prompt: str, values: Mapping[str, object]) -> pb.ImageParam
             continue
         try:
             message.MergeFrom(pb.ImageParameters(**{name: _plain(known[name], value)}))
-        except (TypeError, ValueError):  # UnicodeEncodeError is a ValueError
+        except (KeyError, TypeError, ValueError):  # UnicodeEncodeError is a ValueError
             shown = ascii(value)
             shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
             violations.append(FieldViolation(name, f"{_kind(known[name])} cannot be {shown}"))
@@ -97,7 +115,10 @@ def _suggestion(name: str, known: list[str]) -> str:
 
 # Descriptors have no useful types in their stubs.
 def _plain(field: Any, value: object) -> Any:
-    """A pair as a mapping, which is what protobuf takes for a message."""
+    """As protobuf takes it: a pair is a mapping, the name of an enum's value its number."""
+    if field.enum_type is not None and isinstance(value, str):
+        values = field.enum_type.values_by_name
+        return values[_enum_prefix(field) + str.upper(value)].number
     if field.message_type is None or not isinstance(value, tuple):
         return value
     names = [part.name for part in field.message_type.fields]
@@ -108,6 +129,10 @@ def _kind(field: Any) -> str:
     if field.message_type is not None:
         names = [part.name for part in field.message_type.fields]
         return f"({', '.join(names)})"
+    if field.enum_type is not None:
+        prefix = _enum_prefix(field)
+        names = [value.name.removeprefix(prefix).lower() for value in field.enum_type.values]
+        return " or ".join(repr(name) for name in names[1:])
     kinds = {
         field.TYPE_INT32: "a 32-bit integer",
         field.TYPE_INT64: "a 64-bit integer",
@@ -117,4 +142,10 @@ def _kind(field: Any) -> str:
         field.TYPE_STRING: "text that UTF-8 can encode",
         field.TYPE_BYTES: "bytes",
     }
-    return kinds.get(field.type, "this field")
+    kind = kinds.get(field.type, "this field")
+    return f"a list of {kind}" if field.is_repeated else kind
+
+
+def _enum_prefix(field: Any) -> str:
+    """PROMPT_SYNTAX_, of PROMPT_SYNTAX_UNSPECIFIED: the names of an enum begin alike."""
+    return str(field.enum_type.values[0].name).removesuffix("UNSPECIFIED")

@@ -59,7 +59,10 @@ class ModelDefaults:
 
 @dataclass(frozen=True)
 class Model:
-    """One configured model. From compute_dtype on, set once it is resident."""
+    """One configured model. From compute_dtype on, set once it is resident.
+
+    vae_tile_px: side of the tiles that large pictures are decoded in
+    """
 
     name: str
     state: ModelState
@@ -80,6 +83,8 @@ class Model:
     pixels_per_latent: int
     components: tuple[Component, ...]
     load_seconds: float | None
+    max_clip_skip: int
+    vae_tile_px: int
 
 
 @dataclass(frozen=True)
