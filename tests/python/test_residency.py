@@ -140,7 +140,15 @@ def test_load_unload_and_update_from_the_command_line(limited: ServerProcess) ->
     assert limited.cli_json("update", "a", "--pinned", "true")["model"]["pinned"] is True
     refused = limited.cli("unload", "a")
     assert refused.returncode == 1 and "MODEL_PINNED" in refused.stderr
-    busy = limited.cli("load", "c")
-    assert busy.returncode == 1 and "EXCEEDS_DEVICE_MEMORY" in busy.stderr
     assert limited.cli_json("unload", "a", "--force")["model"]["state"] == "unloaded"
     assert limited.cli("update", "a").returncode == 2
+
+
+def test_nothing_is_loaded_beside_a_pinned_model_that_leaves_no_room(tmp_path: Path) -> None:
+    models = [f"{spec('b')},pinned=true", spec("a").replace("fp32", "bf16")]
+    with ServerProcess(tmp_path, models, "--memory-limit-mib", str(LIMIT_MIB)) as server:
+        server.cli_json("load", "b")
+        refused = server.cli("load", "a")
+        assert refused.returncode == 1 and "EXCEEDS_DEVICE_MEMORY" in refused.stderr
+        server.cli_json("update", "b", "--pinned", "false")
+        server.cli_json("load", "a")
