@@ -49,8 +49,9 @@ WITH_FORMAT = f" * on (instance, model) group_left (format) tightfit_model_info{
 DEVICE_MEMORY = Panel(
     "Device memory by model",
     "Tensor bytes of each model, tensors that belong to none, what no tensor explains (libraries,"
-    " code, contexts): together what the device has in use, below what it has. On a CPU: the"
-    " process's resident set, and the machine's memory.",
+    " code, contexts): together what the device has in use. limit is what models and requests may"
+    " take, by configuration or of the device; reserved is what is set aside of it. On a CPU, in"
+    " use is the process's resident set.",
     (
         Query(f"sum by (model) (tightfit_model_memory_bytes{{{MODEL}}})", "{{model}}"),
         Query(
@@ -60,7 +61,10 @@ DEVICE_MEMORY = Panel(
             "tensors of no model",
         ),
         Query(f"tightfit_device_memory_unattributed_bytes{{{SERVER}}}", "unattributed"),
-        Query(f"tightfit_device_memory_total_bytes{{{SERVER}}}", "limit"),
+        Query(f"tightfit_device_memory_limit_bytes{{{SERVER}}}", "limit"),
+        Query(
+            f"sum by (instance) (tightfit_device_memory_reserved_bytes{{{SERVER}}})", "reserved"
+        ),
     ),
     "bytes",
     stacked=True,
@@ -75,6 +79,13 @@ DEVICE_MEMORY = Panel(
             custom__stacking={"mode": "none", "group": "limit"},
             custom__fillOpacity=0,
             custom__lineStyle={"fill": "dash", "dash": [10, 6]},
+            custom__lineWidth=2,
+        ),
+        override(
+            "reserved",
+            color={"mode": "fixed", "fixedColor": "orange"},
+            custom__stacking={"mode": "none", "group": "reserved"},
+            custom__fillOpacity=0,
             custom__lineWidth=2,
         ),
     ),
@@ -130,6 +141,25 @@ MEMORY = Section(
             width=8,
             height=5,
             options={"orientation": "horizontal", "displayMode": "basic"},
+        ),
+        Panel(
+            "Predicted above what was taken",
+            "By what share the bytes set aside for requests were more than they took, mean of those"
+            " that ran alone. Below 0, a request took more than was set aside.",
+            (Query(mean("tightfit_memory_prediction_error_ratio", "model"), "{{model}}"),),
+            "percentunit",
+        ),
+        Panel(
+            "Out of memory",
+            "Calls of a model a second that ran out of device memory, by stage; each was tried once"
+            " more.",
+            (
+                Query(
+                    f"sum by (model, stage) ({rate('tightfit_out_of_memory_total')})",
+                    "{{model}} {{stage}}",
+                ),
+            ),
+            "short",
         ),
         PARTS_MEMORY,
         Panel(
@@ -263,6 +293,7 @@ STATES = (
     f'tightfit_model_state{{{MODEL}, state="loading"}}'
     f' + ignoring (state) 2 * tightfit_model_state{{{MODEL}, state="resident"}}'
     f' + ignoring (state) 3 * tightfit_model_state{{{MODEL}, state="failed"}}'
+    f' + ignoring (state) 4 * tightfit_model_state{{{MODEL}, state="evicting"}}'
 )
 
 MODELS = Section(
@@ -280,6 +311,7 @@ MODELS = Section(
                     _1=("loading", "blue"),
                     _2=("resident", "green"),
                     _3=("failed", "red"),
+                    _4=("evicting", "orange"),
                 ),
             ),
             options={"mergeValues": True, "showValue": "auto"},
@@ -312,6 +344,46 @@ MODELS = Section(
             "short",
             kind="bargauge",
             options={"orientation": "horizontal", "displayMode": "basic"},
+        ),
+        Panel(
+            "Evictions",
+            "Models a minute that left the device, by reason: lru makes room for another one. A"
+            " steady rate means that models take turns: raise the limit, or pin one.",
+            (
+                Query(
+                    f"60 * sum by (model, reason) ({rate('tightfit_model_evictions_total')})",
+                    "{{model}} {{reason}}",
+                ),
+            ),
+            "short",
+        ),
+        Panel(
+            "Unused for",
+            "Since a request last began or ended on the model.",
+            (
+                Query(
+                    f"time() - tightfit_model_last_used_timestamp_seconds{{{MODEL}}}",
+                    "{{model}}",
+                    instant=True,
+                ),
+            ),
+            "s",
+            kind="bargauge",
+            options={"orientation": "horizontal", "displayMode": "basic"},
+        ),
+        Panel(
+            "Pinned",
+            "Models that are never evicted to make room.",
+            (
+                Query(
+                    f"tightfit_model_pinned{{{MODEL}}}",
+                    "{{model}}",
+                    instant=True,
+                ),
+            ),
+            "short",
+            kind="stat",
+            mappings=(value_mapping(_0=("no", "#8e8e8e"), _1=("pinned", "blue")),),
         ),
         Panel(
             "Up for",

@@ -68,7 +68,7 @@ def render(arguments: argparse.Namespace) -> None:
         text = expression(query, arguments.instance)
         return query_range(arguments.prometheus, text, times[0], times[-1], step_seconds)
 
-    unowned, unattributed, limits = (
+    unowned, unattributed, limits, _ = (
         ask(query.expression) for query in make_dashboard.DEVICE_MEMORY.queries[1:]
     )
     if len(unattributed) > 1:

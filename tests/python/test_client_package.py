@@ -59,6 +59,7 @@ MESSAGES = {
     tightfit.Timings: image_generation_pb2.Timings,
     tightfit.PromptTokens: image_generation_pb2.PromptTokens,
     tightfit.Completed: image_generation_pb2.Completed,
+    tightfit.Estimate: image_generation_pb2.EstimateImagesResponse,
     tightfit.Model: model_pb2.Model,
     tightfit.ModelDefaults: model_pb2.Model.Defaults,
     tightfit.Component: model_pb2.Component,
@@ -113,6 +114,7 @@ def test_enums_name_every_value_of_the_contract() -> None:
         (tightfit.Stage, image_generation_pb2.Stage.DESCRIPTOR),
         (tightfit.PromptSyntax, image_generation_pb2.PromptSyntax.DESCRIPTOR),
         (tightfit.ModelState, model_pb2.Model.State.DESCRIPTOR),
+        (tightfit.Admission, image_generation_pb2.EstimateImagesResponse.Admission.DESCRIPTOR),
     ):
         prefix = described.values[0].name.removesuffix("UNSPECIFIED")
         names = [value.name.removeprefix(prefix).lower() for value in described.values]

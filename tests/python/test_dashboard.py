@@ -136,7 +136,7 @@ def test_panels_show_what_happened(scraped: Scraped) -> None:
 
 
 def test_the_layers_of_device_memory_add_up_to_what_is_used(scraped: Scraped) -> None:
-    models, no_model, unattributed, limit = (
+    models, no_model, unattributed, limit, reserved = (
         f"sum({scraped.expression(target['expr'])})"
         for target in PANELS["Device memory by model"]["targets"]
     )
@@ -146,7 +146,9 @@ def test_the_layers_of_device_memory_add_up_to_what_is_used(scraped: Scraped) ->
         (f"{models} + {no_model} + {unattributed} - {used}", 0),
         (f"{no_model} <= bool 0.02 * {used}", 1),
         (f"{models} > bool 0", 1),
-        (f"{used} < bool {limit}", 1),
+        (f"{models} < bool {limit}", 1),
+        (f"{reserved} <= bool {limit}", 1),
+        (f"{reserved} > bool 0", 1),
     ):
         (found,) = prometheus_api.query(scraped.prometheus.url, expression)
         assert found.points[-1][1] == wanted, expression

@@ -30,7 +30,9 @@ from tightfit.errors import (
     UnavailableError,
 )
 from tightfit.generation import (
+    Admission,
     Completed,
+    Estimate,
     Event,
     GenerationResult,
     ImageMetadata,
@@ -63,6 +65,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessDeniedError",
+    "Admission",
     "AsyncClient",
     "AsyncImageStream",
     "BrokenStreamError",
@@ -74,6 +77,7 @@ __all__ = [
     "ConnectionLostError",
     "DeadlineExceededError",
     "Device",
+    "Estimate",
     "Event",
     "FieldViolation",
     "GenerationResult",

@@ -11,8 +11,9 @@ from tightfit.client import MAX_PAGES
 from tightfit.conversion import from_message
 from tightfit.errors import broken_stream
 from tightfit.event_decoder import ResultCollector
-from tightfit.generation import GenerationResult
+from tightfit.generation import Estimate, GenerationResult
 from tightfit.parameters import ImageParameters, build_parameters
+from tightfit.residency import update_request
 from tightfit.server_types import Capabilities, Model, ServerInfo
 from tightfit.settings import Settings, server_address
 from tightfit.v1 import image_generation_pb2, model_pb2, server_pb2
@@ -110,6 +111,23 @@ class AsyncClient:
         )
         return AsyncImageStream(self._open(), request, self._timeout(timeout))
 
+    async def estimate(
+        self,
+        prompt: str,
+        *,
+        timeout: float | None = None,
+        **parameters: Unpack[ImageParameters],
+    ) -> Estimate:
+        """What `generate` would take of the device, and whom it would drive out. Draws nothing."""
+        request = image_generation_pb2.EstimateImagesRequest(
+            parameters=build_parameters(prompt, parameters)
+        )
+        connection = self._open()
+        reply = await connection.unary(
+            connection.images.EstimateImages, request, self._timeout(timeout)
+        )
+        return from_message(Estimate, reply)
+
     async def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
         """All configured models in the order of the configuration, without modules_left."""
         connection = self._open()
@@ -130,6 +148,46 @@ class AsyncClient:
         request = model_pb2.GetModelRequest(name=name)
         connection = self._open()
         reply = await connection.unary(connection.models.GetModel, request, self._timeout(timeout))
+        return from_message(Model, reply.model)
+
+    async def load_model(self, name: str, *, timeout: float | None = None) -> Model:
+        """Brings a model to the device, idle ones may go for it; returns once it is there."""
+        request = model_pb2.LoadModelRequest(name=name)
+        connection = self._open()
+        reply = await connection.unary(connection.models.LoadModel, request, self._timeout(timeout))
+        return from_message(Model, reply.model)
+
+    async def unload_model(
+        self, name: str, *, force: bool = False, timeout: float | None = None
+    ) -> Model:
+        """Takes a model off the device. force: also one that is pinned or in use."""
+        request = model_pb2.UnloadModelRequest(name=name, force=force)
+        connection = self._open()
+        reply = await connection.unary(
+            connection.models.UnloadModel, request, self._timeout(timeout)
+        )
+        return from_message(Model, reply.model)
+
+    async def update_model(
+        self,
+        name: str,
+        *,
+        pinned: bool | None = None,
+        keep_alive_seconds: float | None = None,
+        priority: int | None = None,
+        timeout: float | None = None,
+    ) -> Model:
+        """Changes how long a model stays on the device; what is left out stays as it is.
+
+        pinned: never evicted to make room
+        keep_alive_seconds: evicted when unused for so long; 0: only when others need the room
+        priority: -1000 to 1000; of the models that may go, those of low priority go first
+        """
+        request = update_request(name, pinned, keep_alive_seconds, priority)
+        connection = self._open()
+        reply = await connection.unary(
+            connection.models.UpdateModel, request, self._timeout(timeout)
+        )
         return from_message(Model, reply.model)
 
     async def server_info(self, *, timeout: float | None = None) -> ServerInfo:

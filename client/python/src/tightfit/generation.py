@@ -47,6 +47,7 @@ class Stage(str, enum.Enum):
     DENOISE = "denoise"
     VAE_DECODE = "vae_decode"
     IMAGE_ENCODE = "image_encode"
+    MODEL_LOAD = "model_load"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Timings:
     vae_decode_seconds: float
     image_encode_seconds: float
     total_seconds: float
+    model_load_seconds: float
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,40 @@ class Completed:
     images: tuple[ImageMetadata, ...]
     timings: Timings
     prompt_tokens: tuple[PromptTokens, ...]
+
+
+class Admission(str, enum.Enum):
+    """NOW: once evicted_models are gone; LATER: when running requests have ended; NEVER."""
+
+    UNSPECIFIED = "unspecified"
+    NOW = "now"
+    LATER = "later"
+    NEVER = "never"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a request would take; nothing was done for it.
+
+    weight_bytes, load_scratch_bytes: to load its model, 0 where it is resident
+    request_bytes: set aside for the request, the larger of denoise_bytes and decode_bytes
+    is_measured: False before the model's first load; then these are 0
+    evictable_bytes: that idle models would free; evicted_models: those that would go
+    """
+
+    parameters: ResolvedParameters
+    admission: Admission
+    weight_bytes: int
+    load_scratch_bytes: int
+    denoise_bytes: int
+    decode_bytes: int
+    request_bytes: int
+    is_measured: bool
+    free_bytes: int
+    evictable_bytes: int
+    limit_bytes: int
+    evicted_models: tuple[str, ...]
+    expected_wait_seconds: float
 
 
 Event: TypeAlias = Queued | Started | Progress | ImageReady | Completed

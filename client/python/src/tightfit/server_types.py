@@ -13,6 +13,7 @@ class ModelState(str, enum.Enum):
     LOADING = "loading"
     RESIDENT = "resident"
     FAILED = "failed"
+    EVICTING = "evicting"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class ModuleLeft:
 
 @dataclass(frozen=True)
 class Component:
-    """One part of the pipeline. modules_left is filled by `model(name)` only."""
+    """One part of the pipeline. modules_left is filled by `model(name)` only.
+
+    holder_count: models on the device that use its weights; each bears an equal part of `memory`
+    """
 
     name: str
     format: str
@@ -46,6 +50,7 @@ class Component:
     packed_module_count: int
     modules_left: tuple[ModuleLeft, ...]
     memory: tuple[PurposeBytes, ...]
+    holder_count: int
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,13 @@ class ModelDefaults:
 
 @dataclass(frozen=True)
 class Model:
-    """One configured model. From compute_dtype on, set once it is resident.
+    """One configured model. components and load_seconds are set while it is resident.
 
     vae_tile_px: side of the tiles that large pictures are decoded in
+    state_reason: why it is in its state: "request", "evicted for NAME", "idle", ...
+    pinned, keep_alive_seconds, priority: how long it stays on the device; see `update_model`
+    weight_bytes: what its weights take on the device, or would take at most
+    shared_weight_bytes: the part of them that other models on the device use too
     """
 
     name: str
@@ -85,11 +94,22 @@ class Model:
     load_seconds: float | None
     max_clip_skip: int
     vae_tile_px: int
+    state_reason: str
+    pinned: bool
+    keep_alive_seconds: float
+    priority: int
+    last_used_time: datetime | None
+    running_request_count: int
+    weight_bytes: int
+    shared_weight_bytes: int
 
 
 @dataclass(frozen=True)
 class Device:
-    """unattributed_bytes: used ones that are no tensors of a model."""
+    """unattributed_bytes: used ones that are no tensors of a model.
+
+    limit_bytes: what models and requests may take together; reserved_bytes: what is set aside
+    """
 
     name: str
     description: str
@@ -97,6 +117,8 @@ class Device:
     used_bytes: int
     attributed_bytes: int
     unattributed_bytes: int
+    limit_bytes: int
+    reserved_bytes: int
 
 
 @dataclass(frozen=True)
