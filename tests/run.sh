@@ -2,7 +2,7 @@
 # Builds and passes every test that needs no GPU.
 #
 #   ./tests/run.sh          what CI runs
-#   ./tests/run.sh --full   also the sanitizer build and the long tests
+#   ./tests/run.sh --full   also the sanitizer build, the long tests and the container image
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,5 +37,12 @@ if ((full)); then
   phase "address and undefined-behaviour sanitizers"
   cmake --preset asan && cmake --build --preset asan
   ctest --preset asan --parallel "$jobs"
+
+  phase "the container image, without Docker"
+  if ((EUID == 0)); then
+    ./deploy/container_check.sh
+  else
+    echo "skipped: debootstrap and chroot need root"
+  fi
 fi
 phase "all passed"
