@@ -3,9 +3,9 @@
   python tests/bench/shared_components.py --work DIR --format hf8 MODEL_DIR...
 
 Make stand-ins for fine-tunes with `tightfit_export --random sdxl-base --perturb-unet SEED`, without
---perturb-unet for the base. Serves all of them in one process, loads one after the other, and prints a
-Markdown table: what all models hold, what it would be if nothing were shared, and the process's
-anonymous memory.
+--perturb-unet for the base. Serves all of them in one process, loads one after the other, and
+prints a Markdown table: what all models hold, what it would be if nothing were shared, and the
+process's anonymous memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from typing import Any
 from real_size import BIN, MIB, anonymous_mib
 
 
-def start(models: list[Path], weight_format: str, work: Path) -> tuple[subprocess.Popen[bytes], str]:
+def start(
+    models: list[Path], weight_format: str, work: Path
+) -> tuple[subprocess.Popen[bytes], str]:
     """The server's process and address."""
     addresses = work / "addresses.json"
     addresses.unlink(missing_ok=True)
