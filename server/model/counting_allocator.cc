@@ -1,5 +1,6 @@
 #include "server/model/counting_allocator.h"
 
+#include "server/memory/block_cache.h"
 #include "server/memory/memory_accounts.h"
 
 #include <c10/core/Allocator.h>
@@ -7,6 +8,7 @@
 #include <c10/util/Exception.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
@@ -16,11 +18,13 @@ namespace tightfit {
 namespace {
 
 constexpr size_t kAlignmentBytes = 64;
+constexpr size_t kCacheBytes = size_t{256} << 20;
 
 // Lies right before the data, in a block of its own alignment.
 struct BlockHeader {
   MemoryAccount* account;
   int64_t size_bytes;
+  size_t cached_bytes;  // of the block, where it goes to the cache; else 0
 };
 static_assert(sizeof(BlockHeader) <= kAlignmentBytes);
 
@@ -28,11 +32,27 @@ BlockHeader* HeaderOf(void* data) {
   return reinterpret_cast<BlockHeader*>(static_cast<char*>(data) - kAlignmentBytes);
 }
 
+// Never destroyed, like the allocator.
+BlockCache& Cache() {
+  static auto* const cache = new BlockCache(kCacheBytes);
+  return *cache;
+}
+
 void Free(void* data) {
   if (data == nullptr) return;
   BlockHeader* const header = HeaderOf(data);
   header->account->Credit(header->size_bytes);
-  std::free(header);
+  if (header->cached_bytes > 0) {
+    Cache().Put(header, header->cached_bytes);
+  } else {
+    std::free(header);
+  }
+}
+
+// Weights are never kept when they go: their memory is for other models.
+size_t CachedBytes(const MemoryAccount& account, size_t block_bytes) {
+  if (account.purpose() != MemoryPurpose::kActivations) return 0;
+  return BlockCache::BlockBytes(block_bytes).value_or(0);
 }
 
 class CountingAllocator final : public c10::Allocator {
@@ -46,10 +66,15 @@ class CountingAllocator final : public c10::Allocator {
                                        2 * kAlignmentBytes,
                      "cannot allocate ", size_bytes, " bytes");
     const size_t rounded = (size_bytes + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes;
-    void* const block = std::aligned_alloc(kAlignmentBytes, kAlignmentBytes + rounded);
-    TORCH_CHECK_WITH(OutOfMemoryError, block != nullptr, "cannot allocate ", size_bytes, " bytes");
     MemoryAccount* const account = ScopedMemoryAccount::Current();
-    new (block) BlockHeader{account, static_cast<int64_t>(size_bytes)};
+    const size_t cached_bytes = CachedBytes(*account, kAlignmentBytes + rounded);
+    void* block = cached_bytes > 0 ? Cache().Take(cached_bytes) : nullptr;
+    if (block == nullptr) {
+      block =
+          std::aligned_alloc(kAlignmentBytes, std::max(cached_bytes, kAlignmentBytes + rounded));
+    }
+    TORCH_CHECK_WITH(OutOfMemoryError, block != nullptr, "cannot allocate ", size_bytes, " bytes");
+    new (block) BlockHeader{account, static_cast<int64_t>(size_bytes), cached_bytes};
     account->Charge(static_cast<int64_t>(size_bytes));
     void* const data = static_cast<char*>(block) + kAlignmentBytes;
     return {data, data, &Free, cpu};
@@ -75,5 +100,7 @@ void InstallCountingAllocator() {
   }();
   static_cast<void>(installed);
 }
+
+void ReleaseCachedBlocks() { Cache().Release(); }
 
 }  // namespace tightfit

@@ -10,7 +10,11 @@ namespace tightfit {
 // freed on any thread. Storage is aligned to 64 bytes. Also makes glibc return freed blocks of 1
 // MiB and more to the system at once: without it a process keeps the memory of every weight that it
 // has released.
+//
+// Freed activations of that size are kept for the next ones instead, up to 256 MiB, until
+// ReleaseCachedBlocks: they belong to no account.
 void InstallCountingAllocator();
+void ReleaseCachedBlocks();
 
 }  // namespace tightfit
 

@@ -3,6 +3,7 @@
 #define TIGHTFIT_SERVER_PIPELINE_SDXL_SAMPLING_H_
 
 #include "server/engine/diffusion_model.h"
+#include "server/model/counting_allocator.h"
 #include "server/pipeline/conditioning.h"
 #include "server/pipeline/denoising_window.h"
 #include "server/pipeline/latent_noise.h"
@@ -30,7 +31,6 @@ class SdxlSampling : public Sampling {
         noise_(std::move(noise)),
         conditioning_(std::move(conditioning)),
         latents_(std::move(latents)) {}
-
   int32_t step_count() const override { return window_.end - window_.begin; }
   int32_t steps_done() const override { return steps_done_; }
   int32_t image_count() const override { return parameters_.image_count; }
@@ -43,6 +43,11 @@ class SdxlSampling : public Sampling {
  private:
   friend class SdxlPipeline;
 
+  // Between requests the process holds no more than before the first. Declared first: goes last.
+  struct CachedBlocks {
+    ~CachedBlocks() { ReleaseCachedBlocks(); }
+  };
+  const CachedBlocks cached_blocks_;
   const GenerationParameters parameters_;
   const std::unique_ptr<Sampler> sampler_;
   const DenoisingWindow window_;

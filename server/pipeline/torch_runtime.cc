@@ -26,6 +26,7 @@ void InitTorchThread() {
 
 void DropTorchCaches() {
   ReleaseDecodeScratch();
+  ReleaseCachedBlocks();
   malloc_trim(0);
 }
 

@@ -78,6 +78,22 @@ TEST(CountingAllocatorTest, AlignsTo64Bytes) {
   }
 }
 
+TEST(CountingAllocatorTest, ReusesTheBlocksOfActivationsAndOfNothingElse) {
+  ReleaseCachedBlocks();
+  constexpr int64_t kBytes = 3 << 20;
+  for (const MemoryPurpose purpose : {MemoryPurpose::kActivations, MemoryPurpose::kWeights}) {
+    MemoryAccount* const account = MemoryAccounts::Instance().Get("reuse", "unet", purpose);
+    const ScopedMemoryAccount scope(account);
+    at::Tensor tensor = at::full({kBytes}, 7, at::kByte);
+    tensor.reset();
+    EXPECT_EQ(account->current_bytes(), 0) << "what is kept belongs to nobody";
+    // A block that was kept has its old bytes; one from the system has zeros.
+    const bool is_reused = at::empty({kBytes}, at::kByte)[kBytes / 2].item<uint8_t>() == 7;
+    EXPECT_EQ(is_reused, purpose == MemoryPurpose::kActivations);
+  }
+  ReleaseCachedBlocks();
+}
+
 TEST(CountingAllocatorTest, KeepsTheBytesOfAStorageThatGrows) {
   MemoryAccount* const account = Account("resize");
   const ScopedMemoryAccount scope(account);
