@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string_view>
@@ -349,15 +350,26 @@ Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
   return model;
 }
 
-Result<std::string> ReadListedFile(const ModelDirectory& directory, const ListedFile& file,
-                                   int64_t max_bytes) {
-  TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileReader> reader,
+namespace {
+
+// The file, if it has the size that model.json says.
+Result<std::unique_ptr<FileReader>> OpenListedFile(const ModelDirectory& directory,
+                                                   const ListedFile& file) {
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<FileReader> reader,
                       FileReader::Open(directory.PathOf(file), file.file));
   if (reader->size_bytes() != file.bytes) {
     return FileTruncated(file.file, "the file has " + std::to_string(reader->size_bytes()) +
                                         " bytes, but model.json says " +
                                         std::to_string(file.bytes));
   }
+  return reader;
+}
+
+}  // namespace
+
+Result<std::string> ReadListedFile(const ModelDirectory& directory, const ListedFile& file,
+                                   int64_t max_bytes) {
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileReader> reader, OpenListedFile(directory, file));
   if (file.bytes > max_bytes) {
     return BadModelDirectory(file.file,
                              "the file is larger than " + std::to_string(max_bytes) + " bytes");
@@ -367,6 +379,22 @@ Result<std::string> ReadListedFile(const ModelDirectory& directory, const Listed
   const std::string found = Sha256::HexDigestOf(bytes);
   if (found != file.sha256) return ChecksumMismatch(file.file, file.sha256, found);
   return bytes;
+}
+
+Status CheckListedFile(const ModelDirectory& directory, const ListedFile& file,
+                       const std::function<void(int64_t)>& progress) {
+  constexpr int64_t kPieceBytes = 4 << 20;
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileReader> reader, OpenListedFile(directory, file));
+  Sha256 sha256;
+  std::vector<char> piece(static_cast<size_t>(std::min(kPieceBytes, file.bytes)));
+  for (int64_t offset = 0; offset < file.bytes; offset += kPieceBytes) {
+    const int64_t size_bytes = std::min(kPieceBytes, file.bytes - offset);
+    TF_RETURN_IF_ERROR(reader->ReadAt(offset, size_bytes, piece.data()));
+    sha256.Update(piece.data(), static_cast<size_t>(size_bytes));
+    if (progress) progress(size_bytes);
+  }
+  const std::string found = sha256.HexDigest();
+  return found == file.sha256 ? OkStatus() : ChecksumMismatch(file.file, file.sha256, found);
 }
 
 }  // namespace tightfit

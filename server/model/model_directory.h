@@ -6,6 +6,7 @@
 #include "server/base/status.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -79,6 +80,11 @@ Result<ModelDirectory> ReadModelDirectory(const std::string& path);
 // DATA_LOSS `FILE_MISSING`, `FILE_TRUNCATED` (any wrong size), `CHECKSUM_MISMATCH`.
 Result<std::string> ReadListedFile(const ModelDirectory& directory, const ListedFile& file,
                                    int64_t max_bytes);
+
+// The same checks for a file of any size, which is not kept. `progress`, which may be empty, hears
+// the bytes of each piece.
+Status CheckListedFile(const ModelDirectory& directory, const ListedFile& file,
+                       const std::function<void(int64_t)>& progress);
 
 }  // namespace tightfit
 

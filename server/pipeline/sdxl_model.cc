@@ -142,7 +142,12 @@ class SdxlLoader {
     TF_ASSIGN_OR_RETURN(options.owner, ContentOf(directory_, options));
     std::shared_ptr<Component> component = ComponentStore::Instance().Find(options.owner);
     if (component != nullptr) {
-      Report(name, directory_.components.at(name).weights.bytes);
+      // A damaged directory is refused whatever else is on the device.
+      const ManifestComponent& files = directory_.components.at(name);
+      TF_RETURN_IF_ERROR(
+          CheckListedFile(directory_, files.graphs.at(std::string(DtypeName(options.dtype))), {}));
+      TF_RETURN_IF_ERROR(
+          CheckListedFile(directory_, files.weights, [&](int64_t bytes) { Report(name, bytes); }));
     } else {
       TF_ASSIGN_OR_RETURN(component, Component::Load(directory_, options,
                                                      [&](int64_t bytes) { Report(name, bytes); }));

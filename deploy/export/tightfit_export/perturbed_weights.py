@@ -34,7 +34,8 @@ class PerturbedWeights:
 
         values = self._weights.read(key)
         exact = values.float()
-        generator = torch.Generator().manual_seed(self._seed * 2**32 + zlib.crc32(key.encode()))
+        # torch takes 32 bits of a seed.
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{self._seed} {key}".encode()))
         noise = torch.randn(exact.shape, generator=generator)
         spread = exact.std() if exact.numel() > 1 else exact.abs().mean()
         return (exact + _NOISE_SHARE * spread * noise).to(values.dtype)
