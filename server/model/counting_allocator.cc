@@ -18,7 +18,7 @@ namespace tightfit {
 namespace {
 
 constexpr size_t kAlignmentBytes = 64;
-constexpr size_t kCacheBytes = size_t{256} << 20;
+constexpr size_t kCacheBytes = size_t{192} << 20;
 
 // Lies right before the data, in a block of its own alignment.
 struct BlockHeader {

@@ -11,7 +11,7 @@ namespace tightfit {
 // MiB and more to the system at once: without it a process keeps the memory of every weight that it
 // has released.
 //
-// Freed activations of that size are kept for the next ones instead, up to 256 MiB, until
+// Freed activations of that size are kept for the next ones instead, up to 192 MiB, until
 // ReleaseCachedBlocks: they belong to no account.
 void InstallCountingAllocator();
 void ReleaseCachedBlocks();
