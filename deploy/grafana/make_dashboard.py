@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from grafana_json import Panel, Query, Section, dashboard, override, value_mapping, variable
 
@@ -24,6 +25,10 @@ SERVER = 'instance="$instance"'
 MODEL = f'{SERVER}, model=~"$model"'
 DRAWING = f'{MODEL}, method=~"StreamImages|GenerateImages"'
 WINDOW = "[$__rate_interval]"
+BAR_GAUGE: dict[str, Any] = {
+    "kind": "bargauge",
+    "options": {"orientation": "horizontal", "displayMode": "basic"},
+}
 
 
 def rate(metric: str, labels: str = MODEL) -> str:
@@ -137,10 +142,9 @@ MEMORY = Section(
                 ),
             ),
             "bytes",
-            kind="bargauge",
             width=8,
             height=5,
-            options={"orientation": "horizontal", "displayMode": "basic"},
+            **BAR_GAUGE,
         ),
         Panel(
             "Predicted above what was taken",
@@ -173,9 +177,8 @@ MEMORY = Section(
                 ),
             ),
             "bytes",
-            kind="bargauge",
             width=12,
-            options={"orientation": "horizontal", "displayMode": "basic"},
+            **BAR_GAUGE,
         ),
     ),
 )
@@ -328,8 +331,7 @@ MODELS = Section(
                 ),
             ),
             "s",
-            kind="bargauge",
-            options={"orientation": "horizontal", "displayMode": "basic"},
+            **BAR_GAUGE,
         ),
         Panel(
             "Loads",
@@ -342,8 +344,7 @@ MODELS = Section(
                 ),
             ),
             "short",
-            kind="bargauge",
-            options={"orientation": "horizontal", "displayMode": "basic"},
+            **BAR_GAUGE,
         ),
         Panel(
             "Evictions",
@@ -368,8 +369,7 @@ MODELS = Section(
                 ),
             ),
             "s",
-            kind="bargauge",
-            options={"orientation": "horizontal", "displayMode": "basic"},
+            **BAR_GAUGE,
         ),
         Panel(
             "Pinned",

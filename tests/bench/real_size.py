@@ -96,17 +96,18 @@ def export_model(out: Path) -> dict[str, Any]:
 
 
 class Server:
-    """A server with one model in one format."""
+    """A server with models in one format, computing in bf16. What it says goes to `work`."""
 
-    def __init__(self, model: Path, weight_format: str, work: Path) -> None:
+    def __init__(self, models: dict[str, Path], weight_format: str, work: Path) -> None:
         addresses = work / "addresses.json"
         addresses.unlink(missing_ok=True)
         flags = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--device", "cpu"]
-        spec = f"sdxl={model},format={weight_format},scope=linear+conv,preload=true"
-        spec += ",compute_dtype=bf16"
+        for name, path in models.items():
+            spec = f"{name}={path},format={weight_format},scope=linear+conv,compute_dtype=bf16"
+            flags += ["--model", spec]
         self._log = (work / f"server-{weight_format}.log").open("wb")
         self.process = subprocess.Popen(
-            [str(BIN / "tightfit-server"), *flags, "--model", spec, "--address-file", addresses],
+            [str(BIN / "tightfit-server"), *flags, "--address-file", addresses],
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
@@ -118,17 +119,10 @@ class Server:
 
     def cli(self, *arguments: str) -> dict[str, Any]:
         command = [str(BIN / "tightfit"), *arguments, "--json", "--server", self._address]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(done.stderr.strip())
         return json.loads(done.stdout)
-
-    def wait_until_resident(self) -> dict[str, Any]:
-        while True:
-            model = self.cli("models", "sdxl")["model"]
-            if model["state"] == "resident":
-                return model
-            if model["state"] == "failed" or self.process.poll() is not None:
-                raise SystemExit(f"the model did not load: {model['failure_message']}")
-            time.sleep(0.2)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -138,11 +132,12 @@ class Server:
 
 def serve(model: Path, weight_format: str, work: Path) -> Served:
     say(f"serving as {weight_format}")
-    server = Server(model, weight_format, work)
+    server = Server({"sdxl": model}, weight_format, work)
     watch = MemoryWatch(server.process.pid)
     watch.start()
     try:
-        described = server.wait_until_resident()
+        server.cli("load", "sdxl")
+        described = server.cli("models", "sdxl")["model"]
         peak_mib = watch.finish()
         final_mib = anonymous_mib(server.process.pid)
         weights = {part["name"]: part["weight_bytes"] for part in described["components"]}
