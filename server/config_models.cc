@@ -13,7 +13,6 @@ namespace {
 
 constexpr size_t kMaxNameLength = 64;
 constexpr int32_t kMaxTilePx = 16384;
-constexpr int32_t kMaxPriority = 1000;
 
 std::vector<std::string> Split(std::string_view text, char separator) {
   std::vector<std::string> parts;

@@ -45,8 +45,7 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
 
 // Serves until SIGTERM or SIGINT:
 // 1. binds both addresses and writes the address file; health is NOT_SERVING;
-// 2. reads what every model directory says and loads the models with `preload`; then SERVING,
-// unless
+// 2. reads what every model directory says and loads the models with `preload`; then SERVING. If
 //    every model has failed: exit 78, each with its reason in the log;
 // 3. at a signal: NOT_SERVING, no new requests, those that run may finish within drain_timeout,
 // then

@@ -3,7 +3,6 @@
 #include "server/engine/generation_run.h"
 #include "server/engine/model_residency.h"
 #include "server/engine/wait_prediction.h"
-#include "server/memory/memory_accounts.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -362,7 +361,7 @@ class DeviceExecutor::Impl {
   // The model takes an unknown amount of memory: it was not loaded since the start.
   static bool IsUnmeasured(const ModelSnapshot& model) {
     return model.state != ModelState::kResident && model.description != nullptr &&
-           !EstimateRequest(*model.description, {}).is_measured;
+           !model.description->memory.is_measured();
   }
 
   // The first in the queue goes first: whoever needs room waits for it in front of all others, so

@@ -33,6 +33,7 @@ struct ModelSpec {
   int32_t keep_alive_seconds = 0;      // evicted when unused for so long; 0: never for that
   int32_t priority = 0;                // of those that may go, lower ones go first
 };
+inline constexpr int32_t kMaxPriority = 1000;  // and -kMaxPriority the least
 
 // A selected weight that was not packed, and why.
 struct UnpackedModule {
@@ -88,6 +89,7 @@ struct ModelMemory {
   // small another layer takes most than where they are large.
   std::vector<CallMemory> denoise;
   std::optional<CallMemory> decode;  // one row; beside the state
+  bool is_measured() const { return !denoise.empty() && decode.has_value(); }
 };
 
 // What a model is and what may be asked of it.

@@ -1,9 +1,8 @@
 #include "server/engine/generation_run.h"
 
+#include "server/engine/guarded_call.h"
 #include "server/memory/memory_accounts.h"
 
-#include <exception>
-#include <new>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -11,21 +10,7 @@
 namespace tightfit {
 namespace {
 
-// Runs one call of a model. Models report by Status; an exception that slips through (a library's)
-// must end this request and not the process.
-template <typename Call>
-auto Guarded(const Call& call) -> decltype(call()) {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
-                  "the server has not enough memory for this request");
-  } catch (const std::exception& error) {
-    return Internal("the model failed", error.what());
-  } catch (...) {
-    return Internal("the model failed", "unknown exception");
-  }
-}
+constexpr char kCallFailed[] = "the model failed";
 
 }  // namespace
 
@@ -59,7 +44,7 @@ GenerationRun::GenerationRun(QueuedRequest request, Needs needs, MemoryReservati
 
 template <typename Call>
 auto GenerationRun::CallModel(const Call& call) -> decltype(call()) {
-  auto result = Guarded(call);
+  auto result = Guarded(kCallFailed, call);
   Status status;
   if constexpr (std::is_same_v<decltype(result), Status>) {
     status = result;
@@ -69,7 +54,7 @@ auto GenerationRun::CallModel(const Call& call) -> decltype(call()) {
   if (status.code() != StatusCode::kResourceExhausted) return result;
   metrics_->OnOutOfMemory(parameters().model, stage_);
   if (needs_.drop_caches) needs_.drop_caches();
-  return Guarded(call);
+  return Guarded(kCallFailed, call);
 }
 
 void GenerationRun::ReportMemoryPeak() const {

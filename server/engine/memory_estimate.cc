@@ -19,7 +19,7 @@ RequestMemory EstimateRequest(const ModelDescription& model,
                               const GenerationParameters& parameters) {
   RequestMemory memory;
   const CallMemory nothing;
-  memory.is_measured = !model.memory.denoise.empty() && model.memory.decode.has_value();
+  memory.is_measured = model.memory.is_measured();
   const int64_t multiple = std::max(model.pixels_per_latent, 1);
   const int64_t height = parameters.height_px / multiple;
   const int64_t width = parameters.width_px / multiple;

@@ -1,24 +1,15 @@
 #include "server/engine/model_residency.h"
 
+#include "server/engine/guarded_call.h"
+
 #include <algorithm>
-#include <exception>
 #include <utility>
 #include <vector>
 
 namespace tightfit {
 namespace {
 
-// What reads a model reports by Status; an exception that slips through must end with this model.
-template <typename Call>
-auto Guarded(const Call& call) -> decltype(call()) {
-  try {
-    return call();
-  } catch (const std::exception& error) {
-    return Internal("the model could not be loaded", error.what());
-  } catch (...) {
-    return Internal("the model could not be loaded", "unknown exception");
-  }
-}
+constexpr char kLoadFailed[] = "the model could not be loaded";
 
 }  // namespace
 
@@ -33,7 +24,7 @@ ModelResidency::ModelResidency(ModelRegistry* registry, ModelLoader load, ModelD
 
 Status ModelResidency::Describe(const ModelSpec& spec) {
   if (!describe_) return OkStatus();
-  Result<ModelDescription> described = Guarded([&] { return describe_(spec); });
+  Result<ModelDescription> described = Guarded(kLoadFailed, [&] { return describe_(spec); });
   if (described.ok()) {
     registry_->SetDescribed(spec.name, std::move(described).value());
     return OkStatus();
@@ -129,7 +120,7 @@ Status ModelResidency::Load(const ModelSnapshot& snapshot, const std::string& re
   const std::string& model = snapshot.spec.name;
   const Clock::time_point before = clock_->Now();
   registry_->SetLoading(model, {}, reason);
-  Result<std::unique_ptr<DiffusionModel>> loaded = Guarded([&] {
+  Result<std::unique_ptr<DiffusionModel>> loaded = Guarded(kLoadFailed, [&] {
     return load_(snapshot.spec, [&](const LoadProgress& done) {
       registry_->SetLoading(model, done);
       if (progress) progress(done);

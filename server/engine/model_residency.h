@@ -57,8 +57,6 @@ class ModelResidency {
   // `wanted`. The time at which the next one is due; nullopt where none is.
   std::optional<Clock::time_point> EvictIdle(const std::set<std::string>& wanted);
 
-  const DeviceLedger& ledger() const { return *ledger_; }
-
  private:
   Status Load(const ModelSnapshot& model, const std::string& reason,
               const std::function<void(const LoadProgress&)>& progress);

@@ -4,7 +4,6 @@
 
 #include "server/base/status.h"
 #include "server/engine/model_registry.h"
-#include "server/memory/device_ledger.h"
 
 #include <cstdint>
 #include <string>

@@ -144,6 +144,17 @@ Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOp
   return options.component + "-" + Sha256::HexDigestOf(text).substr(0, kDigits);
 }
 
+Status CheckFiles(const ModelDirectory& directory, const ComponentOptions& options,
+                  const std::function<void(int64_t)>& progress) {
+  TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
+  TF_RETURN_IF_ERROR(CheckListedFile(directory, *sources.graph, {}));
+  // Nothing tells what another file's digest should be.
+  if (!options.weights_path.empty()) {
+    return OpenWeights(directory, *sources.weights, options.weights_path).status();
+  }
+  return CheckListedFile(directory, *sources.weights, progress);
+}
+
 Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directory,
                                                    const ComponentOptions& options,
                                                    const std::function<void(int64_t)>& progress) {

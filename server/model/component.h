@@ -35,6 +35,11 @@ struct ComponentOptions {
 // "unet-0123456789abcdef". Errors: BAD_MODEL_DIRECTORY where the directory has no such component.
 Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOptions& options);
 
+// Reads and hashes the files that Component::Load would read, and keeps nothing: for a component of
+// the same content that is there already. Errors: DATA_LOSS, as ReadListedFile.
+Status CheckFiles(const ModelDirectory& directory, const ComponentOptions& options,
+                  const std::function<void(int64_t)>& progress);
+
 // Not thread-safe; one thread loads and runs it.
 class Component {
  public:

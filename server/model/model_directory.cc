@@ -313,6 +313,19 @@ Status CheckServable(const Reader& top, const ModelDirectory& model) {
   return OkStatus();
 }
 
+// The file, if it has the size that model.json says.
+Result<std::unique_ptr<FileReader>> OpenListedFile(const ModelDirectory& directory,
+                                                   const ListedFile& file) {
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<FileReader> reader,
+                      FileReader::Open(directory.PathOf(file), file.file));
+  if (reader->size_bytes() != file.bytes) {
+    return FileTruncated(file.file, "the file has " + std::to_string(reader->size_bytes()) +
+                                        " bytes, but model.json says " +
+                                        std::to_string(file.bytes));
+  }
+  return reader;
+}
+
 }  // namespace
 
 Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
@@ -349,23 +362,6 @@ Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
   TF_RETURN_IF_ERROR(CheckServable(top, model));
   return model;
 }
-
-namespace {
-
-// The file, if it has the size that model.json says.
-Result<std::unique_ptr<FileReader>> OpenListedFile(const ModelDirectory& directory,
-                                                   const ListedFile& file) {
-  TF_ASSIGN_OR_RETURN(std::unique_ptr<FileReader> reader,
-                      FileReader::Open(directory.PathOf(file), file.file));
-  if (reader->size_bytes() != file.bytes) {
-    return FileTruncated(file.file, "the file has " + std::to_string(reader->size_bytes()) +
-                                        " bytes, but model.json says " +
-                                        std::to_string(file.bytes));
-  }
-  return reader;
-}
-
-}  // namespace
 
 Result<std::string> ReadListedFile(const ModelDirectory& directory, const ListedFile& file,
                                    int64_t max_bytes) {

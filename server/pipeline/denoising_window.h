@@ -18,9 +18,8 @@ struct DenoisingWindow {
 // `timesteps`: what the UNet is told at each call, from noisy to clean. `start` and `end` are
 // shares of the training timesteps, cut as diffusers' denoising_start and denoising_end: from the
 // first timestep below the one, to the last that is not below the other. Where a step takes two
-// calls
-// (`calls_per_step`), the window begins with a step's first. Errors: INVALID_ARGUMENT where no call
-// is left.
+// calls (`calls_per_step`), the window begins with a step's first. Errors: INVALID_ARGUMENT where
+// no call is left.
 Result<DenoisingWindow> MakeDenoisingWindow(const std::vector<float>& timesteps,
                                             int32_t num_train_timesteps, int32_t calls_per_step,
                                             float start, float end);

@@ -35,9 +35,8 @@ class Sampler {
   // What the UNet sees of `latents`.
   virtual at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const = 0;
   // The latents after `call`. Calls come in turn, the first of them at the begin of any step;
-  // `output` is what the UNet gave,
-  // guidance applied. Stochastic samplers take their noise from `noise`, in every call
-  // alike.
+  // `output` is what the UNet gave, guidance applied. Stochastic samplers take their noise from
+  // `noise`, in every call alike.
   virtual at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                           LatentNoise& noise) = 0;
 };

@@ -140,17 +140,13 @@ class SdxlLoader {
   Result<Network> LoadNetwork(const std::string& name) {
     ComponentOptions options = OptionsOf(name);
     TF_ASSIGN_OR_RETURN(options.owner, ContentOf(directory_, options));
+    const auto progress = [&](int64_t bytes) { Report(name, bytes); };
     std::shared_ptr<Component> component = ComponentStore::Instance().Find(options.owner);
     if (component != nullptr) {
       // A damaged directory is refused whatever else is on the device.
-      const ManifestComponent& files = directory_.components.at(name);
-      TF_RETURN_IF_ERROR(
-          CheckListedFile(directory_, files.graphs.at(std::string(DtypeName(options.dtype))), {}));
-      TF_RETURN_IF_ERROR(
-          CheckListedFile(directory_, files.weights, [&](int64_t bytes) { Report(name, bytes); }));
+      TF_RETURN_IF_ERROR(CheckFiles(directory_, options, progress));
     } else {
-      TF_ASSIGN_OR_RETURN(component, Component::Load(directory_, options,
-                                                     [&](int64_t bytes) { Report(name, bytes); }));
+      TF_ASSIGN_OR_RETURN(component, Component::Load(directory_, options, progress));
       ComponentStore::Instance().Add(options.owner, component);
     }
     components_.push_back(component->description());

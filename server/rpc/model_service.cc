@@ -150,7 +150,6 @@ grpc::ServerUnaryReactor* ModelServiceImpl::UnloadModel(grpc::CallbackServerCont
 
 Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
   constexpr int64_t kMaxKeepAliveSeconds = int64_t{366} * 86400;
-  constexpr int32_t kMaxPriority = 1000;
   std::vector<FieldViolation> violations = UnknownFields(request);
   if (request.name().empty()) violations.push_back({"name", "is required"});
   const google::protobuf::Duration& keep_alive = request.keep_alive_duration();
@@ -159,7 +158,8 @@ Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
     violations.push_back({"keep_alive_duration", "must be from 0 to 366 days"});
   }
   if (request.priority() < -kMaxPriority || request.priority() > kMaxPriority) {
-    violations.push_back({"priority", "must be from -1000 to 1000"});
+    violations.push_back({"priority", "must be from " + std::to_string(-kMaxPriority) + " to " +
+                                          std::to_string(kMaxPriority)});
   }
   TF_RETURN_IF_ERROR(RefuseIfAny(std::move(violations)));
   return context_->executor->ChangePolicy(request.name(), [&](ResidencyPolicy& policy) {

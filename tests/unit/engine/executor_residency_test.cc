@@ -376,6 +376,22 @@ TEST_F(ExecutorResidencyTest, AFailedLoadGivesEverythingBackAndMayBeTriedAgain) 
   EXPECT_TRUE(Load("a").ok());
 }
 
+TEST_F(ExecutorResidencyTest, ALoadThatThrowsForWantOfMemoryMayBeTriedAgain) {
+  bool throws = true;
+  ledger_ = std::make_unique<DeviceLedger>(1000);
+  StartWith(
+      {.describe = Describe, .ledger = ledger_.get()},
+      [&](const ModelSpec& spec, const auto& progress) -> Result<std::unique_ptr<DiffusionModel>> {
+        if (throws) throw std::bad_alloc();
+        return Loader()(spec, progress);
+      },
+      {"a"});
+  EXPECT_EQ(Load("a").reason(), "OUT_OF_MEMORY");
+  EXPECT_EQ(StateOf("a"), ModelState::kUnloaded);
+  throws = false;
+  EXPECT_TRUE(Load("a").ok());
+}
+
 TEST_F(ExecutorResidencyTest, ARequestThatIsCancelledBeforeTheLoadLeavesNothingReserved) {
   StartWithLimit(1000, {"a", "b"}, {.max_running_requests = 2});
   StopEveryCall();
