@@ -34,6 +34,7 @@ struct ServerConfig {
   std::chrono::milliseconds drain_timeout{25000};
   int32_t max_running_requests = 2;
   int32_t memory_limit_mib = 0;  // of the device; 0: what is free at the start, less a reserve
+  int32_t host_cache_mib = -1;   // of weights that left the device; -1: see the server's help
   Limits limits;
   std::vector<ModelSpec> models;
 };

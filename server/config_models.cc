@@ -96,8 +96,9 @@ Status CheckResidency(const ModelSpec& spec, const std::string& keep_alive_origi
 
 const std::vector<std::string_view>& ModelKeys() {
   static const auto* const keys = new std::vector<std::string_view>{
-      "name",       "path",        "format",  "scope",  "compute_dtype",      "exclude", "vae",
-      "vae_tiling", "vae_tile_px", "preload", "pinned", "keep_alive_seconds", "priority"};
+      "name",     "path",         "format",      "scope",   "compute_dtype", "exclude",
+      "vae",      "vae_tiling",   "vae_tile_px", "preload", "pinned",        "keep_alive_seconds",
+      "priority", "share_weights"};
   return *keys;
 }
 
@@ -122,6 +123,7 @@ int32_t* ModelNumber(std::string_view key, ModelSpec* spec) {
 bool* ModelSwitch(std::string_view key, ModelSpec* spec) {
   if (key == "preload") return &spec->preload;
   if (key == "pinned") return &spec->pinned;
+  if (key == "share_weights") return &spec->share_weights;
   return nullptr;
 }
 

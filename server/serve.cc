@@ -51,8 +51,12 @@ void PrintError(const std::string& line) {
 DeviceMemory ReadDeviceMemory() {
   const CpuMemory cpu = ReadCpuMemory();
   MemoryAccounts& accounts = MemoryAccounts::Instance();
-  return {cpu.total_bytes, cpu.used_bytes,
-          accounts.total_bytes() - accounts.unowned()->current_bytes()};
+  const int64_t host_cache_bytes = accounts.TotalOf(MemoryPurpose::kHostCache);
+  return {.total_bytes = cpu.total_bytes,
+          .used_bytes = cpu.used_bytes - host_cache_bytes,
+          .attributed_bytes =
+              accounts.total_bytes() - accounts.unowned()->current_bytes() - host_cache_bytes,
+          .host_cache_bytes = host_cache_bytes};
 }
 
 ServerInfo MakeServerInfo(const std::string& device, const ModelBackend& backend) {
@@ -94,16 +98,24 @@ int64_t MemoryLimitBytes(const ServerConfig& config) {
   return available_bytes - available_bytes / kReserveShare;
 }
 
+// What weights that left the device may take of the host's memory, of which a CPU's models take
+// `memory_limit_bytes` too.
+int64_t HostCacheBytes(const ServerConfig& config, int64_t memory_limit_bytes) {
+  if (config.host_cache_mib >= 0) return int64_t{config.host_cache_mib} << 20;
+  return std::max<int64_t>(ReadCpuMemory().available_bytes - memory_limit_bytes, 0) / 2;
+}
+
 // The objects of a running server, in order of construction. Members are destroyed last to first.
 class RunningServer {
  public:
-  RunningServer(const ServerConfig& config, const ModelBackend& backend, ProcessEvents* events)
+  RunningServer(const ServerConfig& config, const ModelBackend& backend, int64_t memory_limit_bytes,
+                ProcessEvents* events)
       : config_(config),
         device_("cpu"),  // what "auto" means until a build has other kernels
         info_(MakeServerInfo(device_, backend)),
         events_(events),
         registry_(config.models),
-        ledger_(MemoryLimitBytes(config)),
+        ledger_(memory_limit_bytes),
         load_log_(&Clock::Real()),
         metrics_(&registry_, info_, &ledger_),
         request_log_(&metrics_),
@@ -324,8 +336,11 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
     return kExitInternal;
   }
   OpenLog(LogLevelByName(config.log_level), LogFormatByName(config.log_format), stderr);
-  if (backend.init_process) backend.init_process(config.threads);
-  return RunningServer(config, backend, events->get()).Run();
+  const int64_t memory_limit_bytes = MemoryLimitBytes(config);
+  if (backend.init_process) {
+    backend.init_process(config.threads, HostCacheBytes(config, memory_limit_bytes));
+  }
+  return RunningServer(config, backend, memory_limit_bytes, events->get()).Run();
 }
 
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {

@@ -24,8 +24,9 @@ enum ExitCode : int {
 // What makes models.
 struct ModelBackend {
   std::string libtorch_version;
-  // Settings of the process, before any model exists; 0 threads: all cores.
-  std::function<void(int thread_count)> init_process;
+  // Settings of the process, before any model exists; 0 threads: all cores. Of the weights that
+  // leave the device so many bytes may stay in host memory.
+  std::function<void(int thread_count, int64_t host_cache_bytes)> init_process;
   // First call on the executor's thread.
   std::function<void()> init_thread;
   // As ModelDescriber; may be empty: then a model is known only once it was loaded.

@@ -33,6 +33,8 @@ std::string ServerText(const std::string& target, const client::ServerInfo& info
                             BytesText(info.device.used_bytes), BytesText(info.device.total_bytes),
                             BytesText(info.device.attributed_bytes),
                             BytesText(info.device.unattributed_bytes)));
+  add("cached", fmt::format("{} of weights that left the device, in the host's memory",
+                            BytesText(info.device.host_cache_bytes)));
   return text;
 }
 

@@ -66,6 +66,10 @@ std::string Facts(const client::Model& model) {
     add("shares", fmt::format("{} of its weights with other models on the device",
                               BytesText(model.shared_weight_bytes)));
   }
+  if (model.host_cached_bytes > 0) {
+    add("cached", fmt::format("{} of its weights in host memory, to come back from",
+                              BytesText(model.host_cached_bytes)));
+  }
   if (model.vae_tile_px > 0) add("vae tiles", fmt::format("{} px", model.vae_tile_px));
   if (model.max_clip_skip > 0) add("clip skip", fmt::format("0 to {}", model.max_clip_skip));
   add("samplers", fmt::format("{}", fmt::join(model.samplers, ", ")));

@@ -50,6 +50,7 @@ std::string WatchTable(const std::vector<client::Model>& models, const client::S
                {"WEIGHTS", Align::kRight},
                {"SHARED", Align::kRight},
                {"ACTIVATIONS", Align::kRight},
+               {"HOST CACHE", Align::kRight},
                {"STAYS"},
                {"USED"}});
   for (const client::Model& model : models) {
@@ -61,15 +62,16 @@ std::string WatchTable(const std::vector<client::Model>& models, const client::S
                   {is_resident ? BytesText(model.weight_bytes) : ""},
                   {model.shared_weight_bytes > 0 ? BytesText(model.shared_weight_bytes) : ""},
                   {is_resident ? BytesText(PurposeBytes(model, "activations")) : ""},
+                  {model.host_cached_bytes > 0 ? BytesText(model.host_cached_bytes) : ""},
                   {model.pinned ? "pinned"
                                 : (model.keep_alive.count() > 0 ? DurationText(model.keep_alive)
                                                                 : "until others need room")},
                   {AgoText(model)}});
   }
-  return table.Render(style) + fmt::format("{} of {} set aside; the process uses {}\n",
-                                           BytesText(info.device.reserved_bytes),
-                                           BytesText(info.device.limit_bytes),
-                                           BytesText(info.device.used_bytes));
+  return table.Render(style) +
+         fmt::format("{} of {} set aside; {} in use, and {} of the host's for weights that left\n",
+                     BytesText(info.device.reserved_bytes), BytesText(info.device.limit_bytes),
+                     BytesText(info.device.used_bytes), BytesText(info.device.host_cache_bytes));
 }
 
 class LiveTable {

@@ -351,6 +351,7 @@ Model FromMessage(const v1::Model& message) {
       .running_request_count = message.running_request_count(),
       .weight_bytes = message.weight_bytes(),
       .shared_weight_bytes = message.shared_weight_bytes(),
+      .host_cached_bytes = message.host_cached_bytes(),
       .vae_tile_px = message.vae_tile_px(),
   };
   if (message.has_last_used_time()) model.last_used = FromMessage(message.last_used_time());
@@ -376,7 +377,7 @@ ServerInfo FromMessage(const v1::GetServerInfoResponse& message) {
       .libtorch_version = message.libtorch_version(),
       .device = {device.name(), device.description(), device.total_bytes(), device.used_bytes(),
                  device.attributed_bytes(), device.unattributed_bytes(), device.limit_bytes(),
-                 device.reserved_bytes()},
+                 device.reserved_bytes(), device.host_cache_bytes()},
       .queued_request_count = message.queued_request_count(),
       .running_request_count = message.running_request_count(),
   };

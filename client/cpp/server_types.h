@@ -78,6 +78,7 @@ struct Model {
   int32_t running_request_count = 0;
   int64_t weight_bytes = 0;         // that its weights take, or would take at most
   int64_t shared_weight_bytes = 0;  // of them that other models on the device use too
+  int64_t host_cached_bytes = 0;    // of an unloaded model: packed in host memory
   int32_t vae_tile_px = 0;
   std::vector<Component> components;
   std::optional<std::chrono::nanoseconds> load_duration;
@@ -99,6 +100,7 @@ struct Device {
   int64_t unattributed_bytes = 0;
   int64_t limit_bytes = 0;
   int64_t reserved_bytes = 0;
+  int64_t host_cache_bytes = 0;
 };
 
 struct ServerInfo {

@@ -228,7 +228,7 @@ class Run {
 
 Result<FidelityResult> RunFidelity(const FidelityOptions& options, const std::stop_token& stop,
                                    const OnProgress& on_progress) {
-  InitTorchProcess(options.thread_count);
+  InitTorchProcess(options.thread_count, 0);
   InitTorchThread();
   return Run(options, stop, on_progress).Measure();
 }

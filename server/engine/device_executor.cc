@@ -1,5 +1,6 @@
 #include "server/engine/device_executor.h"
 
+#include "server/engine/command_queue.h"
 #include "server/engine/generation_run.h"
 #include "server/engine/model_residency.h"
 #include "server/engine/wait_prediction.h"
@@ -16,8 +17,6 @@
 
 namespace tightfit {
 namespace {
-
-constexpr size_t kMaxWaitingCommands = 64;
 
 constexpr std::chrono::milliseconds kRetry{1000};
 constexpr Clock::time_point::duration kShortestIdleWait = std::chrono::milliseconds(1);
@@ -70,7 +69,7 @@ class DeviceExecutor::Impl {
       EndAll();
       for (const ModelSnapshot& snapshot : registry_->List()) {
         if (snapshot.state == ModelState::kResident) {
-          residency_.Evict(snapshot.spec.name, "shutting down");
+          residency_.Evict(snapshot.spec.name, "shutting down", Pins::kOverride);
         }
       }
       RefuseCommands();
@@ -177,26 +176,19 @@ class DeviceExecutor::Impl {
   }
 
  private:
-  // A call that runs on the executor's thread between two calls of a model.
-  struct PendingCommand {
-    std::function<Status()> run;
-    Done done;
-  };
-
   void Command(std::function<Status()> run, Done done) {
+    PendingCommand command{std::move(run), std::move(done)};
     {
       std::unique_lock lock(mutex_);
-      if (draining_) {
+      // Under the lock, so that none comes after the last of them was refused.
+      if (draining_ || !commands_.Push(command)) {
+        const Status refusal = draining_ ? Draining()
+                                         : Status(StatusCode::kResourceExhausted, "QUEUE_FULL",
+                                                  "too many models wait to be loaded or unloaded")
+                                               .WithRetryAfter(kRetry);
         lock.unlock();
-        return done(Draining());
+        return command.done(refusal);
       }
-      if (commands_.size() >= kMaxWaitingCommands) {
-        lock.unlock();
-        return done(Status(StatusCode::kResourceExhausted, "QUEUE_FULL",
-                           "too many models wait to be loaded or unloaded")
-                        .WithRetryAfter(kRetry));
-      }
-      commands_.push_back({std::move(run), std::move(done)});
     }
     wake_.notify_all();
   }
@@ -204,24 +196,16 @@ class DeviceExecutor::Impl {
   // One, so that running requests get their turns between two loads.
   void RunNextCommand() {
     if (is_draining()) return RefuseCommands();
-    if (std::optional<PendingCommand> command = NextCommand()) command->done(command->run());
+    if (std::optional<PendingCommand> command = commands_.Pop()) command->done(command->run());
   }
 
   void RefuseCommands() {
-    while (std::optional<PendingCommand> command = NextCommand()) command->done(Draining());
+    while (std::optional<PendingCommand> command = commands_.Pop()) command->done(Draining());
   }
 
   bool is_draining() const {
     const std::lock_guard lock(mutex_);
     return draining_;
-  }
-
-  std::optional<PendingCommand> NextCommand() {
-    const std::lock_guard lock(mutex_);
-    if (commands_.empty()) return std::nullopt;
-    PendingCommand command = std::move(commands_.front());
-    commands_.pop_front();
-    return command;
   }
 
   void Preload() {
@@ -277,11 +261,6 @@ class DeviceExecutor::Impl {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
     if (!snapshot.has_value()) return ModelNotFound(model);
     if (snapshot->state != ModelState::kResident) return OkStatus();
-    if (snapshot->policy.pinned && !force) {
-      return Status(StatusCode::kFailedPrecondition, "MODEL_PINNED",
-                    "the model is pinned; unpin it with UpdateModel, or force its unloading")
-          .WithMetadata("model", model);
-    }
     if (snapshot->running_count > 0 && !force) {
       return Status(StatusCode::kFailedPrecondition, "MODEL_IN_USE",
                     "requests run on the model; wait for them, or force its unloading")
@@ -294,8 +273,12 @@ class DeviceExecutor::Impl {
           .WithMetadata("stage", std::string(run.stage_name()))
           .WithMetadata("steps_done", std::to_string(run.steps_done()));
     });
-    residency_.Evict(model, "UnloadModel");
-    return OkStatus();
+    if (residency_.Evict(model, "UnloadModel", force ? Pins::kOverride : Pins::kRespect)) {
+      return OkStatus();
+    }
+    return Status(StatusCode::kFailedPrecondition, "MODEL_PINNED",
+                  "the model is pinned; unpin it with UpdateModel, or force its unloading")
+        .WithMetadata("model", model);
   }
 
   void Serve() {
@@ -361,7 +344,7 @@ class DeviceExecutor::Impl {
   // The model takes an unknown amount of memory: it was not loaded since the start.
   static bool IsUnmeasured(const ModelSnapshot& model) {
     return model.state != ModelState::kResident && model.description != nullptr &&
-           !model.description->memory.is_measured();
+           !model.description->memory.costs.has_value();
   }
 
   // The first in the queue goes first: whoever needs room waits for it in front of all others, so
@@ -378,22 +361,26 @@ class DeviceExecutor::Impl {
       const RoomPlan plan =
           residency_.Plan(model, servable.ok() ? BytesOf(*snapshot, queue_.front().parameters) : 0);
       if (servable.ok() && plan.room == Room::kLater && running_count_ > 0) return;
+      lock.unlock();
+      Status admitted = servable;
+      MemoryReservation activations;
+      if (servable.ok()) {
+        if (plan.room != Room::kNow) admitted = RefusalOf(plan, ledger_->limit_bytes());
+        if (admitted.ok() && !residency_.MakeRoom(model, plan, &activations)) continue;
+      }
+      lock.lock();
       QueuedRequest request = std::move(queue_.front());
       queue_.pop_front();
       ++running_count_;
       lock.unlock();
       ReportDepth();
-      Start(std::move(request), plan,
-            servable.ok() && plan.room != Room::kNow ? RefusalOf(plan, ledger_->limit_bytes())
-                                                     : servable);
+      Start(std::move(request), std::move(activations), admitted);
     }
   }
 
-  void Start(QueuedRequest request, const RoomPlan& plan, const Status& admitted) {
+  void Start(QueuedRequest request, MemoryReservation activations, const Status& admitted) {
     const GenerationParameters parameters = request.parameters;
     const std::string& model = parameters.model;
-    MemoryReservation activations;
-    if (admitted.ok()) activations = residency_.MakeRoom(model, plan);
     auto run = std::make_unique<GenerationRun>(
         std::move(request),
         GenerationRun::Needs{
@@ -544,7 +531,7 @@ class DeviceExecutor::Impl {
   std::condition_variable wake_;      // for the executor's thread
   std::condition_variable finished_;  // for Drain
   std::deque<QueuedRequest> queue_;
-  std::deque<PendingCommand> commands_;
+  CommandQueue commands_;
   int32_t running_count_ = 0;
   int32_t unfinished_count_ = 0;  // accepted, OnFinished not yet returned
   WaitPrediction prediction_;

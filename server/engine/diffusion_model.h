@@ -28,6 +28,7 @@ struct ModelSpec {
   std::string vae;                     // weights to decode with; "": the model directory's own
   std::string vae_tiling = "auto";     // "auto", "always", "never"
   int32_t vae_tile_px = 0;             // side of a tile; 0: the model's own
+  bool share_weights = true;           // with models of equal content
   bool preload = false;                // resident from the start, not from the first request on
   bool pinned = false;                 // never evicted
   int32_t keep_alive_seconds = 0;      // evicted when unused for so long; 0: never for that
@@ -53,13 +54,36 @@ struct ComponentDescription {
   std::vector<UnpackedModule> unpacked_modules;
 };
 
-// Bytes of tensors that one call of a network takes at once, beside the weights, as a function of
-// its input: fixed + rows x (row + latent x height x width of the latents). Measured when a model
-// is loaded; never less than what is measured at any size.
+// Bytes of tensors that one call of a network takes at once, by how many latents its input has:
+// rows x height x width. Through measured points in straight lines.
 struct CallMemory {
-  double fixed_bytes = 0.0;
+  struct Point {
+    double latents = 0.0;
+    double bytes = 0.0;
+  };
+  std::vector<Point> points;  // in order of latents
+
+  // Below the first point what that says; beyond the last the last line goes on; 0 without points.
+  double BytesAt(double latents) const;
+};
+
+// What requests take beside the weights, measured when a model is loaded.
+struct RequestCosts {
+  // While prompts of one chunk of tokens are encoded, and for each chunk more.
+  double encode_bytes = 0.0;
+  double encode_chunk_bytes = 0.0;
+  // What a request holds between two calls: of each row (one an image, two with guidance), of each
+  // latent of a row, and of each further chunk of a row's prompt.
   double row_bytes = 0.0;
-  double latent_bytes = 0.0;
+  double row_latent_bytes = 0.0;
+  double row_chunk_bytes = 0.0;
+  // What some samplers keep from step to step, of each latent of an image.
+  double kept_latent_bytes = 0.0;
+  // While the UNet runs, with what requests hold: of one row, and of two rows or more.
+  CallMemory denoise_one;
+  CallMemory denoise;
+  // While the VAE decodes one image.
+  CallMemory decode;
 };
 
 // Weights that stand on the device once, for however many models of equal content.
@@ -80,16 +104,9 @@ struct ModelMemory {
     for (const WeightGroup& group : weights) bytes += group.bytes;
     return bytes;
   }
-  int64_t load_scratch_bytes = 0;    // beside the weights while they are converted
-  int64_t decode_scratch_bytes = 0;  // that all models share: the largest unpacked weight
-  // Known once the model was loaded.
-  int64_t encode_bytes = 0;         // while prompts are encoded
-  std::optional<CallMemory> state;  // of a request between two calls; rows as of denoise
-  // One row an image, two with guidance; state included. The largest counts: where pictures are
-  // small another layer takes most than where they are large.
-  std::vector<CallMemory> denoise;
-  std::optional<CallMemory> decode;  // one row; beside the state
-  bool is_measured() const { return !denoise.empty() && decode.has_value(); }
+  int64_t load_scratch_bytes = 0;     // beside the weights while they are converted
+  int64_t decode_scratch_bytes = 0;   // that all models share: the largest unpacked weight
+  std::optional<RequestCosts> costs;  // known once the model was loaded
 };
 
 // What a model is and what may be asked of it.
@@ -118,6 +135,8 @@ struct ModelDescription {
   std::vector<ComponentDescription> components;  // filled once loaded
   double load_seconds = 0.0;
   ModelMemory memory;
+  // How many chunks of tokens the longest prompt of a request has; thread-safe. Set once loaded.
+  std::function<int32_t(const GenerationParameters& parameters)> chunk_count;
 };
 
 // Pictures of at most this area are decoded whole under vae_tiling "auto".

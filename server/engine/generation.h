@@ -61,6 +61,11 @@ struct GenerationParameters {
   std::optional<SizePx> crop_top_left;
 };
 
+// As diffusers: guidance off at a scale of 1 or less.
+inline bool UsesGuidance(const GenerationParameters& parameters) {
+  return parameters.guidance_scale > 1.0f;
+}
+
 // kModelLoad only where the model was not on the device.
 enum class Stage { kModelLoad, kTextEncode, kDenoise, kVaeDecode, kImageEncode };
 std::string_view StageName(Stage stage);  // "model_load", "text_encode", "denoise", ...

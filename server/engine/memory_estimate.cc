@@ -6,45 +6,67 @@
 namespace tightfit {
 namespace {
 
-int64_t BytesOf(const CallMemory& call, int64_t rows, int64_t height, int64_t width) {
-  const double latents = static_cast<double>(height) * static_cast<double>(width);
-  return static_cast<int64_t>(
-      std::ceil(call.fixed_bytes +
-                static_cast<double>(rows) * (call.row_bytes + call.latent_bytes * latents)));
+double LineAt(const CallMemory::Point& a, const CallMemory::Point& b, double latents) {
+  return a.bytes + (b.bytes - a.bytes) * (latents - a.latents) / (b.latents - a.latents);
 }
 
+int64_t RoundedUp(double bytes) { return static_cast<int64_t>(std::ceil(bytes)); }
+
 }  // namespace
+
+// Which layer takes most changes with the size, once in a while: between two points the lines of
+// its neighbours meet in a kink below their chord.
+double CallMemory::BytesAt(double latents) const {
+  if (points.empty()) return 0.0;
+  if (points.size() == 1 || latents <= points.front().latents) return points.front().bytes;
+  const size_t last = points.size() - 1;
+  size_t right = 1;
+  while (right < last && points[right].latents < latents) ++right;
+  const size_t left = right - 1;
+  const double chord = LineAt(points[left], points[right], latents);
+  if (latents >= points[last].latents || left == 0 || right == last) return chord;
+  const double from_left = LineAt(points[left - 1], points[left], latents);
+  const double from_right = LineAt(points[right], points[right + 1], latents);
+  return std::min(chord, std::max(from_left, from_right));
+}
 
 RequestMemory EstimateRequest(const ModelDescription& model,
                               const GenerationParameters& parameters) {
   RequestMemory memory;
-  const CallMemory nothing;
-  memory.is_measured = model.memory.is_measured();
-  const int64_t multiple = std::max(model.pixels_per_latent, 1);
-  const int64_t height = parameters.height_px / multiple;
-  const int64_t width = parameters.width_px / multiple;
-  const int64_t rows = int64_t{parameters.image_count} * (parameters.guidance_scale > 1.0f ? 2 : 1);
-  memory.denoise_bytes = model.memory.encode_bytes;
-  for (const CallMemory& call : model.memory.denoise) {
-    memory.denoise_bytes = std::max(memory.denoise_bytes, BytesOf(call, rows, height, width));
-  }
+  if (!model.memory.costs.has_value()) return memory;
+  const RequestCosts& costs = *model.memory.costs;
+  memory.is_measured = true;
+  const int32_t multiple = std::max(model.pixels_per_latent, 1);
+  const int32_t height = parameters.height_px / multiple;
+  const int32_t width = parameters.width_px / multiple;
+  const double area = static_cast<double>(height) * width;
+  const double images = parameters.image_count;
+  const double rows = images * (UsesGuidance(parameters) ? 2 : 1);
+  const double more_chunks = model.chunk_count ? model.chunk_count(parameters) - 1 : 0;
+
+  const double chunk_bytes = rows * more_chunks * costs.row_chunk_bytes;
+  const CallMemory& call = rows < 2 ? costs.denoise_one : costs.denoise;
+  const double measured_rows = rows < 2 ? 1 : 2;
+  const double denoise_bytes = call.BytesAt(rows * area) +
+                               (rows - measured_rows) * costs.row_bytes + chunk_bytes +
+                               images * area * costs.kept_latent_bytes;
+  const double encode_bytes = costs.encode_bytes + more_chunks * costs.encode_chunk_bytes;
+  memory.denoise_bytes = RoundedUp(std::max(denoise_bytes, encode_bytes));
   if (parameters.output == OutputKind::kLatents) return memory;
-  const int64_t tile_px = VaeTilePx(model, parameters.width_px, parameters.height_px);
-  int64_t decoded_height = height;
-  int64_t decoded_width = width;
+
+  const int32_t tile_px = VaeTilePx(model, parameters.width_px, parameters.height_px);
+  double decoded_area = area;
+  double joined_bytes = 0.0;
   if (tile_px > 0) {
-    decoded_height = std::min(height, tile_px / multiple);
-    decoded_width = std::min(width, tile_px / multiple);
-  }
-  memory.decode_bytes =
-      BytesOf(model.memory.decode.value_or(nothing), 1, decoded_height, decoded_width) +
-      BytesOf(model.memory.state.value_or(nothing), rows, height, width);
-  if (tile_px > 0) {
+    const int32_t tile = tile_px / multiple;
+    decoded_area = static_cast<double>(std::min(height, tile)) * std::min(width, tile);
     // The picture that is put together, and the tiles of two rows, in fp32.
-    constexpr int64_t kChannelBytes = 3 * sizeof(float);
-    memory.decode_bytes +=
-        kChannelBytes * parameters.width_px * (parameters.height_px + 2 * tile_px);
+    constexpr double kPixelBytes = 3 * sizeof(float);
+    joined_bytes = kPixelBytes * parameters.width_px * (parameters.height_px + 2 * tile_px);
   }
+  const double state_bytes = rows * (costs.row_bytes + costs.row_latent_bytes * area) +
+                             chunk_bytes + images * area * costs.kept_latent_bytes;
+  memory.decode_bytes = RoundedUp(costs.decode.BytesAt(decoded_area) + state_bytes + joined_bytes);
   return memory;
 }
 

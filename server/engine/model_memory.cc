@@ -28,6 +28,17 @@ int32_t HolderCount(const std::string& content, const std::vector<ModelSnapshot>
       models, [&](const ModelSnapshot& model) { return Holds(model, content); }));
 }
 
+int64_t HostCachedBytes(const ModelSnapshot& model) {
+  if (model.description == nullptr) return 0;
+  int64_t bytes = 0;
+  for (const WeightGroup& group : model.description->memory.weights) {
+    bytes += MemoryAccounts::Instance()
+                 .Get(group.content, group.component, MemoryPurpose::kHostCache)
+                 ->current_bytes();
+  }
+  return bytes;
+}
+
 std::vector<ComponentMemory> MemoryOf(const ModelSnapshot& model,
                                       const std::vector<ModelSnapshot>& models) {
   std::map<std::pair<std::string, MemoryPurpose>, ComponentMemory> uses;
@@ -53,6 +64,7 @@ std::vector<ComponentMemory> MemoryOf(const ModelSnapshot& model,
         return Holds(each, group.content);
       });
       for (const MemoryUse& use : accounts.Snapshot(group.content)) {
+        if (use.purpose == MemoryPurpose::kHostCache) continue;
         add(group.component, use.purpose, PartOf(use.current_bytes, count, index),
             PartOf(use.peak_bytes, count, index));
       }

@@ -24,6 +24,9 @@ struct ComponentMemory {
 std::vector<ComponentMemory> MemoryOf(const ModelSnapshot& model,
                                       const std::vector<ModelSnapshot>& models);
 
+// What of its weights left the device and stays in host memory.
+int64_t HostCachedBytes(const ModelSnapshot& model);
+
 // How many models on the device hold these weights.
 int32_t HolderCount(const std::string& content, const std::vector<ModelSnapshot>& models);
 

@@ -87,20 +87,28 @@ std::optional<ModelSnapshot> ModelRegistry::Find(std::string_view name) const {
 }
 
 void ModelRegistry::Change(std::string_view name, const std::function<void(Entry&)>& change) {
+  ChangeIf(name, [&](Entry& entry) {
+    change(entry);
+    return true;
+  });
+}
+
+bool ModelRegistry::ChangeIf(std::string_view name, const std::function<bool(Entry&)>& change) {
   const std::lock_guard one_change(change_mutex_);
   std::optional<ModelSnapshot> changed;
   {
     const std::lock_guard lock(mutex_);
     Entry* const entry = FindLocked(name);
-    if (entry == nullptr) return;
+    if (entry == nullptr) return false;
     const ModelState before = entry->snapshot.state;
-    change(*entry);
+    if (!change(*entry)) return false;
     if (entry->snapshot.state != before) {
       entry->snapshot.state_since = std::chrono::system_clock::now();
     }
     changed = entry->snapshot;
   }
   Notify(change_listeners_, *changed);
+  return true;
 }
 
 void ModelRegistry::SetLoading(std::string_view name, const LoadProgress& progress,
@@ -132,10 +140,12 @@ void ModelRegistry::SetResident(std::string_view name, std::unique_ptr<Diffusion
   });
 }
 
-void ModelRegistry::SetEvicting(std::string_view name, std::string reason) {
-  Change(name, [&](Entry& entry) {
+bool ModelRegistry::SetEvicting(std::string_view name, std::string reason, Pins pins) {
+  return ChangeIf(name, [&](Entry& entry) {
+    if (entry.snapshot.policy.pinned && pins == Pins::kRespect) return false;
     entry.snapshot.state = ModelState::kEvicting;
     entry.snapshot.state_reason = std::move(reason);
+    return true;
   });
 }
 

@@ -34,6 +34,9 @@ struct ResidencyPolicy {
   int32_t priority = 0;                    // of those that may go, lower ones go first
 };
 
+// Whether a pin keeps a model from being evicted.
+enum class Pins { kRespect, kOverride };
+
 // One model at one moment.
 struct ModelSnapshot {
   ModelSpec spec;
@@ -72,7 +75,9 @@ class ModelRegistry {
   // not change it. The progress of a load is no change.
   void SetLoading(std::string_view name, const LoadProgress& progress, std::string reason = "");
   void SetResident(std::string_view name, std::unique_ptr<DiffusionModel> model);
-  void SetEvicting(std::string_view name, std::string reason);
+  // False, and nothing changes, where a pin holds the model: a policy that was changed before
+  // counts.
+  bool SetEvicting(std::string_view name, std::string reason, Pins pins);
   void SetFailed(std::string_view name, Status failure);
   // Destroys the model; must be called on the executor's thread. Keeps what is known of it.
   void SetUnloaded(std::string_view name, std::string reason = "");
@@ -97,6 +102,8 @@ class ModelRegistry {
   };
   // Changes the entry of `name` under the lock; listeners hear of it.
   void Change(std::string_view name, const std::function<void(Entry&)>& change);
+  // The same where `change` is true; where it is false it must change nothing, and nobody hears.
+  bool ChangeIf(std::string_view name, const std::function<bool(Entry&)>& change);
   Entry* FindLocked(std::string_view name);
   const Entry* FindLocked(std::string_view name) const;
   using Listeners = std::vector<std::function<void(const ModelSnapshot&)>>;

@@ -41,8 +41,11 @@ RoomPlan ModelResidency::Plan(const std::string& model, int64_t request_bytes) c
                    .decode_scratch_bytes = decode_scratch_bytes_});
 }
 
-MemoryReservation ModelResidency::MakeRoom(const std::string& model, const RoomPlan& plan) {
-  for (const std::string& other : plan.evictions) Evict(other, "evicted for " + model);
+bool ModelResidency::MakeRoom(const std::string& model, const RoomPlan& plan,
+                              MemoryReservation* activations) {
+  for (const std::string& other : plan.evictions) {
+    if (!Evict(other, "evicted for " + model)) return false;
+  }
   const auto reserve = [&](MemoryPurpose purpose, int64_t bytes) {
     return ledger_->Reserve(model, purpose, bytes).value_or(MemoryReservation());
   };
@@ -50,7 +53,8 @@ MemoryReservation ModelResidency::MakeRoom(const std::string& model, const RoomP
     HoldWeights(model);
     load_scratch_[model] = reserve(MemoryPurpose::kScratch, plan.load_scratch_bytes);
   }
-  return reserve(MemoryPurpose::kActivations, plan.request_bytes);
+  *activations = reserve(MemoryPurpose::kActivations, plan.request_bytes);
+  return true;
 }
 
 bool ModelResidency::HasRoomFor(const std::string& model) const {
@@ -98,9 +102,8 @@ Status ModelResidency::Bring(const std::string& model, const std::string& reason
       TF_RETURN_IF_ERROR(Describe(snapshot->spec));
       snapshot = registry_->Find(model);
     }
-    const RoomPlan plan = Plan(model, 0);
-    if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
-    MakeRoom(model, plan);
+    MemoryReservation nothing;
+    TF_RETURN_IF_ERROR(PlanAndMakeRoom(model, 0, &nothing));
   }
   return Load(*snapshot, reason, progress);
 }
@@ -109,10 +112,16 @@ Status ModelResidency::SetAside(const std::string& model, int64_t bytes,
                                 MemoryReservation* activations) {
   if (bytes <= activations->bytes()) return OkStatus();
   activations->Release();
-  const RoomPlan plan = Plan(model, bytes);
-  if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
-  *activations = MakeRoom(model, plan);
-  return OkStatus();
+  return PlanAndMakeRoom(model, bytes, activations);
+}
+
+Status ModelResidency::PlanAndMakeRoom(const std::string& model, int64_t request_bytes,
+                                       MemoryReservation* activations) {
+  while (true) {
+    const RoomPlan plan = Plan(model, request_bytes);
+    if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
+    if (MakeRoom(model, plan, activations)) return OkStatus();
+  }
 }
 
 Status ModelResidency::Load(const ModelSnapshot& snapshot, const std::string& reason,
@@ -167,11 +176,12 @@ void ModelResidency::ForgetUnloaded(const std::string& model) {
   load_scratch_.erase(model);
 }
 
-void ModelResidency::Evict(const std::string& model, const std::string& reason) {
-  registry_->SetEvicting(model, reason);
+bool ModelResidency::Evict(const std::string& model, const std::string& reason, Pins pins) {
+  if (!registry_->SetEvicting(model, reason, pins)) return false;
   registry_->SetUnloaded(model, reason);
   LetGoOfWeights(model);
   observer_->OnEvicted(model, reason);
+  return true;
 }
 
 std::optional<Clock::time_point> ModelResidency::EvictIdle(const std::set<std::string>& wanted) {

@@ -33,9 +33,9 @@ class ModelResidency {
   // From any thread.
   RoomPlan Plan(const std::string& model, int64_t request_bytes) const;
 
-  // Follows a plan of kNow: evicts, sets the bytes of model and request aside, and returns those of
-  // the request.
-  MemoryReservation MakeRoom(const std::string& model, const RoomPlan& plan);
+  // Follows a plan of kNow: evicts, sets the bytes of the model aside, and those of the request in
+  // `activations`. False where one of those to go was pinned meanwhile: then plan again.
+  bool MakeRoom(const std::string& model, const RoomPlan& plan, MemoryReservation* activations);
 
   // Brings a model to the device, where it is not there; makes room unless MakeRoom did. `progress`
   // may do what must not wait for the end of a load. Errors: RefusalOf's; what describing or
@@ -50,14 +50,16 @@ class ModelResidency {
   // Gives back what MakeRoom set aside for a model that was not loaded after all.
   void ForgetUnloaded(const std::string& model);
 
-  // Gives the memory of a resident model back.
-  void Evict(const std::string& model, const std::string& reason);
+  // Gives the memory of a resident model back. False where a pin holds it.
+  bool Evict(const std::string& model, const std::string& reason, Pins pins = Pins::kRespect);
 
   // Evicts what was not used for longer than its policy allows, but for the models that are
   // `wanted`. The time at which the next one is due; nullopt where none is.
   std::optional<Clock::time_point> EvictIdle(const std::set<std::string>& wanted);
 
  private:
+  Status PlanAndMakeRoom(const std::string& model, int64_t request_bytes,
+                         MemoryReservation* activations);
   Status Load(const ModelSnapshot& model, const std::string& reason,
               const std::function<void(const LoadProgress&)>& progress);
 

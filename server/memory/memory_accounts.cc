@@ -44,6 +44,8 @@ std::string_view MemoryPurposeName(MemoryPurpose purpose) {
       return "activations";
     case MemoryPurpose::kScratch:
       return "scratch";
+    case MemoryPurpose::kHostCache:
+      return "host_cache";
   }
   return "unknown";
 }
@@ -56,6 +58,11 @@ void MemoryAccount::Charge(int64_t bytes) {
 void MemoryAccount::Credit(int64_t bytes) {
   current_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   total_current.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+void MemoryAccount::HandOver(int64_t bytes, MemoryAccount* to) {
+  current_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  RaiseTo(to->peak_bytes_, to->current_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes);
 }
 
 void MemoryAccount::ResetPeak() { peak_bytes_.store(current_bytes()); }
@@ -89,6 +96,16 @@ std::vector<MemoryUse> MemoryAccounts::Snapshot(std::string_view model) const {
                     account->peak_bytes()});
   }
   return uses;
+}
+
+int64_t MemoryAccounts::TotalOf(MemoryPurpose purpose) const {
+  Table& table = TheTable();
+  const std::lock_guard lock(table.mutex);
+  int64_t bytes = 0;
+  for (const auto& [key, account] : table.accounts) {
+    if (account->purpose() == purpose) bytes += account->current_bytes();
+  }
+  return bytes;
 }
 
 int64_t MemoryAccounts::total_bytes() const { return total_current.load(); }

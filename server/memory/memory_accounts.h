@@ -18,8 +18,10 @@ enum class MemoryPurpose {
   kWeights,      // what stays while the model is resident
   kActivations,  // what a running request holds
   kScratch,      // staging buffers while loading, decoded weights while computing
+  kHostCache,    // weights that left the device and stay packed in host memory
 };
-std::string_view MemoryPurposeName(MemoryPurpose purpose);  // "weights", "activations", "scratch"
+// "weights", "activations", "scratch", "host_cache"
+std::string_view MemoryPurposeName(MemoryPurpose purpose);
 
 // One account. Thread-safe. Lives until the process ends, so a raw pointer to it never dangles.
 class MemoryAccount {
@@ -29,6 +31,8 @@ class MemoryAccount {
 
   void Charge(int64_t bytes);
   void Credit(int64_t bytes);
+  // Of what is charged here, `bytes` are `to`'s from now on.
+  void HandOver(int64_t bytes, MemoryAccount* to);
   // Peak restarts from the current value: to measure one load or one request.
   void ResetPeak();
 
@@ -65,6 +69,8 @@ class MemoryAccounts {
 
   // All accounts of `model` in order of component, then purpose.
   std::vector<MemoryUse> Snapshot(std::string_view model) const;
+  // What all accounts of `purpose` hold.
+  int64_t TotalOf(MemoryPurpose purpose) const;
   // Sum over all accounts, `unowned` included.
   int64_t total_bytes() const;
   // Largest value of total_bytes() since the last ResetTotalPeak().

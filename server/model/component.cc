@@ -4,11 +4,8 @@
 #include "server/model/model_errors.h"
 #include "server/model/packed_ops.h"
 #include "server/model/run_torch.h"
-#include "server/model/safetensors.h"
 #include "server/model/sha256.h"
 #include "server/model/torchscript_archive.h"
-#include "server/model/torchscript_graph.h"
-#include "server/model/weight_converter.h"
 
 #include <filesystem>
 #include <memory>
@@ -61,6 +58,19 @@ Result<Sources> FindSources(const ModelDirectory& directory, const ComponentOpti
     return InvalidArgument("scope \"" + options.scope + "\" is unknown");
   }
   return sources;
+}
+
+ConversionOptions ConversionOf(const Sources& sources, const ComponentOptions& options) {
+  MemoryAccounts& accounts = MemoryAccounts::Instance();
+  return {.format = sources.format,
+          .dtype = options.dtype,
+          .weights = accounts.Get(options.owner, options.component, MemoryPurpose::kWeights),
+          .scratch = accounts.Get(options.owner, options.component, MemoryPurpose::kScratch)};
+}
+
+// Nothing tells what another file's digest should be.
+std::string DigestOf(const Sources& sources, const ComponentOptions& options) {
+  return options.weights_path.empty() ? sources.weights->sha256 : std::string();
 }
 
 Result<std::unique_ptr<SafetensorsFile>> OpenListedWeights(const ModelDirectory& directory,
@@ -134,7 +144,8 @@ Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOp
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
   std::string text = sources.graph->sha256 + "\n" + sources.weights->sha256 + "\n" +
                      options.format + "\n" + DtypeName(options.dtype) + "\n" +
-                     options.device.str() + "\n" + options.weights_path + "\n";
+                     options.device.str() + "\n" + options.weights_path + "\n" +
+                     options.exclusive_to + "\n";
   // Where nothing is packed, nothing depends on what would be.
   if (sources.format.has_value()) {
     text += options.scope + "\n";
@@ -148,7 +159,6 @@ Status CheckFiles(const ModelDirectory& directory, const ComponentOptions& optio
                   const std::function<void(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
   TF_RETURN_IF_ERROR(CheckListedFile(directory, *sources.graph, {}));
-  // Nothing tells what another file's digest should be.
   if (!options.weights_path.empty()) {
     return OpenWeights(directory, *sources.weights, options.weights_path).status();
   }
@@ -164,48 +174,62 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
   TF_ASSIGN_OR_RETURN(std::string graph_bytes,
                       ReadListedFile(directory, *sources.graph, kMaxGraphFileBytes));
 
-  MemoryAccounts& accounts = MemoryAccounts::Instance();
   std::unique_ptr<Component> component(new Component);
   component->options_ = options;
-  const ConversionOptions conversion{
-      .format = sources.format,
-      .dtype = options.dtype,
-      .weights = accounts.Get(options.owner, options.component, MemoryPurpose::kWeights),
-      .scratch = accounts.Get(options.owner, options.component, MemoryPurpose::kScratch)};
-
+  const ConversionOptions conversion = ConversionOf(sources, options);
   const Status loaded = RunTorch("load a component", [&]() -> Status {
-    std::vector<ParameterSlot> slots;
     {
       const ScopedMemoryAccount account(conversion.weights);
       TF_ASSIGN_OR_RETURN(component->module_,
                           LoadTorchScript(sources.graph->file, graph_bytes, options.device));
       graph_bytes = std::string();
       RetargetDevice(component->module_, options.device);
-      slots = FindParameterSlots(component->module_, {options.scope, options.exclude});
+      component->slots_ = FindParameterSlots(component->module_, {options.scope, options.exclude});
       if (sources.format.has_value()) {
-        TF_RETURN_IF_ERROR(RewriteGraph(*file, *sources.format, slots));
+        TF_RETURN_IF_ERROR(RewriteGraph(*file, *sources.format, component->slots_));
       }
     }
-    // Nothing tells what another file's digest should be.
-    const std::string sha256 = options.weights_path.empty() ? sources.weights->sha256 : "";
-    TF_ASSIGN_OR_RETURN(ConversionReport report,
-                        ConvertWeights(*file, sha256, slots, conversion, progress));
-    if (report.largest_decoded_bytes > 0) ReserveDecodeScratch(report.largest_decoded_bytes);
-
-    ComponentDescription& description = component->description_;
-    description.name = options.component;
-    description.format = report.packed_module_count > 0 ? options.format : kUnpackedFormat;
-    description.parameter_count = ParameterCount(*file, slots);
-    description.fp16_bytes = 2 * description.parameter_count;
-    description.weight_bytes = TensorBytes(component->module_);
-    description.packed_bytes = report.packed_bytes;
-    description.packed_parameter_count = report.packed_parameter_count;
-    description.packed_module_count = report.packed_module_count;
-    description.unpacked_modules = std::move(report.unpacked_modules);
-    return OkStatus();
+    return component->Fill(*file, DigestOf(sources, options), conversion, progress);
   });
   if (!loaded.ok()) return loaded;
   return component;
+}
+
+Status Component::ReadWeights(const ModelDirectory& directory,
+                              const std::function<void(int64_t)>& progress) {
+  TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options_));
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
+                      OpenWeights(directory, *sources.weights, options_.weights_path));
+  return RunTorch("load a component", [&] {
+    return Fill(*file, DigestOf(sources, options_), ConversionOf(sources, options_), progress);
+  });
+}
+
+Status Component::Fill(const SafetensorsFile& file, const std::string& sha256,
+                       const ConversionOptions& conversion,
+                       const std::function<void(int64_t)>& progress) {
+  TF_ASSIGN_OR_RETURN(ConversionReport report,
+                      ConvertWeights(file, sha256, slots_, conversion, progress));
+  if (report.largest_decoded_bytes > 0) ReserveDecodeScratch(report.largest_decoded_bytes);
+  has_weights_ = true;
+  description_.name = options_.component;
+  description_.format = report.packed_module_count > 0 ? options_.format : kUnpackedFormat;
+  description_.parameter_count = ParameterCount(file, slots_);
+  description_.fp16_bytes = 2 * description_.parameter_count;
+  description_.weight_bytes = TensorBytes(module_);
+  description_.packed_bytes = report.packed_bytes;
+  description_.packed_parameter_count = report.packed_parameter_count;
+  description_.packed_module_count = report.packed_module_count;
+  description_.unpacked_modules = std::move(report.unpacked_modules);
+  return OkStatus();
+}
+
+void Component::ClearWeights() {
+  has_weights_ = false;
+  static_cast<void>(RunTorch("free a component", [&]() -> Status {
+    tightfit::ClearWeights(slots_);
+    return OkStatus();
+  }));
 }
 
 Result<std::vector<at::Tensor>> Component::Run(std::vector<c10::IValue> inputs) {

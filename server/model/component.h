@@ -6,6 +6,9 @@
 #include "server/engine/diffusion_model.h"
 #include "server/memory/memory_accounts.h"
 #include "server/model/model_directory.h"
+#include "server/model/safetensors.h"
+#include "server/model/torchscript_graph.h"
+#include "server/model/weight_converter.h"
 
 #include <torch/script.h>
 
@@ -29,6 +32,8 @@ struct ComponentOptions {
   // A safetensors file with the graph's keys, and maybe others, to take the weights from instead of
   // the directory's; "": the directory's.
   std::string weights_path;
+  // The only model whose content this may be; "": models of equal content share it.
+  std::string exclusive_to;
 };
 
 // The same for components that hold the same graph and tensors in the same way, and for no others:
@@ -52,8 +57,16 @@ class Component {
                                                  const ComponentOptions& options,
                                                  const std::function<void(int64_t)>& progress);
 
-  // Calls forward. One tensor or a tuple of tensors comes back as a list. What it allocates is
-  // charged to the current account. Errors as RunTorch.
+  // Sets the weights again after ClearWeights, from a directory of the same content. Errors:
+  // Load's; then there are none, as before.
+  Status ReadWeights(const ModelDirectory& directory, const std::function<void(int64_t)>& progress);
+  // Frees the weights. The graph stays, ready to be filled: what it took to read, check and rewrite
+  // it is not done again.
+  void ClearWeights();
+  bool has_weights() const { return has_weights_; }
+
+  // Calls forward, with weights. One tensor or a tuple of tensors comes back as a list. What it
+  // allocates is charged to the current account. Errors as RunTorch.
   Result<std::vector<at::Tensor>> Run(std::vector<c10::IValue> inputs);
 
   const ComponentDescription& description() const { return description_; }
@@ -63,9 +76,15 @@ class Component {
  private:
   Component() = default;
 
+  // May throw what LibTorch throws.
+  Status Fill(const SafetensorsFile& file, const std::string& sha256,
+              const ConversionOptions& conversion, const std::function<void(int64_t)>& progress);
+
   ComponentOptions options_;
   ComponentDescription description_;
   torch::jit::Module module_;
+  std::vector<ParameterSlot> slots_;
+  bool has_weights_ = false;
 };
 
 }  // namespace tightfit

@@ -1,28 +1,63 @@
-// ComponentStore: components on the device, so that models of equal content share them.
+// ComponentStore: the components of the process by content, so that models of equal content share
+// them and a model that returns finds what it left.
+//
+// A component is on the device as long as a model uses it. When the last one lets go, its weights
+// stay packed in host memory, those that were used last up to a limit; of the others the graph
+// stays. On a CPU the device's memory is the host's: leaving and coming back moves no byte.
 #ifndef TIGHTFIT_SERVER_PIPELINE_COMPONENT_STORE_H_
 #define TIGHTFIT_SERVER_PIPELINE_COMPONENT_STORE_H_
 
 #include "server/model/component.h"
 
+#include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 
 namespace tightfit {
 
-// Holds nothing itself: a component goes with the last model that uses it. For the executor's
-// thread.
+// For the executor's thread, but for SetHostCacheLimit before it starts.
 class ComponentStore {
  public:
-  // The process's.
+  // The process's; never destroyed.
   static ComponentStore& Instance();
 
-  // nullptr where no model holds such a component.
-  std::shared_ptr<Component> Find(const std::string& content) const;
-  void Add(const std::string& content, const std::shared_ptr<Component>& component);
+  // Bytes of weights that may stay in host memory; 0 at first.
+  void SetHostCacheLimit(int64_t bytes);
+
+  // With its weights, from another model or from host memory; else nullptr.
+  std::shared_ptr<Component> Find(const std::string& content);
+  // Without weights, where only the graph is left; else nullptr.
+  std::unique_ptr<Component> TakeGraph(const std::string& content);
+  // Gives a component with weights to its first model. It comes back here when the last copy of
+  // what this returns goes.
+  std::shared_ptr<Component> Share(const std::string& content,
+                                   std::unique_ptr<Component> component);
+
+  // Whether the files of a directory were found to be what its model.json says of this content.
+  bool IsChecked(const std::string& content, const std::string& directory) const;
+  void SetChecked(const std::string& content, const std::string& directory);
+
+  // Gives back the weights that no model uses.
+  void DropHostCache();
 
  private:
-  std::map<std::string, std::weak_ptr<Component>> components_;
+  struct Left {
+    std::string content;
+    std::unique_ptr<Component> component;
+  };
+  void Leave(const std::string& content, std::unique_ptr<Component> component);
+  std::unique_ptr<Component> TakeLeft(std::list<Left>::iterator left);
+  // Frees weights, of what left first before others, until no more than `limit_bytes` are left.
+  void Trim(int64_t limit_bytes);
+
+  std::map<std::string, std::weak_ptr<Component>> used_;
+  std::list<Left> left_;  // the last first
+  std::set<std::pair<std::string, std::string>> checked_;
+  int64_t host_cache_limit_bytes_ = 0;
 };
 
 }  // namespace tightfit

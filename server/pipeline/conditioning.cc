@@ -14,14 +14,17 @@ struct RequestPrompts {
   size_t chunk_count = 1;  // of each that is encoded
 };
 
-RequestPrompts ChunkPrompts(const TextEncoder& encoder, const GenerationParameters& parameters,
+RequestPrompts ChunkPrompts(const PromptChunker& chunker, const GenerationParameters& parameters,
                             bool force_zeros) {
   const PromptSyntax syntax = parameters.prompt_syntax;
   const std::string negative = parameters.negative_prompt.value_or("");
   RequestPrompts prompts{
-      .positive =
-          encoder.Chunk(parameters.prompt, parameters.prompt_2.value_or(parameters.prompt), syntax),
-      .negative = encoder.Chunk(negative, parameters.negative_prompt_2.value_or(negative), syntax)};
+      .positive = {.first = chunker.first(parameters.prompt, syntax),
+                   .second =
+                       chunker.second(parameters.prompt_2.value_or(parameters.prompt), syntax)},
+      .negative = {
+          .first = chunker.first(negative, syntax),
+          .second = chunker.second(parameters.negative_prompt_2.value_or(negative), syntax)}};
   // The first negative prompt alone decides, also where a second one is given.
   prompts.encodes_negative =
       UsesGuidance(parameters) && (parameters.negative_prompt.has_value() || !force_zeros);
@@ -67,10 +70,17 @@ std::array<float, 6> TimeIds(const GenerationParameters& parameters) {
   return floats;
 }
 
+int32_t ChunkCount(const PromptChunker& chunker, const GenerationParameters& parameters,
+                   bool force_zeros_for_empty_prompt) {
+  return static_cast<int32_t>(
+      ChunkPrompts(chunker, parameters, force_zeros_for_empty_prompt).chunk_count);
+}
+
 Result<Conditioning> MakeConditioning(const TextEncoder& encoder,
                                       const GenerationParameters& parameters,
                                       bool force_zeros_for_empty_prompt, at::ScalarType dtype) {
-  const RequestPrompts prompts = ChunkPrompts(encoder, parameters, force_zeros_for_empty_prompt);
+  const RequestPrompts prompts =
+      ChunkPrompts(encoder.chunker(), parameters, force_zeros_for_empty_prompt);
   TF_ASSIGN_OR_RETURN(const TextEmbedding positive,
                       encoder.Encode(prompts.positive, prompts.chunk_count, parameters.clip_skip));
   const int64_t images = parameters.image_count;

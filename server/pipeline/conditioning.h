@@ -23,13 +23,12 @@ struct Conditioning {
   std::vector<PromptTokens> prompt_tokens;  // of the prompts that the request gave
 };
 
-// As diffusers: guidance off at a scale of 1 or less.
-inline bool UsesGuidance(const GenerationParameters& parameters) {
-  return parameters.guidance_scale > 1.0f;
-}
-
 // SDXL's micro-conditioning: original height and width, crop top and left, target height and width.
 std::array<float, 6> TimeIds(const GenerationParameters& parameters);
+
+// How many chunks the longest of the prompts has that MakeConditioning encodes.
+int32_t ChunkCount(const PromptChunker& chunker, const GenerationParameters& parameters,
+                   bool force_zeros_for_empty_prompt);
 
 // Encodes what the request needs and no more. An absent negative prompt becomes zeros when
 // `force_zeros_for_empty_prompt`, else it is encoded as "". Prompts of fewer chunks than the

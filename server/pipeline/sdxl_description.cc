@@ -51,7 +51,8 @@ ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComputeDtypes& 
           .exclude = spec.exclude,
           .dtype = component == "vae" ? dtypes.vae : dtypes.model,
           .device = at::kCPU,
-          .weights_path = component == "vae" ? spec.vae : std::string()};
+          .weights_path = component == "vae" ? spec.vae : std::string(),
+          .exclusive_to = spec.share_weights ? std::string() : spec.name};
 }
 
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device) {

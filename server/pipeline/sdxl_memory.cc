@@ -1,36 +1,41 @@
-// SdxlPipeline::MeasureMemory: what requests take, from six small ones.
+// SdxlPipeline::MeasureCosts: what requests take, from a dozen small ones.
 #include "server/memory/memory_accounts.h"
 #include "server/pipeline/sdxl_pipeline.h"
 
 #include <algorithm>
-#include <optional>
 #include <span>
+#include <string>
 
 namespace tightfit {
 namespace {
 
-// Sides of the measured latents. At the two smaller ones the largest layers' weights count for
-// most; at the two larger ones the layers of the largest pictures, and beyond all grows with the
-// area.
+// Sides of the measured latents. Where pictures are small another layer takes most than where they
+// are large, and kernels choose their ways by size; beyond the largest all grows with the area.
+// Networks of few channels get there later, and cost next to nothing.
 constexpr int32_t kTiny = 8;
-constexpr int32_t kSmall = 16;
-struct LargeSides {
-  int32_t middle;
-  int32_t large;
-};
-// Kernels change their ways where a layer's input gets large; networks of few channels get there
-// later, and cost next to nothing.
+constexpr int32_t kSides[] = {kTiny, 16, 24, 32, 40, 64, 96};
+constexpr int32_t kLargestOfWideNetworks = 64;
 constexpr int64_t kManyParameters = 200'000'000;
-constexpr LargeSides kSidesOfWideNetworks = {24, 40};
-constexpr LargeSides kSidesOfNarrowNetworks = {40, 64};
+// Decoding grows with the area early on, and takes most time.
+constexpr int32_t kLargestDecoded = 40;
+
+// Latents that samplers keep from step to step beyond those that euler has.
+constexpr double kKeptLatents = 4.0;
+
+// Kernels for 16 bits choose their temporaries by size: the peaks of some small pictures lie above
+// the lines.
+constexpr int32_t kSmallSide = 32;
+constexpr double kSmallMarginIn16Bits = 1.09;
+constexpr double kMarginIn16Bits = 1.01;
 
 constexpr double Area(int32_t side) { return static_cast<double>(side) * side; }
 
-// Latents that samplers keep from step to step beyond those that euler has; for one row of two.
-constexpr double kKeptLatents = 4.0 / 2.0;
-
-// Kernels for 16 bits choose their temporaries by size: peaks lie up to a tenth above the lines.
-constexpr double kMarginIn16Bits = 1.12;
+struct Trial {
+  int32_t side = 0;
+  int32_t rows = 0;  // 1, or 2 with guidance
+  bool decodes = false;
+  std::string prompt = "a";
+};
 
 // Bytes of tensors at certain moments of one request, over those before it.
 struct Measurement {
@@ -59,17 +64,15 @@ class Peak {
   const int64_t before_;
 };
 
-Result<Measurement> Measure(SdxlPipeline& pipeline, int32_t side, int32_t image_count,
-                            bool decodes) {
-  const int32_t side_px = side * pipeline.description().pixels_per_latent;
+Result<Measurement> Measure(SdxlPipeline& pipeline, const Trial& trial) {
   GenerationParameters parameters;
-  parameters.prompt = "a";
-  parameters.negative_prompt = "b";
-  parameters.width_px = parameters.height_px = side_px;
+  parameters.prompt = trial.prompt;
+  parameters.negative_prompt.emplace("b");
+  parameters.width_px = parameters.height_px =
+      trial.side * pipeline.description().pixels_per_latent;
   parameters.step_count = 1;
-  parameters.guidance_scale = 2.0f;
+  parameters.guidance_scale = trial.rows == 1 ? 1.0f : 2.0f;
   parameters.sampler = "euler";
-  parameters.image_count = image_count;
   Measurement measured;
   Peak peak;
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<Sampling> sampling, pipeline.Begin(parameters));
@@ -78,7 +81,7 @@ Result<Measurement> Measure(SdxlPipeline& pipeline, int32_t side, int32_t image_
   Sampling* const member = sampling.get();
   TF_RETURN_IF_ERROR(pipeline.Step(std::span(&member, 1)));
   measured.denoise_peak = peak.Take();
-  if (!decodes) return measured;
+  if (!trial.decodes) return measured;
   // Weights of a random or broken model may give no picture; what decoding takes shows all the
   // same.
   static_cast<void>(pipeline.DecodeNext(*sampling).status());
@@ -86,65 +89,52 @@ Result<Measurement> Measure(SdxlPipeline& pipeline, int32_t side, int32_t image_
   return measured;
 }
 
-// The line through the values at two sides, each with two rows.
-CallMemory LineThrough(double row_bytes, int32_t small_side, double small, int32_t large_side,
-                       double large) {
-  CallMemory memory{.row_bytes = row_bytes};
-  memory.latent_bytes =
-      std::max((large - small) / (2.0 * (Area(large_side) - Area(small_side))), 0.0);
-  memory.fixed_bytes = large - 2.0 * (row_bytes + memory.latent_bytes * Area(large_side));
-  return memory;
+void AddPoint(double latents, double bytes, CallMemory* call) {
+  call->points.push_back({.latents = latents, .bytes = bytes});
 }
 
-// What a row takes whatever its size: `once` with two rows and `twice` with four at one side,
-// `other` with two rows at another one.
-double RowBytes(int32_t side, double once, double twice, int32_t other_side, double other) {
-  const double latent_bytes =
-      std::max((other - once) / (2.0 * (Area(other_side) - Area(side))), 0.0);
-  return std::max((twice - once) / 2.0 - latent_bytes * Area(side), 0.0);
+int64_t ParameterCount(const ModelDescription& description) {
+  int64_t count = 0;
+  for (const ComponentDescription& component : description.components) {
+    count += component.parameter_count;
+  }
+  return count;
 }
 
 }  // namespace
 
-Status SdxlPipeline::MeasureMemory() {
-  int64_t parameter_count = 0;
-  for (const ComponentDescription& component : parts_.description.components) {
-    parameter_count += component.parameter_count;
+Result<RequestCosts> SdxlPipeline::MeasureCosts() {
+  RequestCosts costs;
+  costs.kept_latent_bytes = kKeptLatents * parts_.latent_channels * sizeof(float);
+
+  const auto margin = [is_16_bits = parts_.unet.dtype != at::kFloat](int32_t side) {
+    if (!is_16_bits) return 1.0;
+    return side <= kSmallSide ? kSmallMarginIn16Bits : kMarginIn16Bits;
+  };
+  const bool is_wide = ParameterCount(parts_.description) > kManyParameters;
+  Measurement tiny;
+  for (const int32_t side : kSides) {
+    if (is_wide && side > kLargestOfWideNetworks) break;
+    TF_ASSIGN_OR_RETURN(const Measurement one, Measure(*this, {.side = side, .rows = 1}));
+    AddPoint(Area(side), margin(side) * one.denoise_peak, &costs.denoise_one);
+    const bool decodes = side <= kLargestDecoded;
+    TF_ASSIGN_OR_RETURN(const Measurement pair,
+                        Measure(*this, {.side = side, .rows = 2, .decodes = decodes}));
+    AddPoint(2 * Area(side), margin(side) * pair.denoise_peak, &costs.denoise);
+    if (decodes) AddPoint(Area(side), margin(side) * pair.decode_peak, &costs.decode);
+    if (side == kTiny) tiny = pair;
+    costs.row_latent_bytes =
+        std::max(pair.state - tiny.state, 0.0) / std::max(2 * (Area(side) - Area(kTiny)), 1.0);
   }
-  const auto [middle_side, large_side] =
-      parameter_count > kManyParameters ? kSidesOfWideNetworks : kSidesOfNarrowNetworks;
-  TF_ASSIGN_OR_RETURN(const Measurement tiny, Measure(*this, kTiny, 1, /*decodes=*/false));
-  TF_ASSIGN_OR_RETURN(const Measurement tiny_twice, Measure(*this, kTiny, 2, /*decodes=*/false));
-  TF_ASSIGN_OR_RETURN(const Measurement small, Measure(*this, kSmall, 1, /*decodes=*/true));
-  TF_ASSIGN_OR_RETURN(const Measurement middle, Measure(*this, middle_side, 1, /*decodes=*/true));
-  TF_ASSIGN_OR_RETURN(const Measurement middle_twice,
-                      Measure(*this, middle_side, 2, /*decodes=*/false));
-  TF_ASSIGN_OR_RETURN(const Measurement large, Measure(*this, large_side, 1, /*decodes=*/false));
-  const double kept = kKeptLatents * parts_.latent_channels * sizeof(float);
-  ModelMemory& memory = parts_.description.memory;
-  memory.encode_bytes = static_cast<int64_t>(std::max(tiny.encode_peak, small.encode_peak));
-  memory.state = LineThrough(RowBytes(kTiny, tiny.state, tiny_twice.state, kSmall, small.state),
-                             kTiny, tiny.state, kSmall, small.state);
-  memory.denoise = {LineThrough(RowBytes(kTiny, tiny.denoise_peak, tiny_twice.denoise_peak, kSmall,
-                                         small.denoise_peak),
-                                kTiny, tiny.denoise_peak, kSmall, small.denoise_peak),
-                    LineThrough(RowBytes(middle_side, middle.denoise_peak,
-                                         middle_twice.denoise_peak, large_side, large.denoise_peak),
-                                middle_side, middle.denoise_peak, large_side, large.denoise_peak)};
-  memory.state->latent_bytes += kept;
-  const double margin = parts_.unet.dtype == at::kFloat ? 1.0 : kMarginIn16Bits;
-  for (CallMemory& call : memory.denoise) {
-    call.latent_bytes += kept;
-    for (double* const bytes : {&call.fixed_bytes, &call.row_bytes, &call.latent_bytes}) {
-      *bytes *= margin;
-    }
-  }
-  CallMemory decode;
-  decode.latent_bytes =
-      (middle.decode_peak - small.decode_peak) / (Area(middle_side) - Area(kSmall));
-  decode.fixed_bytes = middle.decode_peak - decode.latent_bytes * Area(middle_side);
-  memory.decode = decode;
-  return OkStatus();
+  costs.row_bytes = tiny.state / 2 - costs.row_latent_bytes * Area(kTiny);
+
+  costs.encode_bytes = tiny.encode_peak;
+  TF_ASSIGN_OR_RETURN(const Measurement chunks,
+                      Measure(*this, {.side = kTiny, .rows = 2, .prompt = "a BREAK a"}));
+  costs.encode_chunk_bytes = std::max(chunks.encode_peak - tiny.encode_peak, 0.0);
+  costs.row_chunk_bytes =
+      std::max({chunks.state - tiny.state, chunks.denoise_peak - tiny.denoise_peak, 0.0}) / 2;
+  return costs;
 }
 
 }  // namespace tightfit

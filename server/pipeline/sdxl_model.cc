@@ -5,6 +5,7 @@
 #include "server/model/model_directory.h"
 #include "server/pipeline/clip_tokenizer.h"
 #include "server/pipeline/component_store.h"
+#include "server/pipeline/conditioning.h"
 #include "server/pipeline/prompt_chunks.h"
 #include "server/pipeline/sdxl_description.h"
 #include "server/pipeline/sdxl_pipeline.h"
@@ -12,12 +13,26 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <utility>
 
 namespace tightfit {
 namespace {
 
 constexpr int64_t kMaxTokenizerFileBytes = 64 << 20;
+
+// Tokenizers in use, by the digests of their files: nearly all SDXL models have the same two. For
+// the executor's thread.
+std::map<std::string, std::weak_ptr<const ClipTokenizer>>& Tokenizers() {
+  static auto* const tokenizers = new std::map<std::string, std::weak_ptr<const ClipTokenizer>>;
+  return *tokenizers;
+}
+
+// What requests take of models with the same components: measured once. For the executor's thread.
+std::map<std::vector<std::string>, RequestCosts>& MeasuredCosts() {
+  static auto* const costs = new std::map<std::vector<std::string>, RequestCosts>;
+  return *costs;
+}
 
 // Checks every listed file of a tokenizer before any of them is parsed.
 Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(const ModelDirectory& directory,
@@ -31,13 +46,19 @@ Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(const ModelDirectory&
     return Status(StatusCode::kFailedPrecondition, "BAD_MODEL_DIRECTORY",
                   "model.json lists no vocab.json for tokenizers." + name);
   }
+  std::string digests;
   for (const auto& [file_name, file] : found->second) {
     TF_RETURN_IF_ERROR(ReadListedFile(directory, file, kMaxTokenizerFileBytes).status());
+    digests += file_name + " " + file.sha256 + "\n";
   }
+  std::weak_ptr<const ClipTokenizer>& known = Tokenizers()[digests];
+  if (std::shared_ptr<const ClipTokenizer> tokenizer = known.lock()) return tokenizer;
   const std::filesystem::path vocabulary = directory.PathOf(found->second.at(vocabulary_name));
   TF_ASSIGN_OR_RETURN(std::unique_ptr<ClipTokenizer> tokenizer,
                       ClipTokenizer::Load(vocabulary.parent_path().string()));
-  return std::shared_ptr<const ClipTokenizer>(std::move(tokenizer));
+  std::shared_ptr<const ClipTokenizer> shared = std::move(tokenizer);
+  known = shared;
+  return shared;
 }
 
 // Loads the components of one model, one after the other, and tells how far it is.
@@ -75,6 +96,11 @@ class SdxlLoader {
     TF_ASSIGN_OR_RETURN(ModelDescription description, DescribeModel(spec_, servable_));
     description.components = components_;
     for (WeightGroup& group : description.memory.weights) group.bytes = WeightBytes(group);
+    description.chunk_count = [chunker = PromptChunker{first.chunk, second.chunk},
+                               force_zeros = description.force_zeros_for_empty_prompt](
+                                  const GenerationParameters& parameters) {
+      return ChunkCount(chunker, parameters, force_zeros);
+    };
     auto pipeline = std::make_unique<SdxlPipeline>(SdxlPipeline::Parts{
         .description = std::move(description),
         .scheduler = directory_.scheduler,
@@ -83,13 +109,26 @@ class SdxlLoader {
         .unet = std::move(unet),
         .vae =
             VaeDecoder(std::move(vae), directory_.vae_scaling_factor, std::move(load_fp32_vae))});
-    TF_RETURN_IF_ERROR(pipeline->MeasureMemory());
+    TF_RETURN_IF_ERROR(SetCosts(*pipeline));
     pipeline->SetLoadTime(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     return std::unique_ptr<DiffusionModel>(std::move(pipeline));
   }
 
  private:
+  Status SetCosts(SdxlPipeline& pipeline) {
+    const auto found = MeasuredCosts().find(contents_);
+    if (found != MeasuredCosts().end()) {
+      pipeline.SetCosts(found->second);
+      return OkStatus();
+    }
+    Report("warm-up", 0);
+    TF_ASSIGN_OR_RETURN(RequestCosts costs, pipeline.MeasureCosts());
+    MeasuredCosts()[contents_] = costs;
+    pipeline.SetCosts(std::move(costs));
+    return OkStatus();
+  }
+
   // What weights take, by the allocator.
   static int64_t WeightBytes(const WeightGroup& group) {
     return MemoryAccounts::Instance()
@@ -136,20 +175,30 @@ class SdxlLoader {
                .bytes_total = bytes_total_});
   }
 
-  // A component that another model holds already is shared with it.
+  // A component that another model holds is shared with it; one that was here before comes back.
   Result<Network> LoadNetwork(const std::string& name) {
     ComponentOptions options = OptionsOf(name);
     TF_ASSIGN_OR_RETURN(options.owner, ContentOf(directory_, options));
+    const std::string& content = options.owner;
     const auto progress = [&](int64_t bytes) { Report(name, bytes); };
-    std::shared_ptr<Component> component = ComponentStore::Instance().Find(options.owner);
-    if (component != nullptr) {
+    ComponentStore& store = ComponentStore::Instance();
+    std::shared_ptr<Component> component = store.Find(content);
+    if (component != nullptr && store.IsChecked(content, directory_.path)) {
+      Report(name, directory_.components.at(name).weights.bytes);
+    } else if (component != nullptr) {
       // A damaged directory is refused whatever else is on the device.
       TF_RETURN_IF_ERROR(CheckFiles(directory_, options, progress));
+    } else if (std::unique_ptr<Component> graph = store.TakeGraph(content)) {
+      TF_RETURN_IF_ERROR(graph->ReadWeights(directory_, progress));
+      component = store.Share(content, std::move(graph));
     } else {
-      TF_ASSIGN_OR_RETURN(component, Component::Load(directory_, options, progress));
-      ComponentStore::Instance().Add(options.owner, component);
+      TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
+                          Component::Load(directory_, options, progress));
+      component = store.Share(content, std::move(loaded));
     }
+    store.SetChecked(content, directory_.path);
     components_.push_back(component->description());
+    contents_.push_back(content);
     return NetworkOf(std::move(component), spec_.name);
   }
 
@@ -161,6 +210,7 @@ class SdxlLoader {
   int64_t bytes_total_ = 0;
   int64_t bytes_done_ = 0;
   std::vector<ComponentDescription> components_;
+  std::vector<std::string> contents_;  // of components_
 };
 
 }  // namespace

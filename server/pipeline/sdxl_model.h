@@ -32,8 +32,8 @@ void InitTorchThread();
 // Gives back what this thread keeps for the next call.
 void DropTorchCaches();
 // Settings of the process, before any tensor exists: the counting allocator, intra-op threads
-// (0: all cores).
-void InitTorchProcess(int thread_count);
+// (0: all cores), and how many bytes of weights may stay in host memory when models leave.
+void InitTorchProcess(int thread_count, int64_t host_cache_bytes);
 // "2.11.0"
 std::string LibTorchVersion();
 

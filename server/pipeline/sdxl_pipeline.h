@@ -32,9 +32,11 @@ class SdxlPipeline : public DiffusionModel {
   };
   explicit SdxlPipeline(Parts parts) : parts_(std::move(parts)) {}
 
-  // Draws six small pictures, which also warms the networks up, and puts what they took into the
-  // description's memory. Before the first request. Errors: those of drawing.
-  Status MeasureMemory();
+  // Draws a dozen small pictures, which also warms the networks up, and tells what they took.
+  // Errors: those of drawing.
+  Result<RequestCosts> MeasureCosts();
+  // Before the first request.
+  void SetCosts(RequestCosts costs) { parts_.description.memory.costs = std::move(costs); }
   void SetLoadTime(double seconds) { parts_.description.load_seconds = seconds; }
 
   const ModelDescription& description() const override { return parts_.description; }

@@ -54,11 +54,6 @@ Result<EncodedHalf> RunHalf(const TextEncoder::Half& half, const ChunkedPrompt& 
 TextEncoder::TextEncoder(Half first, Half second)
     : first_(std::move(first)), second_(std::move(second)) {}
 
-PromptChunks TextEncoder::Chunk(std::string_view prompt, std::string_view prompt_2,
-                                PromptSyntax syntax) const {
-  return {.first = first_.chunk(prompt, syntax), .second = second_.chunk(prompt_2, syntax)};
-}
-
 Result<TextEmbedding> TextEncoder::Encode(const PromptChunks& prompt, size_t chunk_count,
                                           int32_t clip_skip) const {
   TF_ASSIGN_OR_RETURN(const EncodedHalf first,

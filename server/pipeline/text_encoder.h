@@ -30,17 +30,23 @@ struct PromptChunks {
   size_t chunk_count() const { return std::max(first.chunks.size(), second.chunks.size()); }
 };
 
+// Both encoders' tokenizers; thread-safe as they are.
+struct PromptChunker {
+  // ChunkPrompt with an encoder's tokenizer.
+  using Chunk = std::function<ChunkedPrompt(std::string_view prompt, PromptSyntax syntax)>;
+  Chunk first;
+  Chunk second;
+};
+
 class TextEncoder {
  public:
   struct Half {
-    // ChunkPrompt with the encoder's tokenizer.
-    std::function<ChunkedPrompt(std::string_view prompt, PromptSyntax syntax)> chunk;
+    PromptChunker::Chunk chunk;
     Network network;
   };
   TextEncoder(Half first, Half second);
 
-  // `prompt` is for the first encoder, `prompt_2` for the second.
-  PromptChunks Chunk(std::string_view prompt, std::string_view prompt_2, PromptSyntax syntax) const;
+  PromptChunker chunker() const { return {first_.chunk, second_.chunk}; }
 
   // Encodes `chunk_count` chunks, those that are missing as empty prompts, and joins their hidden
   // states; T is 77 for each. Hidden states are multiplied by the weight of their token. The pooled

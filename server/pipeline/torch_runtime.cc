@@ -1,6 +1,7 @@
 // The settings of LibTorch that the process and its threads need before they call a model.
 #include "server/model/counting_allocator.h"
 #include "server/model/packed_ops.h"
+#include "server/pipeline/component_store.h"
 #include "server/pipeline/sdxl_model.h"
 
 #include <ATen/Parallel.h>
@@ -10,10 +11,11 @@
 
 namespace tightfit {
 
-void InitTorchProcess(int thread_count) {
+void InitTorchProcess(int thread_count, int64_t host_cache_bytes) {
   InstallCountingAllocator();
   // LibTorch's own default is one thread for each core.
   if (thread_count > 0) at::set_num_threads(thread_count);
+  ComponentStore::Instance().SetHostCacheLimit(host_cache_bytes);
 }
 
 // Inference mode is thread-local too, but only a scope can set it: RunTorch does, around every
@@ -25,6 +27,8 @@ void InitTorchThread() {
 }
 
 void DropTorchCaches() {
+  // On a CPU they are of the same memory.
+  ComponentStore::Instance().DropHostCache();
   ReleaseDecodeScratch();
   ReleaseCachedBlocks();
   malloc_trim(0);

@@ -147,6 +147,7 @@ v1::Model ToMessage(const ModelSnapshot& snapshot, const std::vector<ModelSnapsh
   DescribeResidency(snapshot, message);
   if (snapshot.description == nullptr) return message;
   Describe(*snapshot.description, message);
+  message.set_host_cached_bytes(HostCachedBytes(snapshot));
   if (snapshot.state == ModelState::kResident) {
     AddComponents(*snapshot.description, with_modules, message);
     AddMemory(snapshot, models, message);

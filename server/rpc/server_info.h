@@ -15,6 +15,7 @@ struct DeviceMemory {
   int64_t total_bytes = 0;       // of the device; on a CPU the machine's
   int64_t used_bytes = 0;        // as the driver says; on a CPU the process's resident set
   int64_t attributed_bytes = 0;  // tensor bytes of all models
+  int64_t host_cache_bytes = 0;  // beside them: weights that left it and stay in host memory
 };
 
 // One row of kernels/format.h.

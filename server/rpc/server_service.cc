@@ -29,6 +29,7 @@ void ServerServiceImpl::Describe(v1::GetServerInfoResponse& response) const {
   device.set_used_bytes(memory.used_bytes);
   device.set_attributed_bytes(memory.attributed_bytes);
   device.set_unattributed_bytes(memory.used_bytes - memory.attributed_bytes);
+  device.set_host_cache_bytes(memory.host_cache_bytes);
   device.set_limit_bytes(context_->executor->limit_bytes());
   device.set_reserved_bytes(context_->executor->reserved_bytes());
   response.set_queued_request_count(context_->executor->queued_count());

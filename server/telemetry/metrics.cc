@@ -249,7 +249,10 @@ class Metrics::Impl {
     used.Add({{"device", device_}}, static_cast<double>(memory.used_bytes));
     unattributed.Add({{"device", device_}},
                      static_cast<double>(memory.used_bytes - memory.attributed_bytes));
-    for (GaugeSnapshot* family : {&total, &used, &unattributed}) {
+    GaugeSnapshot host_cache("tightfit_host_cache_bytes",
+                             "Host memory of weights that left the device and can come back.");
+    host_cache.Add({}, static_cast<double>(memory.host_cache_bytes));
+    for (GaugeSnapshot* family : {&total, &used, &unattributed, &host_cache}) {
       std::move(*family).MoveTo(families);
     }
   }

@@ -2,10 +2,10 @@
 
   python tests/bench/prediction_error.py [--model DIR] [--dtypes fp32,bf16] [--formats fp16,hf8]
 
-Makes latents of each size and count, with and without guidance, with a server of its own, and
-prints a Markdown table of set-aside bytes over taken ones, less 1, as the metric
-tightfit_memory_prediction_error_ratio tells. Needs a built server; the model is emoji-xl unless
---model names another one.
+Makes latents, where the UNet takes most, and pictures, where the VAE does, of each size and count,
+with and without guidance, with a server of its own, and prints a Markdown table of set-aside bytes
+over taken ones, less 1, as the metric tightfit_memory_prediction_error_ratio tells. Needs a built
+server; the model is emoji-xl unless --model names another one.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 from server_process import ServerProcess, metric_values  # noqa: E402
 
-SIDES_PX = (32, 64, 96, 160, 256, 320)
-COUNTS = (1, 4)
+SIDES_PX = (64, 96, 128, 160, 224, 256, 320, 448)
+COUNTS = (1, 2, 4)
 GUIDANCE = {"with": "5", "without": "1"}
+OUTPUTS = {"latents": "x.safetensors", "pictures": "x.png"}
 
 
-def errors_of(model: Path, dtype: str, weight_format: str) -> dict[str, list[float]]:
-    """With and without guidance, in order of count, then side."""
+def errors_of(
+    model: Path, dtype: str, weight_format: str, sides: list[int]
+) -> dict[tuple[str, str], list[float]]:
+    """By output and guidance, in order of count, then side."""
     spec = f"a={model},format={weight_format},compute_dtype={dtype}"
-    errors: dict[str, list[float]] = {name: [] for name in GUIDANCE}
+    kinds = list(product(OUTPUTS, GUIDANCE))
+    errors: dict[tuple[str, str], list[float]] = {kind: [] for kind in kinds}
     family = "tightfit_memory_prediction_error_ratio_sum"
     with tempfile.TemporaryDirectory() as folder, ServerProcess(Path(folder), [spec]) as server:
         before = 0.0
-        for (name, scale), count, side_px in product(GUIDANCE.items(), COUNTS, SIDES_PX):
+        for kind, count, side_px in product(kinds, COUNTS, sides):
             size = ["--width", str(side_px), "--height", str(side_px), "--count", str(count)]
-            rest = ["--guidance", scale, "--steps", "2", "-o", f"{folder}/x.safetensors"]
-            server.cli_json("generate", "x", *size, *rest)
+            rest = ["--guidance", GUIDANCE[kind[1]], "--steps", "1"]
+            server.cli_json("generate", "x", *size, *rest, "-o", f"{folder}/{OUTPUTS[kind[0]]}")
             total = sum(metric_values(server.metrics(), family).values())
-            errors[name].append(total - before)
+            errors[kind].append(total - before)
             before = total
     return errors
 
@@ -51,16 +55,22 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=default, metavar="DIR")
     parser.add_argument("--dtypes", default="fp32,bf16", metavar="LIST")
     parser.add_argument("--formats", default="fp16,hf8", metavar="LIST")
+    parser.add_argument("--sides", default=",".join(map(str, SIDES_PX)), metavar="LIST")
+    parser.add_argument("--each", action="store_true", help="also every error, on stderr")
     options = parser.parse_args()
-    print("| computed in | weights | guidance | requests | least | mean | largest |")
-    print("|---|---|---|---:|---:|---:|---:|")
+    sides = [int(side) for side in options.sides.split(",")]
+    print("| computed in | weights | output | guidance | requests | least | mean | largest |")
+    print("|---|---|---|---|---:|---:|---:|---:|")
     for dtype, weight_format in product(options.dtypes.split(","), options.formats.split(",")):
-        for name, errors in errors_of(options.model, dtype, weight_format).items():
+        by_kind = errors_of(options.model, dtype, weight_format, sides)
+        for (output, guidance), errors in by_kind.items():
             cells = (min(errors), sum(errors) / len(errors), max(errors))
             shown = " | ".join(f"{100 * cell:+.1f} %" for cell in cells)
-            print(
-                f"| {dtype} | `{weight_format}` | {name} | {len(errors)} | {shown} |", flush=True
-            )
+            row = f"| {dtype} | `{weight_format}` | {output} | {guidance} | {len(errors)} | {shown} |"
+            print(row, flush=True)
+            if options.each:
+                for (count, side), error in zip(product(COUNTS, sides), errors, strict=True):
+                    print(f"{count} x {side} px: {100 * error:+.1f} %", file=sys.stderr)
     return 0
 
 

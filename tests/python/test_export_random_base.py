@@ -14,6 +14,7 @@ from tightfit_export import COMPONENTS, architecture, random_base
 from tightfit_export.bundled_configs import sdxl_base
 from tightfit_export.cli import main
 from tightfit_export.random_base import RandomTensors
+from tightfit_export.source_pipeline import SourcePipeline
 
 
 def tensors_of(component: str, seed: int = 0) -> RandomTensors:
@@ -77,6 +78,20 @@ def test_bf16_graphs_alone_are_exported_with_an_fp32_vae(
     for tokenizer in ("tokenizer", "tokenizer_2"):
         for path in sorted((tiny_model_dir / tokenizer).iterdir()):
             assert (out / tokenizer / path.name).read_bytes() == path.read_bytes()
+
+
+def test_half_of_the_width_is_a_pipeline_of_its_own() -> None:
+    half = random_base.random_base(0, random_base.HALF)
+    base = random_base.random_base(0)
+
+    def count(part: str, pipeline: SourcePipeline) -> int:
+        module = architecture.build(part, pipeline.configs[part])
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    assert count("unet", half) < 0.3 * count("unet", base)
+    total = sum(count(part, half) for part in COMPONENTS if part != "vae")
+    assert 2 * total == pytest.approx(2.4e9, rel=0.02)
+    assert half.identity() != base.identity()
 
 
 def test_activations_of_a_full_size_block_are_finite_in_16_bits() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,10 @@ def by_model(server: ServerProcess, family: str, **wanted: str) -> dict[str, flo
     return sums
 
 
-@pytest.fixture
-def limited(tmp_path: Path) -> ServerProcess:
-    with ServerProcess(
-        tmp_path, [spec(name) for name in MODELS], "--memory-limit-mib", str(LIMIT_MIB)
-    ) as server:
+@pytest.fixture(params=[0, 1024], ids=["from files", "from host memory"])
+def limited(tmp_path: Path, request: pytest.FixtureRequest) -> ServerProcess:
+    limits = ["--memory-limit-mib", str(LIMIT_MIB), "--host-cache-mib", str(request.param)]
+    with ServerProcess(tmp_path, [spec(name) for name in MODELS], *limits) as server:
         yield server
 
 
@@ -103,6 +103,75 @@ def test_models_of_equal_content_share_it_and_the_sum_is_what_the_device_holds(
         picture = draw(server, "hf8", tmp_path / "a.png")
         server.cli_json("unload", "hf8")
         assert draw(server, "twin", tmp_path / "b.png") == picture
+
+
+def damage(file: Path) -> None:
+    """Changes a weight, which the file's header does not show."""
+    with file.open("r+b") as opened:
+        opened.seek(-2, 2)
+        last = opened.read(1)
+        opened.seek(-2, 2)
+        opened.write(bytes([last[0] ^ 1]))
+
+
+def test_a_model_comes_back_from_host_memory_without_its_files(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(MODEL, copy)
+    model = f"a={copy},format=hf8,compute_dtype=fp32,preload=false"
+    with ServerProcess(tmp_path, [model], "--host-cache-mib", "1024") as server:
+        picture = draw(server, "a", tmp_path / "first.png")
+        [loaded] = server.cli_json("models")["models"]
+        assert loaded["host_cached_bytes"] == 0
+        server.cli_json("unload", "a")
+        [left] = server.cli_json("models")["models"]
+        assert 0.99 * loaded["weight_bytes"] <= left["host_cached_bytes"] <= loaded["weight_bytes"]
+        device = server.cli_json("info")["server"]["device"]
+        assert device["host_cache_bytes"] == left["host_cached_bytes"]
+        # The buffer that weights are unpacked into stays.
+        assert device["attributed_bytes"] < 0.1 * loaded["weight_bytes"]
+        for file in copy.glob("*.safetensors"):
+            damage(file)
+        assert draw(server, "a", tmp_path / "second.png") == picture
+        assert server.cli_json("info")["server"]["device"]["host_cache_bytes"] == 0
+
+
+def test_without_a_host_cache_a_model_is_read_and_checked_again(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(MODEL, copy)
+    model = f"a={copy},format=hf8,preload=false"
+    with ServerProcess(tmp_path, [model], "--host-cache-mib", "0") as server:
+        draw(server, "a", tmp_path / "first.png")
+        server.cli_json("unload", "a")
+        assert server.cli_json("info")["server"]["device"]["host_cache_bytes"] == 0
+        damage(copy / "unet.safetensors")
+        refused = server.cli("load", "a")
+        assert refused.returncode == 1 and "CHECKSUM_MISMATCH" in refused.stderr
+
+
+def test_the_host_cache_keeps_what_left_last_within_its_limit(tmp_path: Path) -> None:
+    limit_mib = 40
+    models = [spec(name) for name in MODELS]
+    with ServerProcess(tmp_path, models, "--host-cache-mib", str(limit_mib)) as server:
+        for name in MODELS:
+            server.cli_json("load", name)
+        for name in MODELS:
+            server.cli_json("unload", name)
+            held = server.cli_json("info")["server"]["device"]["host_cache_bytes"]
+            assert held <= limit_mib * MIB
+        cached = {m["name"]: m["host_cached_bytes"] for m in server.cli_json("models")["models"]}
+        last = list(MODELS)[-1]
+        assert cached[last] == max(cached.values()) > 0
+
+
+def test_models_that_do_not_share_hold_everything_themselves(tmp_path: Path) -> None:
+    models = [f"{name}={MODEL},format=hf8,preload=false,share_weights=false" for name in "ab"]
+    with ServerProcess(tmp_path, models) as server:
+        for name in "ab":
+            server.cli_json("load", name)
+        states = server.cli_json("models")["models"]
+        assert [model["shared_weight_bytes"] for model in states] == [0, 0]
+        held = by_model(server, "tightfit_model_memory_bytes", purpose="weights")
+        assert held["a"] == held["b"] == states[0]["weight_bytes"]
 
 
 def test_what_can_never_fit_is_refused_and_the_next_request_served(

@@ -139,6 +139,12 @@ ModelDescription FakeDescription(const std::string& name) {
   return description;
 }
 
+RequestCosts CostsOfRows(double row_bytes) {
+  return {.row_bytes = row_bytes,
+          .denoise_one = {.points = {{.latents = 1, .bytes = row_bytes}}},
+          .denoise = {.points = {{.latents = 1, .bytes = 2 * row_bytes}}}};
+}
+
 std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
                                               std::shared_ptr<FakeModelControls> controls,
                                               ModelMemory memory) {

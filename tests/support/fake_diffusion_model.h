@@ -32,6 +32,9 @@ struct FakeModelControls {
 // Every byte of a prompt is a token, of which 75 are used.
 ModelDescription FakeDescription(const std::string& name);
 
+// Requests take so much for each row, whatever its size.
+RequestCosts CostsOfRows(double row_bytes);
+
 // `memory`: what its description tells of it.
 std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
                                               std::shared_ptr<FakeModelControls> controls,

@@ -225,7 +225,7 @@ class ProbedModel {
 };
 
 int Main(const char* jobs_path, const char* summary_path) {
-  InitTorchProcess(0);
+  InitTorchProcess(0, 0);
   InitTorchThread();
   ProbedModel probed;
   Json jobs = Json::array();

@@ -22,7 +22,7 @@ from tightfit_export.open_source import SourceOptions, open_source
 from tightfit_export.partial_directory import Interrupted
 from tightfit_export.perturbed_weights import with_perturbed_unet
 from tightfit_export.progress import Progress, size_text
-from tightfit_export.random_base import random_base
+from tightfit_export.random_base import BASE, HALF, random_base
 from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
 
 _INTERRUPTED_EXIT_CODE = 130
@@ -111,7 +111,7 @@ def _check_flags(options: argparse.Namespace) -> None:
     for flag in wrong:
         if getattr(options, flag) not in (None, False):
             raise SourceError(f"--{flag.replace('_', '-')} goes with {place}")
-    if options.random == "sdxl-base":
+    if options.random in (BASE, HALF):
         for flag in ("save_source", "vocabulary"):
             if getattr(options, flag) is not None:
                 raise SourceError(f"--{flag.replace('_', '-')} goes with --random tiny")
@@ -126,8 +126,8 @@ def _pipeline(options: argparse.Namespace, progress: Progress) -> Iterator[Sourc
     if options.random is None:
         flags = {each.name: getattr(options, each.name) for each in fields(SourceOptions)}
         yield open_source(SourceOptions(**flags), progress)
-    elif options.random == "sdxl-base":
-        yield replace(random_base(seed), name=options.name or options.random)
+    elif options.random in (BASE, HALF):
+        yield replace(random_base(seed, options.random), name=options.name or options.random)
     else:
         with _tiny_source(options, seed, progress) as folder:
             pipeline = open_pipeline(folder, options.name or options.random, None)

@@ -73,8 +73,9 @@ def _add_source(result: argparse._ArgumentGroup) -> None:
     )
     origin.add_argument(
         "--random",
-        choices=("tiny", "sdxl-base"),
-        help="a pipeline of random weights instead of a source",
+        choices=("tiny", "sdxl-half", "sdxl-base"),
+        help="a pipeline of random weights instead of a source: a few MB, SDXL base at half its "
+        "width (2.4 GB), or SDXL base's own shapes (6.9 GB)",
     )
     result.add_argument(
         "--config",

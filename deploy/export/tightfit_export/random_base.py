@@ -1,6 +1,6 @@
 """A pipeline of SDXL base's shapes with random weights, made tensor by tensor.
 
-For measuring memory and time at full size without a download. The weights are well-conditioned, so
+For measuring memory and time at full size, or at half the width, without a download. The weights are well-conditioned, so
 that activations stay finite in 16 bits; they draw noise.
 """
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# fp16 bytes of SDXL base's 3.47 billion parameters, without the VAE's encoder.
-_TOTAL_BYTES = 6_870_000_000
+BASE = "sdxl-base"
+HALF = "sdxl-half"
+
+# fp16 bytes without the VAE's encoder: 3.47 billion parameters, and 1.19 billion.
+_TOTAL_BYTES = {BASE: 6_870_000_000, HALF: 2_400_000_000}
 
 
 class RandomTensors:
@@ -66,16 +69,29 @@ class RandomWeights:
         return ["random", self.component, self.seed]
 
 
-def random_base(seed: int) -> SourcePipeline:
-    """Equal seeds give equal bytes."""
+def _halved(configs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """UNet and VAE of half as many channels, text encoders of half as many layers."""
+    halved = {part: dict(config) for part, config in configs.items()}
+    for part in ("unet", "vae"):
+        channels = halved[part]["block_out_channels"]
+        halved[part]["block_out_channels"] = [count // 2 for count in channels]
+    for part in ("text_encoder", "text_encoder_2"):
+        halved[part]["num_hidden_layers"] //= 2
+    return halved
+
+
+def random_base(seed: int, name: str = BASE) -> SourcePipeline:
+    """`name`: BASE or HALF. Equal seeds give equal bytes."""
     index, configs, scheduler = sdxl_base()
-    sizes = {part: _TOTAL_BYTES if part == "unet" else 0 for part in COMPONENTS}
+    if name == HALF:
+        configs = _halved(configs)
+    sizes = {part: _TOTAL_BYTES[name] if part == "unet" else 0 for part in COMPONENTS}
     return SourcePipeline(
-        "sdxl-base-random",
+        f"{name}-random",
         index,
         configs,
         scheduler,
         {part: RandomWeights(part, seed, sizes[part]) for part in COMPONENTS},
         dict.fromkeys(TOKENIZERS),
-        {"kind": "random", "name": "sdxl-base", "seed": seed},
+        {"kind": "random", "name": name, "seed": seed},
     )

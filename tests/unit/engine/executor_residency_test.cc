@@ -25,10 +25,12 @@ class ResidencyRecorder final : public ExecutorObserver {
   }
   void OnEvicted(const std::string& model, const std::string& reason) override {
     Add(model + " " + reason);
+    if (on_evicted) on_evicted(model);
   }
   void OnOutOfMemory(const std::string& model, Stage stage) override {
     Add("out of memory " + model + " " + std::string(StageName(stage)));
   }
+  std::function<void(const std::string& model)> on_evicted;
   std::vector<std::string> events() const {
     const std::lock_guard lock(mutex_);
     return events_;
@@ -72,8 +74,7 @@ class ExecutorResidencyTest : public ExecutorFixture {
         .weights = std::move(weights),
         .load_scratch_bytes = kLoadScratchBytes,
         .decode_scratch_bytes = spec.name.starts_with("packed") ? kDecodeScratchBytes : 0,
-        .denoise = {CallMemory{.row_bytes = kRequestBytes}},
-        .decode = CallMemory{.row_bytes = kRequestBytes}};
+        .costs = CostsOfRows(kRequestBytes)};
     return description;
   }
 
@@ -206,11 +207,29 @@ TEST_F(ExecutorResidencyTest, TheSharedDecodeBufferIsCountedOnce) {
   EXPECT_EQ(large.submitted.reason(), "EXCEEDS_DEVICE_MEMORY") << "the buffer stays";
 }
 
+TEST_F(ExecutorResidencyTest, APinThatComesWhileRoomIsMadeHolds) {
+  StartWithLimit(2 * kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "b", "c"});
+  for (const char* model : {"c", "a", "b"}) {
+    ASSERT_TRUE(Run(model).ok());
+    clock_.Advance(seconds(1));
+  }
+  EXPECT_EQ(StateOf("c"), ModelState::kUnloaded);
+  recorder_.on_evicted = [this](const std::string& model) {
+    if (model != "a") return;
+    EXPECT_TRUE(Pin("b").ok());
+  };
+  // Needs more than a alone would free, so both are to go; then b is pinned.
+  const Request large = Submit("c", 1, 5);
+  EXPECT_EQ(large.observer->WaitForEnd().reason(), "EXCEEDS_DEVICE_MEMORY");
+  EXPECT_EQ(StateOf("a"), ModelState::kUnloaded);
+  EXPECT_EQ(StateOf("b"), ModelState::kResident);
+  EXPECT_TRUE(Run("b").ok());
+}
+
 TEST_F(ExecutorResidencyTest, TheFirstRequestOfAModelIsHeldToTheLimitToo) {
   const auto before_its_first_load = [](const ModelSpec& spec) {
     Result<ModelDescription> description = Describe(spec);
-    description->memory.denoise.clear();
-    description->memory.decode.reset();
+    description->memory.costs.reset();
     return description;
   };
   StartWithLimit(kWeightBytes + kLoadScratchBytes + kRequestBytes, {"a", "b"},

@@ -126,5 +126,22 @@ TEST(MemoryPurposeNameTest, NamesEachPurpose) {
   EXPECT_EQ(MemoryPurposeName(MemoryPurpose::kScratch), "scratch");
 }
 
+TEST(MemoryAccountsTest, WhatIsHandedOverChangesItsAccountAndNoSum) {
+  MemoryAccounts& accounts = MemoryAccounts::Instance();
+  MemoryAccount* const weights = accounts.Get("handed", "unet", MemoryPurpose::kWeights);
+  MemoryAccount* const cache = accounts.Get("handed", "unet", MemoryPurpose::kHostCache);
+  weights->Charge(100);
+  const int64_t total_bytes = accounts.total_bytes();
+  weights->HandOver(60, cache);
+  EXPECT_EQ(weights->current_bytes(), 40);
+  EXPECT_EQ(cache->current_bytes(), 60);
+  EXPECT_EQ(cache->peak_bytes(), 60);
+  EXPECT_EQ(accounts.TotalOf(MemoryPurpose::kHostCache), 60);
+  EXPECT_EQ(accounts.total_bytes(), total_bytes);
+  cache->HandOver(60, weights);
+  EXPECT_EQ(accounts.TotalOf(MemoryPurpose::kHostCache), 0);
+  weights->Credit(100);
+}
+
 }  // namespace
 }  // namespace tightfit

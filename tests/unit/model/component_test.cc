@@ -278,5 +278,35 @@ TEST_F(ComponentTest, ReportsInputsThatTheGraphCannotUse) {
   EXPECT_FALSE(output.status().detail().empty());
 }
 
+TEST_F(ComponentTest, WeightsGoAndComeBackIntoTheSameGraph) {
+  for (const std::string format : {"fp16", "hf8", "hf12"}) {
+    options_.format = format;
+    const auto component = Load();
+    ASSERT_TRUE(component.ok()) << component.status().ForLog();
+    const int64_t held_bytes = HeldBytes();
+    const at::Tensor x = Input(at::kFloat);
+    const at::Tensor before = (*(*component)->Run({x}))[0].clone();
+    (*component)->ClearWeights();
+    EXPECT_FALSE((*component)->has_weights());
+    EXPECT_EQ(HeldBytes(), held_bytes - (*component)->description().weight_bytes);
+    const Status filled = (*component)->ReadWeights(directory_, {});
+    ASSERT_TRUE(filled.ok()) << filled.ForLog();
+    EXPECT_EQ(HeldBytes(), held_bytes);
+    EXPECT_TRUE(at::equal((*(*component)->Run({x}))[0], before)) << format;
+  }
+}
+
+TEST_F(ComponentTest, DamagedWeightsLeaveTheGraphEmptyAndReadyForGoodOnes) {
+  const auto component = Load();
+  ASSERT_TRUE(component.ok()) << component.status().ForLog();
+  (*component)->ClearWeights();
+  ModelDirectory damaged = directory_;
+  damaged.components.at("unet").weights.sha256 = std::string(64, '0');
+  EXPECT_EQ((*component)->ReadWeights(damaged, {}).reason(), "CHECKSUM_MISMATCH");
+  EXPECT_FALSE((*component)->has_weights());
+  EXPECT_TRUE((*component)->ReadWeights(directory_, {}).ok());
+  EXPECT_TRUE((*component)->Run({Input(at::kFloat)}).ok());
+}
+
 }  // namespace
 }  // namespace tightfit

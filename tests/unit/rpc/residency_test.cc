@@ -13,8 +13,7 @@ constexpr int64_t kRowBytes = 50;
 ModelMemory Memory(const std::string& model) {
   return {.weights = {{.component = "unet", .content = "unet of " + model, .bytes = kWeightBytes}},
           .load_scratch_bytes = 10,
-          .denoise = {CallMemory{.row_bytes = kRowBytes}},
-          .decode = CallMemory{.row_bytes = 30}};
+          .costs = CostsOfRows(kRowBytes)};
 }
 
 class ResidencyTest : public RpcFixture {

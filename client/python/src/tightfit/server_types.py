@@ -71,6 +71,7 @@ class Model:
     pinned, keep_alive_seconds, priority: how long it stays on the device; see `update_model`
     weight_bytes: what its weights take on the device, or would take at most
     shared_weight_bytes: the part of them that other models on the device use too
+    host_cached_bytes: of an unloaded model, what is packed in host memory, to come back from
     """
 
     name: str
@@ -102,6 +103,7 @@ class Model:
     running_request_count: int
     weight_bytes: int
     shared_weight_bytes: int
+    host_cached_bytes: int
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Device:
     """unattributed_bytes: used ones that are no tensors of a model.
 
     limit_bytes: what models and requests may take together; reserved_bytes: what is set aside
+    host_cache_bytes: host memory of weights that left the device and can come back
     """
 
     name: str
@@ -119,6 +122,7 @@ class Device:
     unattributed_bytes: int
     limit_bytes: int
     reserved_bytes: int
+    host_cache_bytes: int
 
 
 @dataclass(frozen=True)

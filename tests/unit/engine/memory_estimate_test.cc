@@ -1,0 +1,108 @@
+#include "server/engine/memory_estimate.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace tightfit {
+namespace {
+
+// Two layers take turns at being the largest: the kink lies at 250 latents, between two points.
+double Kinked(double latents) { return std::max(1000.0 + latents, 4 * latents + 250.0); }
+
+TEST(CallMemoryTest, GoesThroughItsPointsAndOnBeyondTheLast) {
+  const CallMemory call = {
+      .points = {{.latents = 10, .bytes = 100}, {.latents = 20, .bytes = 300}}};
+  EXPECT_EQ(call.BytesAt(10), 100);
+  EXPECT_EQ(call.BytesAt(15), 200);
+  EXPECT_EQ(call.BytesAt(20), 300);
+  EXPECT_EQ(call.BytesAt(30), 500);
+  EXPECT_EQ(call.BytesAt(1), 100) << "a picture of no size takes something too";
+  EXPECT_EQ(CallMemory{}.BytesAt(10), 0);
+}
+
+TEST(CallMemoryTest, IsExactWhereOneLayerTakesOverFromAnother) {
+  CallMemory call;
+  for (const double latents : {50, 100, 200, 400, 800}) {
+    call.points.push_back({.latents = latents, .bytes = Kinked(latents)});
+  }
+  for (double latents = 50; latents <= 2000; latents += 7) {
+    EXPECT_NEAR(call.BytesAt(latents), Kinked(latents), 1e-6) << latents;
+  }
+}
+
+TEST(CallMemoryTest, NeverPassesTheChordOfTwoPoints) {
+  // What grows less and less: the lines of the neighbours lie above.
+  const CallMemory call = {.points = {{.latents = 0, .bytes = 0},
+                                      {.latents = 10, .bytes = 100},
+                                      {.latents = 20, .bytes = 150},
+                                      {.latents = 30, .bytes = 160}}};
+  EXPECT_EQ(call.BytesAt(15), 125);
+}
+
+class EstimateRequestTest : public testing::Test {
+ protected:
+  EstimateRequestTest() {
+    model_.pixels_per_latent = 8;
+    model_.vae_tiling = "never";
+    model_.memory.costs = RequestCosts{
+        .encode_bytes = 50,
+        .encode_chunk_bytes = 7,
+        .row_bytes = 3,
+        .row_latent_bytes = 0.5,
+        .row_chunk_bytes = 2,
+        .kept_latent_bytes = 0.25,
+        .denoise_one = {.points = {{.latents = 0, .bytes = 100}, {.latents = 100, .bytes = 200}}},
+        .denoise = {.points = {{.latents = 0, .bytes = 110}, {.latents = 100, .bytes = 310}}},
+        .decode = {.points = {{.latents = 0, .bytes = 20}, {.latents = 100, .bytes = 5020}}}};
+    request_.width_px = 80;
+    request_.height_px = 160;  // 10 x 20 latents
+    request_.guidance_scale = 1.0f;
+  }
+  RequestMemory Estimate() const { return EstimateRequest(model_, request_); }
+
+  ModelDescription model_;
+  GenerationParameters request_;
+};
+
+TEST_F(EstimateRequestTest, AModelThatWasNeverLoadedIsNotMeasured) {
+  model_.memory.costs.reset();
+  EXPECT_FALSE(Estimate().is_measured);
+  EXPECT_EQ(Estimate().peak_bytes(), 0);
+}
+
+TEST_F(EstimateRequestTest, OnePictureWithoutGuidanceIsARowOfItsOwn) {
+  EXPECT_EQ(Estimate().denoise_bytes, 100 + 200 + 200 / 4);
+  EXPECT_EQ(Estimate().decode_bytes, 20 + 50 * 200 + (3 + 200 / 2) + 200 / 4);
+}
+
+TEST_F(EstimateRequestTest, RowsCountByTheLatentsOfAll) {
+  request_.guidance_scale = 5.0f;
+  request_.image_count = 3;
+  // 6 rows of 200 latents; four rows more than were measured.
+  EXPECT_EQ(Estimate().denoise_bytes, 110 + 2 * 1200 + 4 * 3 + 3 * 200 / 4);
+}
+
+TEST_F(EstimateRequestTest, EveryFurtherChunkOfAPromptCountsForEachRow) {
+  const RequestMemory one = Estimate();
+  model_.chunk_count = [](const GenerationParameters&) { return 3; };
+  EXPECT_EQ(Estimate().denoise_bytes, one.denoise_bytes + 2 * 2);
+  EXPECT_EQ(Estimate().decode_bytes, one.decode_bytes + 2 * 2);
+  model_.memory.costs->encode_bytes = 10'000;
+  EXPECT_EQ(Estimate().denoise_bytes, 10'000 + 2 * 7) << "encoding takes most";
+}
+
+TEST_F(EstimateRequestTest, LatentsAreNotDecoded) {
+  request_.output = OutputKind::kLatents;
+  EXPECT_EQ(Estimate().decode_bytes, 0);
+}
+
+TEST_F(EstimateRequestTest, TilesAreDecodedOneByOneAndJoined) {
+  model_.vae_tiling = "always";
+  model_.vae_tile_px = 64;
+  // A tile of 8 x 8 latents; the picture and two rows of tiles in fp32.
+  EXPECT_EQ(Estimate().decode_bytes, 20 + 50 * 64 + 103 + 50 + 12 * 80 * (160 + 2 * 64));
+}
+
+}  // namespace
+}  // namespace tightfit
