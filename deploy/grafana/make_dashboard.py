@@ -180,6 +180,12 @@ MEMORY = Section(
             width=12,
             **BAR_GAUGE,
         ),
+        Panel(
+            "Weights in host memory",
+            "Packed weights of models that left the device, from where they come back.",
+            (Query(f"tightfit_host_cache_bytes{{{SERVER}}}", "host cache"),),
+            "bytes",
+        ),
     ),
 )
 

@@ -14,16 +14,19 @@ namespace {
 // Networks of few channels get there later, and cost next to nothing.
 constexpr int32_t kTiny = 8;
 constexpr int32_t kSides[] = {kTiny, 16, 24, 32, 40, 64, 96};
-constexpr int32_t kLargestOfWideNetworks = 64;
 constexpr int64_t kManyParameters = 200'000'000;
-// Decoding grows with the area early on, and takes most time.
-constexpr int32_t kLargestDecoded = 40;
+struct LargestSides {
+  int32_t denoised;
+  int32_t decoded;  // grows with the area earlier, and takes more time and memory
+};
+constexpr LargestSides kOfWideNetworks = {.denoised = 64, .decoded = 24};
+constexpr LargestSides kOfNarrowNetworks = {.denoised = 96, .decoded = 40};
 
 // Latents that samplers keep from step to step beyond those that euler has.
 constexpr double kKeptLatents = 4.0;
 
-// Kernels for 16 bits choose their temporaries by size: the peaks of some small pictures lie above
-// the lines.
+// Kernels for 16 bits choose their temporaries by size: the peaks of some small pictures of narrow
+// networks lie above the lines.
 constexpr int32_t kSmallSide = 32;
 constexpr double kSmallMarginIn16Bits = 1.09;
 constexpr double kMarginIn16Bits = 1.01;
@@ -107,17 +110,19 @@ Result<RequestCosts> SdxlPipeline::MeasureCosts() {
   RequestCosts costs;
   costs.kept_latent_bytes = kKeptLatents * parts_.latent_channels * sizeof(float);
 
-  const auto margin = [is_16_bits = parts_.unet.dtype != at::kFloat](int32_t side) {
-    if (!is_16_bits) return 1.0;
-    return side <= kSmallSide ? kSmallMarginIn16Bits : kMarginIn16Bits;
-  };
   const bool is_wide = ParameterCount(parts_.description) > kManyParameters;
+  const LargestSides largest = is_wide ? kOfWideNetworks : kOfNarrowNetworks;
+  const bool is_in_16_bits = parts_.unet.dtype != at::kFloat;
+  const auto margin = [&](int32_t side) {
+    if (!is_in_16_bits) return 1.0;
+    return side <= kSmallSide && !is_wide ? kSmallMarginIn16Bits : kMarginIn16Bits;
+  };
   Measurement tiny;
   for (const int32_t side : kSides) {
-    if (is_wide && side > kLargestOfWideNetworks) break;
+    if (side > largest.denoised) break;
     TF_ASSIGN_OR_RETURN(const Measurement one, Measure(*this, {.side = side, .rows = 1}));
     AddPoint(Area(side), margin(side) * one.denoise_peak, &costs.denoise_one);
-    const bool decodes = side <= kLargestDecoded;
+    const bool decodes = side <= largest.decoded;
     TF_ASSIGN_OR_RETURN(const Measurement pair,
                         Measure(*this, {.side = side, .rows = 2, .decodes = decodes}));
     AddPoint(2 * Area(side), margin(side) * pair.denoise_peak, &costs.denoise);
