@@ -105,7 +105,7 @@ const std::vector<Setting>& Settings() {
       {"memory_limit_mib", "MIB", "Device memory to use; 0: what is free, less a tenth",
        &ServerConfig::memory_limit_mib, 0, 1 << 30},
       {"host_cache_mib", "MIB",
-       "Host memory for weights that left the device; -1: half of the rest",
+       "Host memory for weights that left; -1: half of the rest",
        &ServerConfig::host_cache_mib, -1, 1 << 30},
       {"max_running_requests", "COUNT", "Requests that advance in turns",
        &ServerConfig::max_running_requests, 1, 64},

@@ -38,6 +38,13 @@ if ((full)); then
   cmake --preset asan && cmake --build --preset asan
   ctest --preset asan --parallel "$jobs"
 
+  phase "thread sanitizer"
+  cmake --preset tsan && cmake --build --preset tsan
+  for layer in base memory engine; do
+    # Without randomised addresses, which some kernels spread wider than the sanitizer's shadow.
+    setarch -R "build/tsan/tests/unit/$layer/${layer}_test" --gtest_brief=1
+  done
+
   phase "the container image, without Docker"
   if ((EUID == 0)); then
     ./deploy/container_check.sh

@@ -20,7 +20,7 @@ struct LargestSides {
   int32_t decoded;  // grows with the area earlier, and takes more time and memory
 };
 constexpr LargestSides kOfWideNetworks = {.denoised = 64, .decoded = 24};
-constexpr LargestSides kOfNarrowNetworks = {.denoised = 96, .decoded = 40};
+constexpr LargestSides kOfNarrowNetworks = {.denoised = 96, .decoded = 64};
 
 // Latents that samplers keep from step to step beyond those that euler has.
 constexpr double kKeptLatents = 4.0;
@@ -28,7 +28,7 @@ constexpr double kKeptLatents = 4.0;
 // Kernels for 16 bits choose their temporaries by size: the peaks of some small pictures of narrow
 // networks lie above the lines.
 constexpr int32_t kSmallSide = 32;
-constexpr double kSmallMarginIn16Bits = 1.09;
+constexpr double kSmallMarginIn16Bits = 1.09;  // of all but the last two points of a line
 constexpr double kMarginIn16Bits = 1.01;
 
 constexpr double Area(int32_t side) { return static_cast<double>(side) * side; }

@@ -1,6 +1,7 @@
 """Two models served side by side to eight clients: is anything lost, and does one wait longer?
 
-  python tests/bench/fairness.py [--seconds 600] [--clients 8] [--models hf8,hf12] [--memory-limit-mib N]
+  python tests/bench/fairness.py [--seconds 600] [--clients 8] [--models hf8,hf12]
+      [--memory-limit-mib N]
 
 Half of the clients ask one model for pictures, half the other, one request after the other. Prints
 a Markdown table of requests and seconds by model, and the resident set before and after; exit code
@@ -110,8 +111,8 @@ def main() -> int:
         shown = " | ".join(f"{value:.3f}" for value in (means[-1], *at))
         print(f"| `{name}` | {len(seconds)} | {shown} |")
     ratio = max(means) / min(means)
-    print(f"\n{len(clients.failures)} lost; means {ratio:.3f} apart; resident {before:.0f} MiB", end="")
-    print(f" before, {after:.0f} MiB after {options.seconds:.0f} s")
+    print(f"\n{len(clients.failures)} lost; means {ratio:.3f} apart; resident", end=" ")
+    print(f"{before:.0f} MiB before, {after:.0f} MiB after {options.seconds:.0f} s")
     for failure in clients.failures[:5]:
         print(failure, file=sys.stderr)
     return 0 if not clients.failures and ratio <= MAX_RATIO else 1

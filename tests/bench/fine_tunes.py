@@ -12,6 +12,7 @@ exit code 1 where a request fails, where nobody had to go, or where a shared com
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 import tempfile
@@ -67,16 +68,17 @@ def find_limit_mib(work: Path, count: int, weight_format: str) -> int:
     ):
         draw(server, "tune-1", folder)
         model = server.cli_json("models", "tune-1")["model"]
-        arguments = ["--model", "tune-1", "--steps", "4", "--estimate"]
-        request = server.cli_json("generate", "red apple", *arguments)["estimate"]["request_bytes"]
         reserved = metric_values(server.metrics(), "tightfit_device_memory_reserved_bytes")
         scratch = sum(
             value for labels, value in reserved.items() if ("purpose", "scratch") in labels
         )
+        server.cli_json("unload", "tune-1")
+        arguments = ["--model", "tune-1", "--steps", "4", "--estimate"]
+        estimate = server.cli_json("generate", "red apple", *arguments)["estimate"]
     shared = sum(component_bytes(model, component) for component in SHARED)
-    unet = component_bytes(model, "unet")
-    # Half a UNet more, for the buffers of loading; not enough for one more UNet.
-    return int((shared + (count - 0.5) * unet + request + scratch) / MIB)
+    unets = (count - 1) * component_bytes(model, "unet")
+    passing = estimate["request_bytes"] + estimate["load_scratch_bytes"]
+    return math.ceil((shared + unets + scratch + passing) / MIB)
 
 
 @dataclass
@@ -117,7 +119,7 @@ def print_table(title: str, outcome: Outcome) -> None:
     print(f"\n{title}: {len(outcome.resident())} of {len(outcome.models)} resident, ", end="")
     print(f"{outcome.requests} requests, {outcome.evictions} evictions, ", end="")
     print(f"{outcome.mean_seconds:.2f} s a request\n")
-    print("| model | state | UNet MiB | other MiB | of it shared MiB | its part of the device MiB |")
+    print("| model | state | UNet MiB | other MiB | of it shared MiB | its part of all MiB |")
     print("|---|---|---:|---:|---:|---:|")
     total = 0.0
     for model in outcome.models:

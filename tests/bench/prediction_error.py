@@ -66,8 +66,8 @@ def main() -> int:
         for (output, guidance), errors in by_kind.items():
             cells = (min(errors), sum(errors) / len(errors), max(errors))
             shown = " | ".join(f"{100 * cell:+.1f} %" for cell in cells)
-            row = f"| {dtype} | `{weight_format}` | {output} | {guidance} | {len(errors)} | {shown} |"
-            print(row, flush=True)
+            row = f"| {dtype} | `{weight_format}` | {output} | {guidance} | {len(errors)} "
+            print(f"{row}| {shown} |", flush=True)
             if options.each:
                 for (count, side), error in zip(product(COUNTS, sides), errors, strict=True):
                     print(f"{count} x {side} px: {100 * error:+.1f} %", file=sys.stderr)

@@ -1,7 +1,7 @@
 """A pipeline of SDXL base's shapes with random weights, made tensor by tensor.
 
-For measuring memory and time at full size, or at half the width, without a download. The weights are well-conditioned, so
-that activations stay finite in 16 bits; they draw noise.
+For measuring memory and time at full size, or at half the width, without a download. The weights
+are well-conditioned, so that activations stay finite in 16 bits; they draw noise.
 """
 
 from __future__ import annotations
