@@ -9,18 +9,16 @@
 namespace tightfit {
 namespace {
 
-// Sides of the measured latents. Where pictures are small another layer takes most than where they
-// are large, and kernels choose their ways by size; beyond the largest all grows with the area.
-// Networks of few channels get there later, and cost next to nothing.
+// Sides of the measured latents, and the largest that is decoded too. Where pictures are small
+// another layer takes most than where they are large, and kernels choose their ways by size; beyond
+// the largest all grows with the area. Networks of few channels get there later, and cost next to
+// nothing.
 constexpr int32_t kTiny = 8;
-constexpr int32_t kSides[] = {kTiny, 16, 24, 32, 40, 64, 96};
+constexpr int32_t kSidesOfWideNetworks[] = {kTiny, 16, 40};
+constexpr int32_t kLargestDecodedOfWideNetworks = 16;
+constexpr int32_t kSidesOfNarrowNetworks[] = {kTiny, 16, 24, 32, 40, 64, 96};
+constexpr int32_t kLargestDecodedOfNarrowNetworks = 64;
 constexpr int64_t kManyParameters = 200'000'000;
-struct LargestSides {
-  int32_t denoised;
-  int32_t decoded;  // grows with the area earlier, and takes more time and memory
-};
-constexpr LargestSides kOfWideNetworks = {.denoised = 64, .decoded = 24};
-constexpr LargestSides kOfNarrowNetworks = {.denoised = 96, .decoded = 64};
 
 // Latents that samplers keep from step to step beyond those that euler has.
 constexpr double kKeptLatents = 4.0;
@@ -111,18 +109,20 @@ Result<RequestCosts> SdxlPipeline::MeasureCosts() {
   costs.kept_latent_bytes = kKeptLatents * parts_.latent_channels * sizeof(float);
 
   const bool is_wide = ParameterCount(parts_.description) > kManyParameters;
-  const LargestSides largest = is_wide ? kOfWideNetworks : kOfNarrowNetworks;
+  const std::span<const int32_t> sides =
+      is_wide ? std::span<const int32_t>(kSidesOfWideNetworks) : kSidesOfNarrowNetworks;
+  const int32_t largest_decoded =
+      is_wide ? kLargestDecodedOfWideNetworks : kLargestDecodedOfNarrowNetworks;
   const bool is_in_16_bits = parts_.unet.dtype != at::kFloat;
   const auto margin = [&](int32_t side) {
     if (!is_in_16_bits) return 1.0;
     return side <= kSmallSide && !is_wide ? kSmallMarginIn16Bits : kMarginIn16Bits;
   };
   Measurement tiny;
-  for (const int32_t side : kSides) {
-    if (side > largest.denoised) break;
+  for (const int32_t side : sides) {
     TF_ASSIGN_OR_RETURN(const Measurement one, Measure(*this, {.side = side, .rows = 1}));
     AddPoint(Area(side), margin(side) * one.denoise_peak, &costs.denoise_one);
-    const bool decodes = side <= largest.decoded;
+    const bool decodes = side <= largest_decoded;
     TF_ASSIGN_OR_RETURN(const Measurement pair,
                         Measure(*this, {.side = side, .rows = 2, .decodes = decodes}));
     AddPoint(2 * Area(side), margin(side) * pair.denoise_peak, &costs.denoise);
