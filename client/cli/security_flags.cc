@@ -43,8 +43,7 @@ void SecurityFlags::AddTo(CLI::App* command) {
       ->envname("TIGHTFIT_TLS_CERT");
   add("--tls-key", &key_file_, "The key of --tls-cert (PEM)")->envname("TIGHTFIT_TLS_KEY");
   add("--token-file", &token_file_,
-      "File with the token, else the variable TIGHTFIT_TOKEN. No option takes the token itself: "
-      "every user of a machine can read its command lines");
+      "File with the token, else TIGHTFIT_TOKEN; see tightfit --help");
   command
       ->add_flag("--allow-plaintext", allow_plaintext_,
                  "Send the token to another machine without TLS")

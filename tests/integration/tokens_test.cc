@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <httplib.h>
 #include <sys/stat.h>
 
 #include <fstream>
@@ -41,6 +42,11 @@ TEST_F(TokensTest, AdmitWhatTheirRolesMay) {
   EXPECT_EQ(missing.code(), StatusCode::kUnauthenticated);
   EXPECT_EQ(missing.reason(), "INVALID_CREDENTIALS");
   EXPECT_EQ(ClientWith("tightfit_x").GetServerInfo().status().message(), missing.message());
+  const httplib::Result metrics =
+      httplib::Client("http://" + server_->metrics_listen()).Get("/metrics");
+  ASSERT_TRUE(metrics);
+  EXPECT_THAT(metrics->body, HasSubstr("tightfit_requests_total{code=\"UNAUTHENTICATED\","
+                                       "method=\"GetServerInfo\",model=\"\"} 2"));
 
   client::GenerationClient user = ClientWith(user_.token);
   EXPECT_TRUE(user.GetServerInfo().ok());
