@@ -314,6 +314,9 @@ int Act(const CommandLine& line, const ModelBackend& backend) {
                   backend.libtorch_version.c_str());
       return 0;
     case CommandLine::Action::kCheck:
+      if (const auto security = ReadServerSecurity(line.config, {}); security.ok()) {
+        for (const std::string& warning : security->warnings) PrintError("warning: " + warning);
+      }
       std::printf("The configuration is valid: %zu model%s.\n", line.config.models.size(),
                   line.config.models.size() == 1 ? "" : "s");
       return 0;

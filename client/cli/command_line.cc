@@ -26,8 +26,8 @@ constexpr const char* kMainFooter = R"(Examples:
   tightfit info --server draw.example.org:50051 --tls-ca ca.pem --token-file alice.token
   tightfit fidelity --help
 
-A token comes from --token-file or the variable TIGHTFIT_TOKEN, never from an option: every user of a
-machine can read its command lines.
+A token comes from --token-file or the variable TIGHTFIT_TOKEN, never from an option: every user of
+a machine can read its command lines.
 Every command takes --help and --json. Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
 3 cannot connect, 130 interrupted.)";
 

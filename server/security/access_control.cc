@@ -57,7 +57,8 @@ Result<std::string> AccessControl::Check(std::string_view method,
       access == Access::kUser || (access == Access::kAdmin && holder->role == AccessRole::kAdmin);
   if (!allowed) {
     return Status(StatusCode::kPermissionDenied, "ADMIN_ROLE_REQUIRED",
-                  "this call takes a token of the role admin");
+                  "this call takes a token of the role admin")
+        .WithDetail("called by " + holder->name);
   }
   return holder->name;
 }

@@ -67,6 +67,7 @@ TEST_F(AccessControlTest, AsksForTheRoleAdminWhereModelsAreChanged) {
   const Status refused = access_.Check(kLoad, "Bearer " + user_.token).status();
   EXPECT_EQ(refused.code(), StatusCode::kPermissionDenied);
   EXPECT_EQ(refused.reason(), "ADMIN_ROLE_REQUIRED");
+  EXPECT_EQ(refused.detail(), "called by alice") << "the operator's log tells who tried";
 }
 
 TEST_F(AccessControlTest, RefusesAMethodThatItDoesNotKnow) {
