@@ -93,7 +93,8 @@ TEST_F(CommandSecurityTest, ExplainsWhyNoOptionTakesTheToken) {
                            "--token-file FILE", "TIGHTFIT_TOKEN"}) {
     EXPECT_THAT(help.standard_output, HasSubstr(flag));
   }
-  EXPECT_THAT(Tightfit({"--help"}).standard_output, HasSubstr("a machine can read its command lines"));
+  EXPECT_THAT(Tightfit({"--help"}).standard_output,
+              HasSubstr("a machine can read its command lines"));
 }
 
 }  // namespace
