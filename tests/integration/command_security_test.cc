@@ -60,7 +60,7 @@ TEST_F(CommandSecurityTest, SaysWhatIsMissingInOneLine) {
   StartSecured();
   ExpectError(Tightfit({"info", "--server", "https://" + server_->listen()}), 3,
               "none of the given roots vouches for");
-  ExpectError(Tightfit({"info", "--server", server_->listen(), "--connect-timeout", "1"}), 3,
+  ExpectError(Tightfit({"info", "--server", server_->listen(), "--connect-timeout", "4"}), 3,
               "connect with TLS (--tls-ca");
   ExpectError(Tightfit({"info", "--server", "192.0.2.1:1"}, {{"TIGHTFIT_TOKEN", user_.token}}), 2,
               "in plain text, for others to read and use; connect with TLS (--tls-ca");

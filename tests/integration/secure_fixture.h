@@ -45,7 +45,7 @@ class SecureFixture : public ServedFixture {
   }
 
   client::ClientOptions Options() const {
-    return {.server = server_->listen(), .connect_timeout = std::chrono::seconds(2)};
+    return {.server = server_->listen(), .connect_timeout = std::chrono::seconds(20)};
   }
 
   // What a call ends with.
