@@ -58,7 +58,8 @@ LABEL org.opencontainers.image.title="tightfit-server" \
 EXPOSE 50051 9400
 USER 10001:10001
 STOPSIGNAL SIGTERM
-# A gRPC call of the contract; TIGHTFIT_SERVER names another port. Loading models answers it, too.
+# A gRPC call of the contract; TIGHTFIT_SERVER names another port, TIGHTFIT_TLS_CA and TIGHTFIT_TOKEN what a
+# server with TLS and tokens asks for. Loading models answers it, too.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
   CMD ["tightfit", "info", "--json", "--connect-timeout", "5", "--timeout", "5"]
 ENTRYPOINT ["tightfit-server", "--config", "/etc/tightfit/tightfit.toml"]

@@ -21,19 +21,32 @@ constexpr char kDescription[] =
     "right.";
 
 constexpr char kFooter[] =
-    "Example: one model in hf8x, the picture's first convolution left in fp16:\n"
+    "Examples: one model in hf8x, the picture's first convolution left in fp16:\n"
     "  tightfit-server --model sdxl=/models/sdxl,format=hf8x,exclude=conv_in\n"
+    "a token for somebody who may draw, then a server that takes no calls without one:\n"
+    "  tightfit-server token new --role user --name alice --append-to tokens > alice.token\n"
+    "  tightfit-server --model sdxl=/models/sdxl --tokens-file tokens\n"
     "Exit codes: 0 drained or asked only, 70 internal error, 72 requests were cut by the drain\n"
     "timeout, 78 configuration (also: address in use, no model could be loaded).";
 
 std::string_view GroupOf(const Setting& setting) {
   if (setting.key.starts_with("limits.")) return "Limits ([limits] in the file)";
   if (setting.key.starts_with("log_")) return "Log";
+  if (setting.key.starts_with("tls_") || setting.key == "tokens_file" ||
+      setting.key == "allow_plaintext") {
+    return "Security";
+  }
   if (setting.key.find("listen") != std::string_view::npos || setting.key == "address_file") {
     return "Addresses";
   }
   return "Running";
 }
+
+constexpr char kTokenFooter[] =
+    "The token goes to standard output and is kept nowhere; only its SHA-256 is in the line. A "
+    "user\n"
+    "may draw and look, an admin may also load, unload and update models. The server reads its\n"
+    "tokens when it starts.";
 
 // What the flags say, before anything is read or checked.
 struct Flags {
@@ -43,6 +56,10 @@ struct Flags {
   bool check = false;
   bool help = false;
   bool version = false;
+  std::string token_role;
+  std::string token_name;
+  std::string token_append_to;
+  bool token_help = false;
 };
 
 void Declare(CLI::App* app, Flags* flags) {
@@ -61,16 +78,49 @@ void Declare(CLI::App* app, Flags* flags) {
   const ServerConfig defaults;
   for (const Setting& setting : Settings()) {
     const std::string value = SettingText(setting, defaults);
-    app->add_option(setting.flag(), flags->settings[setting.flag()],
-                    std::string(setting.help) + (value.empty() ? "" : " [" + value + "]"))
-        ->option_text(std::string(setting.value_name))
-        ->group(std::string(GroupOf(setting)));
+    const std::string help = std::string(setting.help) + (value.empty() ? "" : " [" + value + "]");
+    std::string& given = flags->settings[setting.flag()];
+    CLI::Option* const option = setting.is_switch() ? app->add_flag(setting.flag(), given, help)
+                                                    : app->add_option(setting.flag(), given, help);
+    option->option_text(std::string(setting.value_name))->group(std::string(GroupOf(setting)));
   }
   app->add_flag("--check", flags->check, "Read and check the configuration, then exit")
       ->group("Configuration");
   app->add_flag("--version", flags->version, "Print version and commit, then exit")
       ->group("Configuration");
   app->add_flag("-h,--help", flags->help, "Print this, then exit")->group("Configuration");
+}
+
+// `token new`, the one thing beside serving. Returns the command of `new`.
+CLI::App* DeclareTokenCommand(CLI::App* app, Flags* flags) {
+  CLI::App* const token = app->add_subcommand("token", "Tokens that clients call with");
+  token->require_subcommand(1);
+  CLI::App* const command =
+      token->add_subcommand("new", "Make a token and the line that admits it");
+  command->footer(kTokenFooter);
+  command->add_option("--role", flags->token_role, "What its holder may do")
+      ->option_text("user|admin");
+  command->add_option("--name", flags->token_name, "Who holds it, for the log; not secret")
+      ->option_text("NAME");
+  command
+      ->add_option("--append-to", flags->token_append_to,
+                   "Append the line to this file instead of showing it")
+      ->option_text("FILE");
+  command->add_flag("-h,--help", flags->token_help, "Print this, then exit");
+  return command;
+}
+
+Result<TokenRequest> ReadTokenRequest(const Flags& flags) {
+  const std::optional<AccessRole> role = RoleByName(flags.token_role);
+  if (!role.has_value()) {
+    return BadConfiguration("token new: --role must be user or admin, not \"" + flags.token_role +
+                            "\"");
+  }
+  if (!IsHolderName(flags.token_name)) {
+    return BadConfiguration("token new: --name must be 1 to 64 of A-Z a-z 0-9 . _ -, not \"" +
+                            flags.token_name + "\"");
+  }
+  return TokenRequest{*role, flags.token_name, flags.token_append_to};
 }
 
 std::string HelpText(const CLI::App& app) {
@@ -138,16 +188,26 @@ Result<CommandLine> ReadCommandLine(int argc, const char* const* argv) {
   CLI::App app(kDescription, "tightfit-server");
   Flags flags;
   Declare(&app, &flags);
+  const CLI::App* const new_token = DeclareTokenCommand(&app, &flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ExtrasError&) {
-    const std::vector<std::string> extras = app.remaining();
+    const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
     return UnknownFlag(extras.empty() ? "" : extras.front());
   } catch (const CLI::ParseError& error) {
     return BadConfiguration(std::string(error.what()) + ". See --help.");
   }
 
   CommandLine line;
+  if (new_token->parsed()) {
+    line.action = flags.token_help ? CommandLine::Action::kHelp : CommandLine::Action::kNewToken;
+    if (flags.token_help) {
+      line.help = new_token->help("tightfit-server token") + "\n";
+    } else {
+      TF_ASSIGN_OR_RETURN(line.new_token, ReadTokenRequest(flags));
+    }
+    return line;
+  }
   if (flags.help || flags.version) {
     line.action = flags.help ? CommandLine::Action::kHelp : CommandLine::Action::kVersion;
     if (flags.help) line.help = HelpText(app);

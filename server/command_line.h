@@ -3,6 +3,7 @@
 #define TIGHTFIT_SERVER_COMMAND_LINE_H_
 
 #include "server/config.h"
+#include "server/token_command.h"
 
 #include <string>
 
@@ -14,10 +15,12 @@ struct CommandLine {
     kCheck,  // --check: the configuration is valid
     kHelp,   // `help` holds the text
     kVersion,
+    kNewToken,  // `token new`: `new_token` says which
   };
   Action action = Action::kServe;
   ServerConfig config;  // validated; of kServe and kCheck
   std::string help;
+  TokenRequest new_token;
 };
 
 // Reads flags and file, and validates the whole. Errors: INVALID_ARGUMENT with one line.

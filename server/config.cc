@@ -2,6 +2,7 @@
 
 #include "kernels/format.h"
 #include "server/config_models.h"
+#include "server/config_security.h"
 #include "server/listen_address.h"
 
 #include <algorithm>
@@ -102,6 +103,7 @@ Status BadConfiguration(std::string line) {
 
 Status ValidateConfig(const ServerConfig& config, const ConfigOrigins& origins) {
   TF_RETURN_IF_ERROR(CheckAddresses(config, origins));
+  TF_RETURN_IF_ERROR(ReadServerSecurity(config, origins).status());
   TF_RETURN_IF_ERROR(CheckDevice(config, origins));
   TF_RETURN_IF_ERROR(CheckLimits(config.limits, origins));
   if (config.models.empty()) {

@@ -24,6 +24,13 @@ struct ServerConfig {
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9400";  // empty or "none": no metrics endpoint
   bool HasMetricsEndpoint() const { return !metrics_listen.empty() && metrics_listen != "none"; }
+  // Files. Certificate and key: both or neither; with a client CA, clients must have a certificate
+  // of it. Without tokens, whoever may connect may do everything.
+  std::string tls_certificate;
+  std::string tls_private_key;
+  std::string tls_client_ca;
+  std::string tokens_file;
+  bool allow_plaintext = false;     // also beyond this machine
   std::string device = "auto";      // "auto", "cpu", "cuda:N"
   int32_t threads = 0;              // intra-op threads on a CPU; 0: all cores
   std::string log_level = "info";   // "debug", "info", "warning", "error"
@@ -54,8 +61,8 @@ using ConfigOrigins = std::map<std::string, std::string, std::less<>>;
 // INVALID_ARGUMENT `BAD_CONFIGURATION` with `line` as its message.
 Status BadConfiguration(std::string line);
 
-// Checks everything that no single value shows: addresses, device, models and their directories,
-// limits against each other.
+// Checks everything that no single value shows: addresses, who can reach them, device, models and
+// their directories, limits against each other.
 Status ValidateConfig(const ServerConfig& config, const ConfigOrigins& origins);
 
 }  // namespace tightfit

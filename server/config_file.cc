@@ -59,6 +59,11 @@ class FileReader {
   }
 
  private:
+  // A path that counts from this file's directory; an absolute one stays.
+  std::string FromFileDirectory(const std::string& path) const {
+    return (std::filesystem::path(path_).parent_path() / path).string();
+  }
+
   std::string At(const toml::source_region& source) const {
     return path_ + ":" + std::to_string(source.begin.line) + ": ";
   }
@@ -93,14 +98,19 @@ class FileReader {
     const std::string key(setting.leaf());
     SettingValue value;
     if (setting.is_text() && node.is_string()) {
-      value = node.as_string()->get();
-    } else if (!setting.is_text() && node.is_integer()) {
+      std::string text = node.as_string()->get();
+      if (setting.is_input_file && !text.empty()) text = FromFileDirectory(text);
+      value = std::move(text);
+    } else if (setting.is_switch() && node.is_boolean()) {
+      value = node.as_boolean()->get();
+    } else if (!setting.is_text() && !setting.is_switch() && node.is_integer()) {
       value = node.as_integer()->get();
     } else if (setting.is_fraction() && node.is_floating_point()) {
       value = node.as_floating_point()->get();
     } else {
       return WrongType(node, key,
                        setting.is_text()       ? "a string"
+                       : setting.is_switch()   ? "true or false"
                        : setting.is_fraction() ? "a number"
                                                : "a whole number");
     }
@@ -168,9 +178,8 @@ class FileReader {
       (*origins_)[origin_key + "." + key_text] = At(node.source()) + key_text + " of " + label;
     }
     if (spec.path.empty()) return BadConfiguration(At(table.source()) + label + " has no path");
-    const std::filesystem::path directory = std::filesystem::path(path_).parent_path();
-    spec.path = (directory / spec.path).string();  // an absolute path replaces the directory
-    if (!spec.vae.empty()) spec.vae = (directory / spec.vae).string();
+    spec.path = FromFileDirectory(spec.path);
+    if (!spec.vae.empty()) spec.vae = FromFileDirectory(spec.vae);
     config_->models.push_back(std::move(spec));
     return OkStatus();
   }

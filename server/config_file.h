@@ -11,7 +11,8 @@
 namespace tightfit {
 
 // Reads the file at `path` (at most 1 MiB) into `config` and notes in `origins` where each setting
-// stands. A relative path of a model counts from the file's directory.
+// stands. A relative path of a model, a certificate, a key or tokens counts
+// from the file's directory.
 Status ReadConfigFile(const std::string& path, ServerConfig* config, ConfigOrigins* origins);
 
 // The same from text; `path` is used in messages and for relative paths.

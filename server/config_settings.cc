@@ -76,6 +76,8 @@ Status SetNumber(const Setting& setting, double value, T* field) {
 
 bool Setting::is_text() const { return std::holds_alternative<std::string ServerConfig::*>(field); }
 
+bool Setting::is_switch() const { return std::holds_alternative<bool ServerConfig::*>(field); }
+
 bool Setting::is_fraction() const {
   return std::holds_alternative<std::chrono::milliseconds ServerConfig::*>(field) ||
          std::holds_alternative<float Limits::*>(field);
@@ -99,6 +101,40 @@ const std::vector<Setting>& Settings() {
        &ServerConfig::metrics_listen},
       {"address_file", "FILE", "File to write the chosen addresses to, as JSON",
        &ServerConfig::address_file},
+      {"tls_certificate",
+       "FILE",
+       "Serve over TLS: certificate and those above it, PEM",
+       &ServerConfig::tls_certificate,
+       0,
+       0,
+       {},
+       true},
+      {"tls_private_key",
+       "FILE",
+       "Its key, PEM, without a passphrase",
+       &ServerConfig::tls_private_key,
+       0,
+       0,
+       {},
+       true},
+      {"tls_client_ca",
+       "FILE",
+       "Clients must have a certificate of this CA, PEM",
+       &ServerConfig::tls_client_ca,
+       0,
+       0,
+       {},
+       true},
+      {"tokens_file",
+       "FILE",
+       "Only callers with a token of this file; see `token new`",
+       &ServerConfig::tokens_file,
+       0,
+       0,
+       {},
+       true},
+      {"allow_plaintext", "", "Without TLS also where other machines can listen in",
+       &ServerConfig::allow_plaintext},
       {"device", "auto|cpu|cuda:N", "Where models are held and run", &ServerConfig::device},
       {"threads", "COUNT", "Threads of one CPU computation; 0: all cores", &ServerConfig::threads,
        0, 1024},
@@ -165,6 +201,11 @@ Status SetSetting(const Setting& setting, const SettingValue& value, ServerConfi
           const auto* text = std::get_if<std::string>(&value);
           return text == nullptr ? InvalidArgument("must be a string")
                                  : SetText(setting, *text, &target);
+        } else if constexpr (std::is_same_v<std::decay_t<decltype(target)>, bool>) {
+          const auto* turned_on = std::get_if<bool>(&value);
+          if (turned_on == nullptr) return InvalidArgument("must be true or false");
+          target = *turned_on;
+          return OkStatus();
         } else {
           if (const auto* integer = std::get_if<int64_t>(&value)) {
             return SetNumber(setting, static_cast<double>(*integer), &target);
@@ -182,6 +223,10 @@ Status SetSetting(const Setting& setting, const SettingValue& value, ServerConfi
 
 Status SetSettingFromText(const Setting& setting, const std::string& text, ServerConfig* config) {
   if (setting.is_text()) return SetSetting(setting, text, config);
+  if (setting.is_switch()) {
+    if (text == "true" || text == "false") return SetSetting(setting, text == "true", config);
+    return InvalidArgument("must be true or false, not \"" + text + "\"");
+  }
   const char* const end = text.data() + text.size();
   int64_t integer = 0;
   if (const auto [stop, error] = std::from_chars(text.data(), end, integer);
@@ -204,6 +249,8 @@ std::string SettingText(const Setting& setting, const ServerConfig& config) {
         using T = std::decay_t<decltype(value)>;
         if constexpr (std::is_same_v<T, std::string>) {
           return value;
+        } else if constexpr (std::is_same_v<T, bool>) {
+          return value ? "true" : "false";
         } else if constexpr (std::is_same_v<T, std::chrono::milliseconds>) {
           return NumberText(static_cast<double>(value.count()) / 1000.0);
         } else {

@@ -15,9 +15,10 @@
 
 namespace tightfit {
 
-using SettingField = std::variant<std::string ServerConfig::*, int32_t ServerConfig::*,
-                                  std::chrono::milliseconds ServerConfig::*,  // given in seconds
-                                  int32_t Limits::*, int64_t Limits::*, float Limits::*>;
+using SettingField =
+    std::variant<std::string ServerConfig::*, int32_t ServerConfig::*, bool ServerConfig::*,
+                 std::chrono::milliseconds ServerConfig::*,  // given in seconds
+                 int32_t Limits::*, int64_t Limits::*, float Limits::*>;
 
 struct Setting {
   std::string_view key;         // "listen", "limits.max_side_px"
@@ -27,8 +28,10 @@ struct Setting {
   double min = 0;  // of numbers, inclusive
   double max = 0;
   std::vector<std::string_view> choices;  // of strings; empty: any
+  bool is_input_file = false;  // a relative path in a file counts from that file's directory
 
   bool is_text() const;
+  bool is_switch() const;
   bool is_fraction() const;  // takes 0.5
   // "max_side_px": the key inside its table.
   std::string_view leaf() const;
@@ -38,7 +41,7 @@ struct Setting {
 
 const std::vector<Setting>& Settings();
 
-using SettingValue = std::variant<std::string, int64_t, double>;
+using SettingValue = std::variant<std::string, int64_t, double, bool>;
 
 // Sets the field. The message of a failure is what is wrong with the value alone: `must be from 0
 // to 1024, not 2000`.

@@ -5,6 +5,7 @@
 #include "server/base/clock.h"
 #include "server/build_version.h"
 #include "server/command_line.h"
+#include "server/config_security.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
 #include "server/listen_address.h"
@@ -18,6 +19,7 @@
 #include "server/telemetry/metrics.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/request_log.h"
+#include "server/token_command.h"
 #include "server/unfinished_calls.h"
 
 #include <unistd.h>
@@ -108,9 +110,10 @@ int64_t HostCacheBytes(const ServerConfig& config, int64_t memory_limit_bytes) {
 // The objects of a running server, in order of construction. Members are destroyed last to first.
 class RunningServer {
  public:
-  RunningServer(const ServerConfig& config, const ModelBackend& backend, int64_t memory_limit_bytes,
-                ProcessEvents* events)
+  RunningServer(const ServerConfig& config, ServerSecurity security, const ModelBackend& backend,
+                int64_t memory_limit_bytes, ProcessEvents* events)
       : config_(config),
+        security_(std::move(security)),
         device_("cpu"),  // what "auto" means until a build has other kernels
         info_(MakeServerInfo(device_, backend)),
         events_(events),
@@ -150,7 +153,9 @@ class RunningServer {
  private:
   // Both addresses before any model: what is wrong with them shows at once.
   Status Listen() {
-    const GrpcServerOptions options = {config_.listen, config_.limits};
+    GrpcServerOptions options = {config_.listen, config_.limits};
+    options.tls = security_.tls;
+    options.access = security_.access;
     Result<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(
         options, {&executor_, &registry_, &Clock::Real(), &unfinished_calls_}, info_);
     if (!server.ok()) return CannotListen("listen", config_.listen, server.status());
@@ -184,17 +189,18 @@ class RunningServer {
          {"metrics_listen", metrics_address_},
          {"version", info_.version},
          {"commit", info_.build_commit},
+         {"transport", security_.tls.has_value() ? "tls" : "plaintext"},
+         {"client_certificates", security_.tls.has_value() && !security_.tls->client_ca.empty()},
+         {"tokens", security_.access.has_tokens()},
          {"device", device_},
          {"memory_limit_bytes", ledger_.limit_bytes()},
          {"model_count", static_cast<int64_t>(config_.models.size())}});
-    for (const std::string& address : {config_.listen, config_.metrics_listen}) {
-      const Result<ListenAddress> parsed = ParseListenAddress(address);
-      if (!parsed.ok() || parsed->is_local()) continue;
-      Log(LogLevel::kWarning,
-          "this address can be reached from other machines; there is no TLS and no "
-          "authentication",
-          {{"address", address}});
-    }
+    for (const std::string& warning : security_.warnings) Log(LogLevel::kWarning, warning);
+    const Result<ListenAddress> metrics = ParseListenAddress(config_.metrics_listen);
+    if (!metrics.ok() || metrics->is_local()) return;
+    Log(LogLevel::kWarning,
+        "metrics can be read from other machines; they are served without TLS and authentication",
+        {{"address", config_.metrics_listen}});
   }
 
   // True at a signal, false when no model can be served.
@@ -290,6 +296,7 @@ class RunningServer {
   }
 
   const ServerConfig config_;
+  const ServerSecurity security_;
   const std::string device_;
   const ServerInfo info_;
   ProcessEvents* const events_;
@@ -318,8 +325,17 @@ int Act(const CommandLine& line, const ModelBackend& backend) {
                   backend.libtorch_version.c_str());
       return 0;
     case CommandLine::Action::kCheck:
+      if (const auto security = ReadServerSecurity(line.config, {}); security.ok()) {
+        for (const std::string& warning : security->warnings) PrintError("warning: " + warning);
+      }
       std::printf("The configuration is valid: %zu model%s.\n", line.config.models.size(),
                   line.config.models.size() == 1 ? "" : "s");
+      return 0;
+    case CommandLine::Action::kNewToken:
+      if (const Status status = RunNewToken(line.new_token); !status.ok()) {
+        PrintError(status.ForLog());
+        return kExitConfiguration;
+      }
       return 0;
     case CommandLine::Action::kServe:
       break;
@@ -335,12 +351,20 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
     PrintError(events.status().ForLog());
     return kExitInternal;
   }
+  // Read again here, where the files are used: ValidateConfig has checked what they were then.
+  Result<ServerSecurity> security = ReadServerSecurity(config, {});
+  if (!security.ok()) {
+    PrintError(security.status().ForLog());
+    return kExitConfiguration;
+  }
   OpenLog(LogLevelByName(config.log_level), LogFormatByName(config.log_format), stderr);
   const int64_t memory_limit_bytes = MemoryLimitBytes(config);
   if (backend.init_process) {
     backend.init_process(config.threads, HostCacheBytes(config, memory_limit_bytes));
   }
-  return RunningServer(config, backend, memory_limit_bytes, events->get()).Run();
+  return RunningServer(config, std::move(security).value(), backend, memory_limit_bytes,
+                       events->get())
+      .Run();
 }
 
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {

@@ -1,6 +1,7 @@
 #include "client/cli/command_line.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/security_flags.h"
 
 #include <CLI/CLI.hpp>
 
@@ -22,9 +23,11 @@ constexpr const char* kMainFooter = R"(Examples:
   tightfit models
   tightfit models --watch
   tightfit generate "red apple" --estimate
-  tightfit info --server 192.0.2.7:50051
+  tightfit info --server draw.example.org:50051 --tls-ca ca.pem --token-file alice.token
   tightfit fidelity --help
 
+A token comes from --token-file or the variable TIGHTFIT_TOKEN, never from an option: every user of
+a machine can read its command lines.
 Every command takes --help and --json. Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
 3 cannot connect, 130 interrupted.)";
 
@@ -81,16 +84,33 @@ std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
   return mistake.what();
 }
 
+// "HOST" gets the default port.
+std::string CheckServer(std::string server) {
+  if (server.starts_with("http://")) {
+    throw CLI::ValidationError("--server", "give HOST:PORT without http://");
+  }
+  if (server.starts_with(kTlsScheme)) {
+    server.erase(0, kTlsScheme.size());
+    if (server.ends_with('/')) server.pop_back();
+  }
+  if (server.empty()) throw CLI::ValidationError("--server", "is empty; give HOST:PORT");
+  const bool has_port_or_scheme = server.ends_with("]") ? false : server.find(':') != server.npos;
+  return has_port_or_scheme ? server : server + ":50051";
+}
+
 // The options that every command has.
 struct SharedFlags {
   std::string server;
   double connect_timeout_seconds = 5.0;
   std::optional<double> timeout_seconds;
+  SecurityFlags security;
   bool json = false;
 
   void AddTo(CLI::App* command) {
     server = SharedOptions().server;
-    command->add_option("--server", server, "Server to ask, HOST:PORT; not encrypted")
+    command
+        ->add_option("--server", server,
+                     "Server to ask; https://HOST:PORT: with TLS and the system's roots")
         ->envname("TIGHTFIT_SERVER")
         ->type_name("HOST:PORT")
         ->capture_default_str()
@@ -105,6 +125,7 @@ struct SharedFlags {
         ->type_name("SECONDS")
         ->check(Between(0.001, 86400.0 * 365))
         ->group("Connection");
+    security.AddTo(command);
     command->add_flag("--json", json, "One JSON document on stdout; keys in client/cli/JSON.md");
   }
 
@@ -112,23 +133,14 @@ struct SharedFlags {
     const auto milliseconds = [](double seconds) {
       return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3 + 0.5));
     };
-    SharedOptions options{.server = server,
+    SharedOptions options{.server = CheckServer(server),
                           .connect_timeout = milliseconds(connect_timeout_seconds)};
     if (timeout_seconds.has_value()) options.timeout = milliseconds(*timeout_seconds);
     options.json = json;
+    security.ApplyTo(server, &options);
     return options;
   }
 };
-
-// "HOST" gets the default port; a URL is a common mistake worth a sentence.
-std::string CheckServer(std::string server) {
-  if (server.empty()) throw CLI::ValidationError("--server", "is empty; give HOST:PORT");
-  if (server.starts_with("http://") || server.starts_with("https://")) {
-    throw CLI::ValidationError("--server", "give HOST:PORT without http://");
-  }
-  const bool has_port_or_scheme = server.ends_with("]") ? false : server.find(':') != server.npos;
-  return has_port_or_scheme ? server : server + ":50051";
-}
 
 // CLI11's own conversion reads "010" as octal and does not see that 64 bits overflow.
 template <typename Integer>
@@ -328,7 +340,6 @@ struct GenerateFlags {
     for (const std::string& file : initial_latents) {
       options.request.initial_latents.push_back(ReadLatents(file));
     }
-    options.shared.server = CheckServer(options.shared.server);
     return options;
   }
 };
@@ -362,11 +373,7 @@ struct ResidencyFlags {
         ->type_name("N");
   }
 
-  SharedOptions Shared() const {
-    SharedOptions options = shared.Values();
-    options.server = CheckServer(options.server);
-    return options;
-  }
+  SharedOptions Shared() const { return shared.Values(); }
 
   client::ModelUpdate Update() const {
     if (!pinned && !keep_alive_seconds && !priority) {
@@ -430,7 +437,6 @@ Command ParseCommandLine(int argc, const char* const* argv) {
     if (generate_command->parsed()) return generate.Values();
     if (models_command->parsed()) {
       ModelsOptions options{.shared = models.Values(), .name = model_name, .watch = watch};
-      options.shared.server = CheckServer(options.shared.server);
       return options;
     }
     if (load_command->parsed()) return LoadOptions{.shared = load.Shared(), .name = load.name};
@@ -441,9 +447,7 @@ Command ParseCommandLine(int argc, const char* const* argv) {
       return UpdateOptions{
           .shared = update.Shared(), .name = update.name, .update = update.Update()};
     }
-    InfoOptions options{.shared = info.Values()};
-    options.shared.server = CheckServer(options.shared.server);
-    return options;
+    return InfoOptions{.shared = info.Values()};
   } catch (const CLI::Success& asked) {  // --help, --version
     return ExitNow{app.exit(asked)};
   } catch (const CLI::ParseError& mistake) {

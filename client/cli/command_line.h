@@ -2,6 +2,7 @@
 #ifndef TIGHTFIT_CLIENT_CLI_COMMAND_LINE_H_
 #define TIGHTFIT_CLIENT_CLI_COMMAND_LINE_H_
 
+#include "client/cpp/generation_client.h"
 #include "client/cpp/generation_types.h"
 #include "client/cpp/server_types.h"
 
@@ -15,6 +16,9 @@ namespace tightfit::cli {
 // What every command takes.
 struct SharedOptions {
   std::string server = "127.0.0.1:50051";
+  std::optional<client::TlsOptions> tls;
+  std::string token;
+  bool allow_plaintext = false;
   std::chrono::milliseconds connect_timeout{5000};
   std::optional<std::chrono::milliseconds> timeout;  // of the call
   bool json = false;
@@ -64,7 +68,9 @@ struct ExitNow {
 using Command = std::variant<GenerateOptions, ModelsOptions, LoadOptions, UnloadOptions,
                              UpdateOptions, InfoOptions, ExitNow>;
 
-// Reads the prompt from stdin where it is "-". `TIGHTFIT_SERVER` stands in for an absent --server.
+// Reads the prompt from stdin where it is "-". `TIGHTFIT_SERVER`,
+// `TIGHTFIT_TOKEN`, `TIGHTFIT_TLS_CA`, `TIGHTFIT_TLS_CERT` and `TIGHTFIT_TLS_KEY` stand in for
+// absent options.
 Command ParseCommandLine(int argc, const char* const* argv);
 
 }  // namespace tightfit::cli

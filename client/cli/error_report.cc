@@ -22,6 +22,10 @@ std::string ErrorLines(const Status& status, const TextStyle& style) {
   if (line.empty()) line = "the call failed with " + CodeName(status.code());
   if (status.reason() == client::kCannotConnect) {
     line += "; is tightfit-server running there? (--server, TIGHTFIT_SERVER)";
+  } else if (status.reason() == client::kTlsFailed || status.reason() == client::kBadCredentials) {
+    line += " (--tls-ca, --tls-cert, --tls-key)";
+  } else if (status.code() == StatusCode::kUnauthenticated) {
+    line += " (--token-file FILE or TIGHTFIT_TOKEN)";
   } else if (status.retry_after().has_value()) {
     line += "; try again in " + DurationText(*status.retry_after());
   }
@@ -31,7 +35,10 @@ std::string ErrorLines(const Status& status, const TextStyle& style) {
 }
 
 int ExitCodeOf(const Status& status) {
-  return status.reason() == client::kCannotConnect ? kExitCannotConnect : kExitFailed;
+  if (status.reason() == client::kBadCredentials) return kExitUsage;
+  const bool connected =
+      status.reason() != client::kCannotConnect && status.reason() != client::kTlsFailed;
+  return connected ? kExitFailed : kExitCannotConnect;
 }
 
 std::string CodeName(StatusCode code) {

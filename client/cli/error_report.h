@@ -14,7 +14,8 @@ namespace tightfit::cli {
 //   error: no model has the name "appel" [MODEL_NOT_FOUND]
 std::string ErrorLines(const Status& status, const TextStyle& style);
 
-// kExitCannotConnect or kExitFailed. `status` is not OK.
+// kExitCannotConnect, kExitUsage for credentials that cannot be sent, or kExitFailed. `status` is
+// not OK.
 int ExitCodeOf(const Status& status);
 
 // "INVALID_ARGUMENT"

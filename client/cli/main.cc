@@ -8,6 +8,7 @@
 #include "client/cli/sibling_program.h"
 
 #include <clocale>
+#include <cstdlib>
 #include <cstring>
 #include <type_traits>
 #include <variant>
@@ -20,6 +21,8 @@ int main(int argc, char** argv) {
   const tightfit::cli::Command command = tightfit::cli::ParseCommandLine(argc, argv);
   if (const auto* exit = std::get_if<tightfit::cli::ExitNow>(&command)) return exit->exit_code;
 
+  // gRPC would tell a failed handshake on stderr too, in words of its own.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   // Before gRPC starts its threads, which inherit the blocked signals.
   const tightfit::cli::InterruptWatcher interrupts;
   return std::visit(

@@ -25,7 +25,11 @@ ServerSession::ServerSession(const SharedOptions& options, const InterruptWatche
     : options_(options),
       interrupts_(interrupts),
       say_(std::move(say)),
-      client_({.server = options.server, .connect_timeout = options.connect_timeout}) {}
+      client_({.server = options.server,
+               .tls = options.tls,
+               .token = options.token,
+               .allow_plaintext_token = options.allow_plaintext,
+               .connect_timeout = options.connect_timeout}) {}
 
 Status ServerSession::Connect() {
   const std::chrono::milliseconds limit =

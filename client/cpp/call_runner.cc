@@ -1,8 +1,12 @@
 #include "client/cpp/call_runner.h"
 
+#include <grpcpp/generic/generic_stub.h>
+
 #include <algorithm>
 #include <condition_variable>
+#include <future>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -36,19 +40,44 @@ CallRunner::CallRunner(ClientOptions options, std::shared_ptr<grpc::Channel> cha
 
 Status CallRunner::Connect(std::chrono::milliseconds timeout, const std::stop_token& cancel) const {
   Status status = ConnectUntil(Clock::now() + timeout, cancel);
-  if (status.ok() || status.code() == StatusCode::kCancelled) return status;
+  if (status.ok() || status.reason() != kCannotConnect) return status;
   return {StatusCode::kUnavailable, std::string(kCannotConnect),
           "cannot connect to " + options_.server + " within " + Seconds(timeout)};
 }
 
 Status CallRunner::ConnectUntil(Clock::time_point deadline, const std::stop_token& cancel) const {
+  TF_RETURN_IF_ERROR(CheckCredentials(options_));
+  const Status unknown = {StatusCode::kUnavailable, std::string(kCannotConnect), ""};
+  Status likely = unknown;
   while (true) {
     if (cancel.stop_requested()) return Cancelled();
     const Clock::time_point now = Clock::now();
     const Clock::time_point slice = std::min(deadline, now + kConnectPoll);
     if (channel_->WaitForConnected(slice)) return OkStatus();
-    if (now >= deadline) return {StatusCode::kUnavailable, std::string(kCannotConnect), ""};
+    if (channel_->GetState(false) == GRPC_CHANNEL_TRANSIENT_FAILURE) {
+      if (const std::optional<TlsFailure> failure = LastFailure(deadline)) {
+        if (failure->is_certain) return failure->status;
+        likely = failure->status.ok() ? unknown : failure->status;
+      }
+    }
+    if (now >= deadline) return likely;
   }
+}
+
+std::optional<TlsFailure> CallRunner::LastFailure(Clock::time_point deadline) const {
+  // The channel's state does not say why; a call that does not wait for the connection does.
+  grpc::ClientContext context;
+  context.set_deadline(std::min(deadline, Clock::now() + kConnectPoll));
+  grpc::GenericStub stub(channel_);
+  const grpc::Slice empty;
+  const grpc::ByteBuffer nothing(&empty, 1);
+  grpc::ByteBuffer answer;
+  std::promise<grpc::Status> done;
+  stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &nothing, &answer,
+                 [&done](grpc::Status status) { done.set_value(std::move(status)); });
+  const grpc::Status status = done.get_future().get();
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return std::nullopt;
+  return ExplainTlsFailure(status.error_message(), options_);
 }
 
 Status CallRunner::Run(const CallOptions& call, const Attempt& attempt) const {
@@ -62,7 +91,7 @@ Status CallRunner::Run(const CallOptions& call, const Attempt& attempt) const {
     if (deadline_is_first) {
       const Status connected = ConnectUntil(*deadline, call.cancel);
       if (!connected.ok()) {
-        if (connected.code() == StatusCode::kCancelled) return connected;
+        if (connected.reason() != kCannotConnect) return connected;
         return {StatusCode::kUnavailable, std::string(kCannotConnect),
                 "cannot connect to " + options_.server + " within " + Seconds(*call.timeout)};
       }
@@ -72,6 +101,7 @@ Status CallRunner::Run(const CallOptions& call, const Attempt& attempt) const {
 
     grpc::ClientContext context;
     if (deadline.has_value()) context.set_deadline(*deadline);
+    if (!options_.token.empty()) context.AddMetadata("authorization", "Bearer " + options_.token);
     Outcome outcome;
     {
       const std::stop_callback on_cancel(call.cancel, [&context] { context.TryCancel(); });

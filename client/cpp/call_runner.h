@@ -3,6 +3,7 @@
 #ifndef TIGHTFIT_CLIENT_CPP_CALL_RUNNER_H_
 #define TIGHTFIT_CLIENT_CPP_CALL_RUNNER_H_
 
+#include "client/cpp/channel.h"
 #include "client/cpp/generation_client.h"
 #include "server/base/status.h"
 
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 
 namespace tightfit::client {
@@ -36,6 +38,8 @@ class CallRunner {
   using Clock = std::chrono::system_clock;  // the one that gRPC's deadlines use
 
   Status ConnectUntil(Clock::time_point deadline, const std::stop_token& cancel) const;
+  // What the last try to connect tells about encryption; nullopt where another one is under way.
+  std::optional<TlsFailure> LastFailure(Clock::time_point deadline) const;
   // Names what gRPC alone could say only in its own words.
   Status Explain(Status status, const CallOptions& call) const;
 

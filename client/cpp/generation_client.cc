@@ -1,16 +1,13 @@
 #include "client/cpp/generation_client.h"
 
 #include "client/cpp/call_runner.h"
+#include "client/cpp/channel.h"
 #include "client/cpp/error_details.h"
 #include "client/cpp/image_assembler.h"
 #include "client/cpp/message_conversion.h"
 #include "tightfit/v1/image_generation.grpc.pb.h"
 #include "tightfit/v1/model.grpc.pb.h"
 #include "tightfit/v1/server.grpc.pb.h"
-
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
 
 #include <chrono>
 #include <string>
@@ -21,24 +18,6 @@ namespace {
 
 // More pages than any server has; stops a server whose page tokens never end.
 constexpr int kMaxPageCount = 1000;
-
-bool IsLoopback(const std::string& server) {
-  return server.starts_with("127.") || server.starts_with("localhost") ||
-         server.starts_with("[::1]");
-}
-
-std::shared_ptr<grpc::Channel> CreateChannel(const ClientOptions& options) {
-  grpc::ChannelArguments arguments;
-  // gRPC's first pause after a refused connection is a second; a server that is just starting is
-  // reached sooner with these.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  // This client retries by the server's RetryInfo; gRPC's transparent retries would hide that.
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  // gRPC would send even loopback traffic through the environment's http_proxy.
-  if (IsLoopback(options.server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(options.server, grpc::InsecureChannelCredentials(), arguments);
-}
 
 Status Broken(std::string message) {
   return {StatusCode::kDataLoss, std::string(kBrokenStream), std::move(message)};

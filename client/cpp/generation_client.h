@@ -23,8 +23,21 @@
 
 namespace tightfit::client {
 
+// PEM texts, not files.
+struct TlsOptions {
+  std::string root_certificates;  // who may vouch for the server; empty: gRPC's and the system's
+  // For a server that asks for a client certificate (mTLS): both or neither.
+  std::string certificate_chain;
+  std::string private_key;
+};
+
 struct ClientOptions {
-  std::string server = "127.0.0.1:50051";  // host:port, or any gRPC target; not encrypted
+  std::string server = "127.0.0.1:50051";  // host:port, or any gRPC target
+  std::optional<TlsOptions> tls;           // nullopt: plain text
+  // Sent with every call as `authorization: Bearer TOKEN`; empty: none. Over plain text it goes to
+  // this machine alone, unless allow_plaintext_token is set.
+  std::string token;
+  bool allow_plaintext_token = false;
   std::chrono::milliseconds connect_timeout{5000};
   // Only UNAVAILABLE is retried, and a stream only before its first event. 1 = never.
   int32_t max_attempts = 4;
@@ -45,6 +58,8 @@ struct CallOptions {
 inline constexpr std::string_view kCannotConnect = "CANNOT_CONNECT";       // UNAVAILABLE
 inline constexpr std::string_view kConnectionLost = "CONNECTION_LOST";     // UNAVAILABLE
 inline constexpr std::string_view kBrokenStream = "BROKEN_STREAM";         // DATA_LOSS
+inline constexpr std::string_view kTlsFailed = "TLS_FAILED";               // UNAVAILABLE
+inline constexpr std::string_view kBadCredentials = "BAD_CREDENTIALS";     // INVALID_ARGUMENT
 inline constexpr std::string_view kNotTightfit = "NOT_A_TIGHTFIT_SERVER";  // UNIMPLEMENTED
 
 // Thread-safe: calls may run at the same time and share one connection. Every call waits up to
@@ -57,7 +72,9 @@ class GenerationClient {
   GenerationClient(const GenerationClient&) = delete;
   GenerationClient& operator=(const GenerationClient&) = delete;
 
-  // OK once connected; UNAVAILABLE/CANNOT_CONNECT after `timeout`, or CANCELLED.
+  // OK once connected; UNAVAILABLE/CANNOT_CONNECT after `timeout`, UNAVAILABLE/TLS_FAILED as soon
+  // as both sides are seen not to agree on encryption, INVALID_ARGUMENT/BAD_CREDENTIALS, or
+  // CANCELLED.
   Status Connect(std::chrono::milliseconds timeout, std::stop_token cancel = {});
 
   // Calls `on_event` on this thread for every event and returns how the stream ended. OK only after

@@ -24,6 +24,12 @@ class CallRecord {
   CallRecord(const CallRecord&) = delete;
   CallRecord& operator=(const CallRecord&) = delete;
 
+  // Notes who calls, or returns why nobody may.
+  Status Admit(const Result<std::string>& caller) {
+    if (caller.ok()) record_.caller = *caller;
+    return caller.status();
+  }
+
   // What the log may tell of an accepted request.
   void Describe(const GenerationParameters& parameters) {
     record_.request_id = parameters.request_id;

@@ -1,5 +1,6 @@
 #include "server/rpc/generate_images_call.h"
 
+#include "server/rpc/call_access.h"
 #include "server/rpc/status_mapping.h"
 
 #include <utility>
@@ -12,7 +13,11 @@ grpc::ServerUnaryReactor* GenerateImagesCall::Start(const CallContext* call_cont
                                                     v1::GenerateImagesResponse* response) {
   auto call = std::make_shared<GenerateImagesCall>(call_context, rpc, *request, response);
   call->self_ = call;
-  call->Submit(ValidateRequest(*request, call_context->limits, *call_context->registry));
+  const Status access = call->record().Admit(CheckAccess(
+      call_context->access, *rpc, "/tightfit.v1.ImageGenerationService/GenerateImages"));
+  call->Submit(access.ok()
+                   ? ValidateRequest(*request, call_context->limits, *call_context->registry)
+                   : access);
   // gRPC calls OnDone, which may drop the last reference, only after it was given the reactor.
   return call.get();
 }

@@ -14,6 +14,7 @@
 #include "server/rpc/generation_messages.h"
 #include "server/rpc/request_validator.h"
 #include "server/rpc/rpc_observer.h"
+#include "server/security/access_control.h"
 
 #include <chrono>
 #include <cstdint>
@@ -36,6 +37,7 @@ struct CallContext {
   Limits limits;
   EncodeWorkers* workers;
   StalledReaders* stalled_readers;
+  AccessControl access;
 };
 
 // When a client's deadline passes on `clock`; nullopt without one.

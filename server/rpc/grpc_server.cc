@@ -5,6 +5,7 @@
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/model_service.h"
+#include "server/rpc/server_credentials.h"
 #include "server/rpc/server_service.h"
 #include "server/rpc/stalled_readers.h"
 
@@ -13,11 +14,14 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 #include <grpcpp/resource_quota.h>
 
 #include <cstdlib>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 namespace tightfit {
 namespace {
@@ -84,6 +88,17 @@ void PrepareProcess() {
   });
 }
 
+// gRPC adds reflection to every server of the process.
+class NoReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const std::unique_ptr<grpc::ServerBuilderPlugin>& plugin) {
+      return plugin->name() == "proto_server_reflection";
+    });
+  }
+};
+
 }  // namespace
 
 // Health names that follow the registry. Listeners of the registry cannot be taken back, so this is
@@ -124,19 +139,21 @@ class GrpcServer::Impl {
                  dependencies.observer != nullptr ? dependencies.observer : NoObserver(),
                  options.limits,
                  &workers_,
-                 &stalled_readers_},
+                 &stalled_readers_,
+                 options.access},
         image_generation_(&context_),
         model_(&context_),
         server_service_(&context_, std::move(info)) {}
 
   ~Impl() { Shutdown(std::chrono::milliseconds(0)); }
 
-  Status Listen(const std::string& listen) {
+  Status Listen(const std::string& listen, const std::optional<TlsIdentity>& tls) {
     PrepareProcess();
     grpc::ServerBuilder builder;
     SetBounds(context_.limits, builder);
     int port = 0;
-    builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort(listen, MakeServerCredentials(tls), &port);
+    if (context_.access.has_tokens()) builder.SetOption(std::make_unique<NoReflection>());
     builder.RegisterService(&image_generation_);
     builder.RegisterService(&model_);
     builder.RegisterService(&server_service_);
@@ -209,7 +226,7 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& o
                                                       ServerInfo info) {
   TF_RETURN_IF_ERROR(CheckListenAddress(options.listen));
   auto impl = std::make_unique<Impl>(options, dependencies, std::move(info));
-  TF_RETURN_IF_ERROR(impl->Listen(options.listen));
+  TF_RETURN_IF_ERROR(impl->Listen(options.listen, options.tls));
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 

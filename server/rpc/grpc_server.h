@@ -10,10 +10,13 @@
 #include "server/engine/model_registry.h"
 #include "server/rpc/rpc_observer.h"
 #include "server/rpc/server_info.h"
+#include "server/security/access_control.h"
+#include "server/security/tls_files.h"
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,7 +25,9 @@ namespace tightfit {
 struct GrpcServerOptions {
   std::string listen;  // "host:port" or "unix:PATH"; port 0: the system picks one
   Limits limits;
-  int32_t encode_threads = 1;  // threads that encode images
+  int32_t encode_threads = 1;      // threads that encode images
+  std::optional<TlsIdentity> tls;  // nullopt: plain text
+  AccessControl access;            // with tokens, there is no reflection
 };
 
 // Must outlive the server. `observer` may be null.

@@ -2,6 +2,7 @@
 #ifndef TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_
 #define TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_
 
+#include "server/rpc/call_access.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/estimate_images.h"
 #include "server/rpc/generate_images_call.h"
@@ -34,7 +35,9 @@ class ImageGenerationServiceImpl final : public v1::ImageGenerationService::Call
                                            v1::EstimateImagesResponse* response) override {
     CallRecord record(context_->observer, context_->clock, "EstimateImages",
                       ModelLabel(request->parameters(), *context_->registry));
-    const Status status = tightfit::EstimateImages(*context_, *request, response);
+    Status status = record.Admit(
+        CheckAccess(context_->access, *rpc, "/tightfit.v1.ImageGenerationService/EstimateImages"));
+    if (status.ok()) status = tightfit::EstimateImages(*context_, *request, response);
     record.Finish(status);
     grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
     reactor->Finish(ToGrpcStatus(status));

@@ -1,5 +1,6 @@
 #include "server/rpc/model_service.h"
 
+#include "server/rpc/call_access.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/model_messages.h"
 #include "server/rpc/status_mapping.h"
@@ -28,6 +29,13 @@ std::optional<size_t> ParsePageToken(const std::string& token, size_t model_coun
   if (index == 0 || index >= model_count || std::to_string(index) != token) return std::nullopt;
   return index;
 }
+
+// Ends a stream before it begins. Owns itself until gRPC's OnDone.
+class RefusedWatch final : public grpc::ServerWriteReactor<v1::WatchModelsResponse> {
+ public:
+  explicit RefusedWatch(const Status& status) { Finish(ToGrpcStatus(status)); }
+  void OnDone() override { delete this; }
+};
 
 template <typename Request>
 Status CheckNamed(const Request& request) {
@@ -74,7 +82,9 @@ grpc::ServerUnaryReactor* ModelServiceImpl::ListModels(grpc::CallbackServerConte
                                                        const v1::ListModelsRequest* request,
                                                        v1::ListModelsResponse* response) {
   CallRecord record(context_->observer, context_->clock, "ListModels", "");
-  const Status status = List(*request, *response);
+  Status status =
+      record.Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/ListModels"));
+  if (status.ok()) status = List(*request, *response);
   record.Finish(status);
   grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status));
@@ -87,7 +97,9 @@ grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext
   const bool known = context_->registry->Find(request->name()).has_value();
   CallRecord record(context_->observer, context_->clock, "GetModel",
                     known ? request->name() : "unknown");
-  const Status status = Get(*request, *response);
+  Status status =
+      record.Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/GetModel"));
+  if (status.ok()) status = Get(*request, *response);
   record.Finish(status);
   grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status));
@@ -102,13 +114,18 @@ ModelServiceImpl::ModelServiceImpl(const CallContext* context)
       });
 }
 
+std::shared_ptr<CallRecord> ModelServiceImpl::StartRecord(const char* method,
+                                                          const std::string& name) const {
+  const bool known = context_->registry->Find(name).has_value();
+  return std::make_shared<CallRecord>(context_->observer, context_->clock, method,
+                                      known ? name : "unknown");
+}
+
 template <typename Response>
-DeviceExecutor::Done ModelServiceImpl::Answer(const char* method, const std::string& name,
+DeviceExecutor::Done ModelServiceImpl::Answer(std::shared_ptr<CallRecord> record,
+                                              const std::string& name,
                                               grpc::ServerUnaryReactor* reactor,
                                               Response* response) const {
-  const bool known = context_->registry->Find(name).has_value();
-  auto record = std::make_shared<CallRecord>(context_->observer, context_->clock, method,
-                                             known ? name : "unknown");
   return [this, record, name, reactor, response](const Status& status) {
     const std::optional<ModelSnapshot> snapshot = context_->registry->Find(name);
     if (status.ok() && snapshot.has_value()) {
@@ -124,8 +141,11 @@ grpc::ServerUnaryReactor* ModelServiceImpl::LoadModel(grpc::CallbackServerContex
                                                       const v1::LoadModelRequest* request,
                                                       v1::LoadModelResponse* response) {
   grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  DeviceExecutor::Done answer = Answer("LoadModel", request->name(), reactor, response);
-  const Status status = CheckNamed(*request);
+  const std::shared_ptr<CallRecord> record = StartRecord("LoadModel", request->name());
+  DeviceExecutor::Done answer = Answer(record, request->name(), reactor, response);
+  Status status =
+      record->Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/LoadModel"));
+  if (status.ok()) status = CheckNamed(*request);
   if (!status.ok()) {
     answer(status);
   } else {
@@ -138,8 +158,11 @@ grpc::ServerUnaryReactor* ModelServiceImpl::UnloadModel(grpc::CallbackServerCont
                                                         const v1::UnloadModelRequest* request,
                                                         v1::UnloadModelResponse* response) {
   grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  DeviceExecutor::Done answer = Answer("UnloadModel", request->name(), reactor, response);
-  const Status status = CheckNamed(*request);
+  const std::shared_ptr<CallRecord> record = StartRecord("UnloadModel", request->name());
+  DeviceExecutor::Done answer = Answer(record, request->name(), reactor, response);
+  Status status =
+      record->Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/UnloadModel"));
+  if (status.ok()) status = CheckNamed(*request);
   if (!status.ok()) {
     answer(status);
   } else {
@@ -177,12 +200,22 @@ grpc::ServerUnaryReactor* ModelServiceImpl::UpdateModel(grpc::CallbackServerCont
                                                         const v1::UpdateModelRequest* request,
                                                         v1::UpdateModelResponse* response) {
   grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  Answer("UpdateModel", request->name(), reactor, response)(Update(*request));
+  const std::shared_ptr<CallRecord> record = StartRecord("UpdateModel", request->name());
+  Status status =
+      record->Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/UpdateModel"));
+  if (status.ok()) status = Update(*request);
+  Answer(record, request->name(), reactor, response)(status);
   return reactor;
 }
 
 grpc::ServerWriteReactor<v1::WatchModelsResponse>* ModelServiceImpl::WatchModels(
-    grpc::CallbackServerContext*, const v1::WatchModelsRequest*) {
+    grpc::CallbackServerContext* rpc, const v1::WatchModelsRequest*) {
+  const Status status =
+      CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/WatchModels").status();
+  if (!status.ok()) {
+    CallRecord(context_->observer, context_->clock, "WatchModels", "").Finish(status);
+    return new RefusedWatch(status);
+  }
   return WatchModelsCall::Start(watchers_);
 }
 

@@ -5,6 +5,7 @@
 #include "server/base/status.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
+#include "server/rpc/call_record.h"
 #include "server/rpc/generation_call.h"
 #include "server/rpc/watch_models_call.h"
 
@@ -45,8 +46,9 @@ class ModelServiceImpl final : public v1::ModelService::CallbackService {
   Status Update(const v1::UpdateModelRequest& request) const;
   // Ends a call about `name` with a status, and where that is OK with the model as it is then.
   template <typename Response>
-  DeviceExecutor::Done Answer(const char* method, const std::string& name,
+  DeviceExecutor::Done Answer(std::shared_ptr<CallRecord> record, const std::string& name,
                               grpc::ServerUnaryReactor* reactor, Response* response) const;
+  std::shared_ptr<CallRecord> StartRecord(const char* method, const std::string& name) const;
 
   const CallContext* const context_;
   const std::shared_ptr<ModelWatchers> watchers_;

@@ -16,6 +16,7 @@ struct RequestRecord {
   std::string method;      // as in OnRequestStarted
   std::string model;       // as in OnRequestStarted
   std::string request_id;  // empty where the method has none, or it was refused
+  std::string caller;      // the name that its token has; empty without tokens, and where refused
   Status status;           // its detail is for the operator
   std::chrono::nanoseconds duration{0};
   // Zero where the request was refused before its parameters were resolved.
@@ -32,8 +33,9 @@ class RpcObserver {
   virtual ~RpcObserver() = default;
 
   // `method`: "StreamImages", "GenerateImages", "ListModels", "GetModel", "GetServerInfo" or
-  // "GetCapabilities". `model`: the configured model that the call asks for; "unknown" when it asks
-  // for one that is not configured; empty for methods without a model. Bounded, so fit for labels.
+  // "GetCapabilities"; "WatchModels" where it is refused. `model`: the configured model that the
+  // call asks for; "unknown" when it asks for one that is not configured; empty for methods without
+  // a model. Bounded, so fit for labels.
   virtual void OnRequestStarted(const std::string& method, const std::string& model) {
     (void)method, (void)model;
   }

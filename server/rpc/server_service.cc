@@ -1,5 +1,6 @@
 #include "server/rpc/server_service.h"
 
+#include "server/rpc/call_access.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/request_validator.h"
 #include "server/rpc/status_mapping.h"
@@ -71,7 +72,9 @@ grpc::ServerUnaryReactor* ServerServiceImpl::GetServerInfo(grpc::CallbackServerC
                                                            const v1::GetServerInfoRequest* request,
                                                            v1::GetServerInfoResponse* response) {
   CallRecord record(context_->observer, context_->clock, "GetServerInfo", "");
-  const Status status = RefuseIfAny(UnknownFields(*request));
+  Status status =
+      record.Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ServerService/GetServerInfo"));
+  if (status.ok()) status = RefuseIfAny(UnknownFields(*request));
   if (status.ok()) Describe(*response);
   record.Finish(status);
   grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
@@ -83,7 +86,9 @@ grpc::ServerUnaryReactor* ServerServiceImpl::GetCapabilities(
     grpc::CallbackServerContext* rpc, const v1::GetCapabilitiesRequest* request,
     v1::GetCapabilitiesResponse* response) {
   CallRecord record(context_->observer, context_->clock, "GetCapabilities", "");
-  const Status status = RefuseIfAny(UnknownFields(*request));
+  Status status = record.Admit(
+      CheckAccess(context_->access, *rpc, "/tightfit.v1.ServerService/GetCapabilities"));
+  if (status.ok()) status = RefuseIfAny(UnknownFields(*request));
   if (status.ok()) Describe(*response);
   record.Finish(status);
   grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();

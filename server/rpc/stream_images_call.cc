@@ -1,5 +1,6 @@
 #include "server/rpc/stream_images_call.h"
 
+#include "server/rpc/call_access.h"
 #include "server/rpc/status_mapping.h"
 
 #include <string>
@@ -19,7 +20,11 @@ grpc::ServerWriteReactor<v1::StreamImagesResponse>* StreamImagesCall::Start(
   auto call = std::make_shared<StreamImagesCall>(call_context, rpc, *request);
   call->self_ = call;
   call_context->stalled_readers->Watch(call);
-  call->Submit(ValidateRequest(*request, call_context->limits, *call_context->registry));
+  const Status access = call->record().Admit(
+      CheckAccess(call_context->access, *rpc, "/tightfit.v1.ImageGenerationService/StreamImages"));
+  call->Submit(access.ok()
+                   ? ValidateRequest(*request, call_context->limits, *call_context->registry)
+                   : access);
   // gRPC calls OnDone, which may drop the last reference, only after it was given the reactor.
   return call.get();
 }

@@ -1,6 +1,7 @@
 // A server that cannot start says why in one line and exits with 78.
 #include "server/serve.h"
 #include "tests/integration/served_fixture.h"
+#include "tests/support/test_certificates.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -54,6 +55,55 @@ TEST_F(BadStartTest, NamesAMissingFile) {
 TEST_F(BadStartTest, RefusesCuda) {
   ExpectRefused({Model(), "--device=cuda:0"},
                 "--device: \"cuda:0\": this build has no CUDA kernels; use cpu or auto\n");
+}
+
+TEST_F(BadStartTest, RefusesPlainTextBeyondThisMachine) {
+  for (const char* address : {"0.0.0.0:0", "[::]:0", "gpu-1.example.org:50051"}) {
+    ExpectRefused({Model(), "--listen", address},
+                  std::string("--listen: ") + address +
+                      " can be reached from other machines, in plain text; give tls_certificate "
+                      "and tls_private_key, or --allow-plaintext where the network itself is "
+                      "trusted\n");
+  }
+  const ChildOutcome allowed = Run({Model(), "--check", "--listen=0.0.0.0:0", "--allow-plaintext"});
+  EXPECT_EQ(allowed.code, 0);
+  EXPECT_THAT(allowed.standard_error,
+              StartsWith("tightfit-server: warning: 0.0.0.0:0: this address can be reached"));
+  EXPECT_EQ(Run({Model(), "--check", "--listen=unix:/tmp/socket"}).code, 0);
+}
+
+TEST_F(BadStartTest, RefusesACertificateWithoutItsKeyAndTheOtherWayRound) {
+  ExpectRefused({Model(), "--tls-certificate=x"},
+                "--tls-certificate: needs its key, tls_private_key, too\n");
+  ExpectRefused({Model(), "--tls-private-key=x"},
+                "--tls-private-key: needs its certificate, tls_certificate, too\n");
+  ExpectRefused({Model(), "--tls-client-ca=x"}, "--tls-client-ca: needs TLS: ");
+}
+
+TEST_F(BadStartTest, NamesTheSettingAndTheFileThatAreWrong) {
+  const TestAuthority authority("test authority");
+  const TestCertificate good = authority.Issue();
+  const std::string certificate = scratch_.Write("cert.pem", good.certificate);
+  scratch_.Write("other.pem", authority.Issue().private_key);
+  scratch_.MakeModel("one");
+  const auto config = [&](const std::string& settings) {
+    return scratch_.Write("tightfit.toml",
+                          settings + "[[model]]\nname = \"one\"\npath = \"one\"\n");
+  };
+  std::string path = config("tls_certificate = \"cert.pem\"\ntls_private_key = \"missing.pem\"\n");
+  ExpectRefused({"--config", path}, path + ":2: tls_private_key: " + scratch_.Path("missing.pem") +
+                                        ": No such file or directory\n");
+  path = config("tls_certificate = \"cert.pem\"\ntls_private_key = \"other.pem\"\n");
+  ExpectRefused({"--config", path}, path + ":2: tls_private_key: " + scratch_.Path("other.pem") +
+                                        ": is not the key of the first certificate in " +
+                                        certificate + "\n");
+  scratch_.Write("tokens", "# users\nuser alice\n");
+  path = config("tokens_file = \"tokens\"\n");
+  ExpectRefused({"--config", path}, path + ":1: tokens_file: " + scratch_.Path("tokens") +
+                                        ": line 2: must be ROLE NAME SHA256, three words\n");
+  path = config("allow_plaintext = 1\n");
+  ExpectRefused({"--config", path},
+                path + ":1: allow_plaintext: must be true or false, not a whole number\n");
 }
 
 TEST_F(BadStartTest, RefusesAPortInUse) {

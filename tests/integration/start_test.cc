@@ -95,16 +95,29 @@ TEST_F(StartTest, ServesOnAUnixSocketWithoutMetrics) {
   EXPECT_EQ(server->WaitForExit(std::chrono::seconds(10)), kExitDrained);
 }
 
-TEST_F(StartTest, WarnsOfAnAddressThatOthersCanReach) {
+TEST_F(StartTest, WarnsOfPlainTextThatOthersCanReach) {
   StartAndWaitUntilReady({"--log-format=json"});
-  EXPECT_THAT(Log(), Not(HasSubstr("there is no TLS")));
-  const std::vector<std::string> arguments = {
-      TIGHTFIT_FAKE_SERVER, "--listen=0.0.0.0:0", "--metrics-listen=127.0.0.1:0",
-      "--address-file=" + scratch_.Path("open.json"), "--model=one=" + scratch_.Path("one")};
-  const std::unique_ptr<ChildProcess> open = ChildProcess::Start(arguments, {});
-  EXPECT_TRUE(WaitUntil([&] {
-    return open->standard_error().find("there is no TLS") != std::string::npos;
-  })) << open->standard_error();
+  EXPECT_THAT(Log(), Not(HasSubstr("plain text")));
+  const auto warned = [this](const std::string& flag, const std::string& expected) {
+    const std::vector<std::string> arguments = {TIGHTFIT_FAKE_SERVER, "--allow-plaintext", flag,
+                                                "--address-file=" + scratch_.Path("open.json"),
+                                                "--model=one=" + scratch_.Path("one")};
+    const std::unique_ptr<ChildProcess> open = ChildProcess::Start(arguments, {});
+    EXPECT_TRUE(WaitUntil([&] {
+      return open->standard_error().find(expected) != std::string::npos;
+    })) << open->standard_error();
+  };
+  const std::string config =
+      scratch_.Write("open.toml", "listen = \"0.0.0.0:0\"\nmetrics_listen = \"127.0.0.1:0\"\n");
+  warned("--config=" + config,
+         " warning 0.0.0.0:0: this address can be reached from other machines in plain text: there "
+         "is no TLS and no authentication");
+  scratch_.Write("tokens",
+                 "user a 8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\n");
+  std::ofstream(config, std::ios::app) << "tokens_file = \"tokens\"\n";
+  warned("--config=" + config, "whoever sees the traffic can take the tokens and use them");
+  scratch_.Write("open.toml", "listen = \"127.0.0.1:0\"\nmetrics_listen = \"0.0.0.0:0\"\n");
+  warned("--config=" + config, "warning metrics can be read from other machines");
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -18,7 +17,6 @@ from tightfit import (
     Completed,
     NotTightfitServerError,
     Progress,
-    TightfitError,
 )
 from tightfit.v1 import image_generation_pb2 as pb
 
@@ -152,50 +150,6 @@ def test_another_grpc_server_is_recognised(side: Side) -> None:
             side.call(f"127.0.0.1:{port}", "models")
     finally:
         other.stop(None)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
-    """Private key and certificate of localhost."""
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        + ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
-        check=True,
-        capture_output=True,
-    )
-    return (folder / "key.pem").read_bytes(), (folder / "cert.pem").read_bytes()
-
-
-@on_both_sides
-def test_tls_carries_the_bearer_token(side: Side, certificate: tuple[bytes, bytes]) -> None:
-    credentials = grpc.ssl_server_credentials([certificate])
-    options = {"client_tls": True, "client_root_certificates": certificate[1]}
-    with FakeServer(plays(whole_request()), credentials) as server:
-        result = side.call(server.address, "generate", "x", client_token="secret", **options)
-        assert result.images[0].content == b"picture"
-        assert server.metadata[0]["authorization"] == "Bearer secret"
-        with pytest.raises(TightfitError):  # a certificate that nobody vouches for
-            side.call(server.address, "models", client_tls=True, client_connect_timeout=0.5)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"token": "secret"},
-        {"root_certificates": b""},
-        {"max_attempts": 0},
-        {"timeout": 0},
-        {"connect_timeout": -1},
-    ],
-    ids=lambda options: next(iter(options)),
-)
-def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError) as caught:
-        Client("localhost:1", **options)  # type: ignore[arg-type]
-    assert next(iter(options)).split("_")[-1] in str(caught.value)
-    assert "secret" not in str(caught.value)
 
 
 def test_a_picture_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:

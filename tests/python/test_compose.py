@@ -60,7 +60,7 @@ def test_the_server_is_confined_and_may_drain() -> None:
     assert server["security_opt"] == ["no-new-privileges:true"]
     seconds = float(server["stop_grace_period"].removesuffix("s"))
     assert seconds >= setting("drain_timeout_seconds") + 10
-    # No TLS and no passwords: nothing is published beyond this machine.
+    # Plain text and no tokens: nothing is published beyond this machine.
     for service in SERVICES.values():
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
         assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]) or "build" in service

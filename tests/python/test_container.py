@@ -228,6 +228,10 @@ def test_the_images_settings_are_those_of_a_confined_server(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     for name, port in (("listen", 50051), ("metrics_listen", 9400)):
         assert f'\n{name} = "0.0.0.0:{port}"\n' in file.read_text("utf-8")
+    # Nothing but this line lets it listen there in plain text.
+    command = [SERVER, "--config", file, "--model", model, "--allow-plaintext=false", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 78 and "--allow-plaintext" in done.stderr, done.stderr
 
 
 def test_the_health_check_is_a_call_that_fails_without_a_server() -> None:

@@ -123,6 +123,10 @@ def test_the_configuration_is_one_that_the_server_takes(tmp_path: Path) -> None:
     for command in (["--config", file], ["--config", image, *arguments]):
         done = subprocess.run([SERVER, *command, "--check"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+    # It listens in plain text because it is told so, here and by no default.
+    file.write_text(file.read_text("utf-8").replace("allow_plaintext = true", ""), "utf-8")
+    done = subprocess.run([SERVER, "--config", file, "--check"], capture_output=True, text=True)
+    assert done.returncode == 78 and "--allow-plaintext" in done.stderr, done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ TEST(ConfigSettingsTest, HasDefaultsInsideTheirRanges) {
 
 TEST(ConfigSettingsTest, TakesBothEndsOfARangeAndNothingBeyond) {
   for (const Setting& setting : Settings()) {
-    if (setting.is_text()) continue;
+    if (setting.is_text() || setting.is_switch()) continue;
     const auto set = [&](double value) {
       ServerConfig config;
       return SetSetting(setting, static_cast<int64_t>(value), &config).ok();
@@ -58,6 +58,19 @@ TEST(ConfigSettingsTest, SetsTheFieldThatItNames) {
   EXPECT_EQ(config.limits.max_area_px, 65536);
   EXPECT_EQ(config.limits.max_guidance_scale, 7.5f);
   EXPECT_EQ(config.limits.max_queued_requests, 5);
+}
+
+TEST(ConfigSettingsTest, TakesTrueAndFalseForASwitchAndNothingElse) {
+  ServerConfig config;
+  ASSERT_TRUE(SetSettingFromText(Find("allow_plaintext"), "true", &config).ok());
+  EXPECT_TRUE(config.allow_plaintext);
+  ASSERT_TRUE(SetSettingFromText(Find("allow_plaintext"), "false", &config).ok());
+  EXPECT_FALSE(config.allow_plaintext);
+  for (const char* text : {"", "1", "yes", "TRUE", "truex"}) {
+    EXPECT_EQ(SetSettingFromText(Find("allow_plaintext"), text, &config).message(),
+              "must be true or false, not \"" + std::string(text) + "\"");
+  }
+  EXPECT_FALSE(SetSetting(Find("allow_plaintext"), int64_t{1}, &config).ok());
 }
 
 TEST(ConfigSettingsTest, RefusesTextThatIsNoNumber) {

@@ -1,4 +1,5 @@
 // Addresses, the wire's bounds, reflection, shutdown.
+#include "tests/unit/rpc/reflection_client.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 
 #include <google/protobuf/wrappers.pb.h>
@@ -66,42 +67,11 @@ TEST_F(GrpcServerTest, ListensOnAUnixSocket) {
 
 TEST_F(GrpcServerTest, ListsItsServicesByReflection) {
   StartServer();
-  grpc::GenericStub stub(channel_);
-  grpc::CompletionQueue queue;
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-  // v1alpha is the only version that gRPC 1.51 has.
-  auto call = stub.PrepareCall(
-      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
-  const auto wait = [&] {
-    void* tag = nullptr;
-    bool ok = false;
-    return queue.Next(&tag, &ok) && ok;
-  };
-  call->StartCall(nullptr);
-  ASSERT_TRUE(wait());
-  // ServerReflectionRequest with list_services (field 7) set to "".
-  const grpc::Slice list_services(std::string("\x3a\x00", 2));
-  call->Write(grpc::ByteBuffer(&list_services, 1), nullptr);
-  ASSERT_TRUE(wait());
-  grpc::ByteBuffer reply;
-  call->Read(&reply, nullptr);
-  ASSERT_TRUE(wait());
-  std::vector<grpc::Slice> slices;
-  ASSERT_TRUE(reply.Dump(&slices).ok());
-  std::string text;
-  for (const grpc::Slice& slice : slices) {
-    text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  }
+  const std::string text = ListServices(channel_).message;
   for (const char* service : {"tightfit.v1.ImageGenerationService", "tightfit.v1.ModelService",
                               "tightfit.v1.ServerService", "grpc.health.v1.Health"}) {
     EXPECT_THAT(text, HasSubstr(service));
   }
-  context.TryCancel();
-  grpc::Status status;
-  call->Finish(&status, nullptr);
-  wait();
-  queue.Shutdown();
 }
 
 TEST_F(GrpcServerTest, RefusesCompressedRequests) {

@@ -129,6 +129,7 @@ class RpcFixture : public ::testing::Test {
   std::unique_ptr<DeviceLedger> ledger_;
   const Clock* clock_ = &Clock::Real();
   std::string listen_ = "127.0.0.1:0";
+  AccessControl access_;
   ServerInfo info_;
 
   void StartServer(bool wait_until_loaded = true) {
@@ -144,7 +145,7 @@ class RpcFixture : public ::testing::Test {
                         .ledger = ledger_.get()},
         clock_, nullptr);
     Result<std::unique_ptr<GrpcServer>> server =
-        GrpcServer::Start({.listen = listen_, .limits = limits_},
+        GrpcServer::Start({.listen = listen_, .limits = limits_, .access = access_},
                           {.executor = executor_.get(),
                            .registry = registry_.get(),
                            .clock = clock_,

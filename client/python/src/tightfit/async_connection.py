@@ -16,7 +16,16 @@ from tightfit.errors import ConnectionLostError, TightfitError
 from tightfit.event_decoder import EventDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
-from tightfit.settings import HEALTH_CHECK, Settings, as_bytes, connect_budget
+from tightfit.settings import (
+    CONNECT_SLICE_SECONDS,
+    HEALTH_CHECK,
+    POLL_SECONDS,
+    Metadata,
+    Settings,
+    as_bytes,
+    connect_budget,
+)
+from tightfit.tls_failure import TlsFailure, explain
 from tightfit.v1 import image_generation_pb2 as pb
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
@@ -29,7 +38,9 @@ Response = TypeVar("Response", covariant=True)
 
 
 class UnaryMethod(Protocol[Request, Response]):
-    def __call__(self, request: Request, *, timeout: float | None) -> Awaitable[Response]: ...
+    def __call__(
+        self, request: Request, *, timeout: float | None, metadata: Metadata
+    ) -> Awaitable[Response]: ...
 
 
 class AsyncConnection:
@@ -63,20 +74,41 @@ class AsyncConnection:
             return
         budget = connect_budget(self.settings, attempts)
         waiting = Attempts(1, budget.seconds)
+        likely: TightfitError | None = None
         while not self._connected:
             left = waiting.remaining()
             if not left:
-                raise cannot_connect(self.settings.server, budget.shown)
+                raise likely or cannot_connect(self.settings.server, budget.shown)
             try:
-                await self._health(b"", timeout=left, wait_for_ready=True)
-                self._connected = True
-            except grpc.aio.AioRpcError as failure:
-                self._connected = failure.code() not in UNREACHED
+                slice_seconds = min(left, CONNECT_SLICE_SECONDS)
+                if await self._answers(slice_seconds):
+                    return
+                if (failure := await self._last_failure()) is not None:
+                    if failure.certain:
+                        raise failure.error
+                    likely = failure.error
             except asyncio.CancelledError:
                 # gRPC says so too where the channel was closed meanwhile.
                 if not self.closed:
                     raise
                 raise cancelled() from None
+
+    async def _answers(self, seconds: float) -> bool:
+        try:
+            await self._health(b"", timeout=seconds, wait_for_ready=True)
+            self._connected = True
+        except grpc.aio.AioRpcError as failure:
+            self._connected = failure.code() not in UNREACHED
+        return self._connected
+
+    async def _last_failure(self) -> TlsFailure | None:
+        """A call that does not wait for the connection is told why the last try failed."""
+        try:
+            await self._health(b"", timeout=POLL_SECONDS)
+        except grpc.aio.AioRpcError as failure:
+            if failure.code() is grpc.StatusCode.UNAVAILABLE:
+                return explain(failure.details() or "", self.settings)
+        return None
 
     def error(self, failure: grpc.aio.AioRpcError, attempts: Attempts) -> TightfitError:
         error = error_of_call(
@@ -98,7 +130,9 @@ class AsyncConnection:
         while True:
             await self.wait_connected(attempts)
             try:
-                return await method(request, timeout=attempts.remaining())
+                return await method(
+                    request, timeout=attempts.remaining(), metadata=self.settings.metadata()
+                )
             except grpc.aio.AioRpcError as failure:
                 error = self.error(failure, attempts)
             except asyncio.CancelledError:
@@ -193,7 +227,9 @@ class AsyncImageStream(AsyncIterator[Event]):
             if self._call is None:
                 await connection.wait_connected(self._attempts)
                 self._call = connection.images.StreamImages(
-                    self._request, timeout=self._attempts.remaining()
+                    self._request,
+                    timeout=self._attempts.remaining(),
+                    metadata=connection.settings.metadata(),
                 )
             try:
                 message = await self._call.read()

@@ -13,7 +13,7 @@ from tightfit.generation import Estimate, GenerationResult
 from tightfit.parameters import ImageParameters, build_parameters
 from tightfit.residency import update_request
 from tightfit.server_types import Capabilities, Model, ServerInfo
-from tightfit.settings import Settings, server_address
+from tightfit.settings import Settings, access_token, server_address
 from tightfit.v1 import image_generation_pb2, model_pb2, server_pb2
 
 if TYPE_CHECKING:
@@ -40,15 +40,21 @@ class Client:
         max_attempts: int = 4,
         tls: bool = False,
         root_certificates: bytes | None = None,
+        certificate_chain: bytes | None = None,
+        private_key: bytes | None = None,
         token: str | None = None,
+        allow_plaintext_token: bool = False,
     ) -> None:
         """`server`: host:port or any gRPC target; default: $TIGHTFIT_SERVER, else 127.0.0.1:50051.
 
         timeout: seconds, the default of all calls; None: no limit
         connect_timeout: seconds that a call waits for the connection
         max_attempts: tries of a call; 1: no retries
-        tls, root_certificates: for a proxy that speaks TLS; PEM, default: gRPC's own roots
-        token: bearer token for that proxy
+        tls: encrypt; on by itself where certificates are given
+        root_certificates: PEM of who may vouch for the server; default: gRPC's own roots
+        certificate_chain, private_key: PEM, for a server that asks for a client certificate
+        token: sent with every call; default: $TIGHTFIT_TOKEN
+        allow_plaintext_token: also to another machine without TLS, where others may read it
         """
         self._connection = Connection(
             Settings(
@@ -58,7 +64,10 @@ class Client:
                 max_attempts=max_attempts,
                 tls=tls,
                 root_certificates=root_certificates,
-                token=token,
+                certificate_chain=certificate_chain,
+                private_key=private_key,
+                token=access_token(token),
+                allow_plaintext_token=allow_plaintext_token,
             )
         )
 

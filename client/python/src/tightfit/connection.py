@@ -15,14 +15,21 @@ from tightfit.errors import ConnectionLostError, TightfitError
 from tightfit.event_decoder import EventDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
-from tightfit.settings import HEALTH_CHECK, Settings, as_bytes, connect_budget
+from tightfit.settings import (
+    CONNECT_SLICE_SECONDS,
+    HEALTH_CHECK,
+    POLL_SECONDS,
+    Metadata,
+    Settings,
+    as_bytes,
+    connect_budget,
+)
+from tightfit.tls_failure import TlsFailure, explain
 from tightfit.v1 import image_generation_pb2 as pb
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
 from tightfit.v1.server_pb2_grpc import ServerServiceStub
 
-# How late a cancel may be seen while connecting: gRPC's wait cannot be interrupted.
-_POLL_SECONDS = 0.05
 _logger = logging.getLogger("tightfit")
 
 Request = TypeVar("Request", contravariant=True)
@@ -30,7 +37,9 @@ Response = TypeVar("Response", covariant=True)
 
 
 class UnaryMethod(Protocol[Request, Response]):
-    def __call__(self, request: Request, *, timeout: float | None) -> Response: ...
+    def __call__(
+        self, request: Request, *, timeout: float | None, metadata: Metadata
+    ) -> Response: ...
 
 
 class Connection:
@@ -67,20 +76,39 @@ class Connection:
             return
         budget = connect_budget(self.settings, attempts)
         waiting = Attempts(1, budget.seconds)
+        likely: TightfitError | None = None
         while not self._connected:
             left = waiting.remaining()
             if not left:
-                raise cannot_connect(self.settings.server, budget.shown)
-            answer = self._health.future(b"", timeout=left, wait_for_ready=True)
+                raise likely or cannot_connect(self.settings.server, budget.shown)
+            slice_seconds = min(left, CONNECT_SLICE_SECONDS)
+            answer = self._health.future(b"", timeout=slice_seconds, wait_for_ready=True)
             try:
                 self._connected = self._answers(answer, stop)
             finally:
                 answer.cancel()
+            if self._connected:
+                break
+            if (failure := self._last_failure()) is not None:
+                if failure.certain:
+                    raise failure.error
+                likely = failure.error
+
+    def _last_failure(self) -> TlsFailure | None:
+        """A call that does not wait for the connection is told why the last try failed."""
+        try:
+            self._health(b"", timeout=POLL_SECONDS)
+        except grpc.RpcError as failure:
+            if isinstance(failure, grpc.Call) and failure.code() is grpc.StatusCode.UNAVAILABLE:
+                return explain(failure.details() or "", self.settings)
+        except ValueError:  # gRPC's word for a channel that was closed meanwhile
+            pass
+        return None
 
     def _answers(self, answer: grpc.Future[bytes], stop: threading.Event) -> bool:
         while not stop.is_set():
             try:
-                answer.result(timeout=_POLL_SECONDS)
+                answer.result(timeout=POLL_SECONDS)
                 return True
             except grpc.FutureTimeoutError:
                 continue
@@ -113,7 +141,9 @@ class Connection:
         while True:
             try:
                 self.wait_connected(attempts, self.closed)
-                return method(request, timeout=attempts.remaining())
+                return method(
+                    request, timeout=attempts.remaining(), metadata=self.settings.metadata()
+                )
             except grpc.RpcError as failure:
                 error = self.error(failure, attempts)
             except ValueError:  # gRPC's word for a channel that was closed meanwhile
@@ -224,6 +254,10 @@ class ImageStream(Iterator[Event]):
     def _start(self, attempts: Attempts) -> None:
         self._connection.wait_connected(attempts, self._stop)
         stub = self._connection.images
-        self._call = stub.StreamImages(self._request, timeout=attempts.remaining())
+        self._call = stub.StreamImages(
+            self._request,
+            timeout=attempts.remaining(),
+            metadata=self._connection.settings.metadata(),
+        )
         if self._stop.is_set():  # set between the check before and this line
             self._call.cancel()

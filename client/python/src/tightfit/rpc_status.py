@@ -71,6 +71,8 @@ def _from_server(
                 metadata["resource_name"] = resource.resource_name
         except DecodeError:
             continue
+    if reason == "INVALID_CREDENTIALS":
+        details += " (token=..., or the environment variable TIGHTFIT_TOKEN)"
     return _BY_CODE.get(code, errors.ServerError)(
         details,
         code=code.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ import grpc
 from tightfit.attempts import Attempts
 
 DEFAULT_SERVER = "127.0.0.1:50051"
+Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,10 @@ class Settings:
     max_attempts: int
     tls: bool
     root_certificates: bytes | None = field(repr=False)
+    certificate_chain: bytes | None = field(repr=False)
+    private_key: bytes | None = field(repr=False)
     token: str | None = field(repr=False)
+    allow_plaintext_token: bool
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
@@ -32,21 +37,40 @@ class Settings:
             raise ValueError(f"connect_timeout is {self.connect_timeout}: more than 0 seconds")
         if self.timeout is not None and self.timeout <= 0:
             raise ValueError(f"timeout is {self.timeout}: more than 0 seconds, or None")
-        if self.root_certificates is not None and not self.tls:
-            raise ValueError("root_certificates are of use with tls=True only")
-        if self.token is not None and not self.tls:
-            raise ValueError("a token is sent over TLS only: tls=True")
+        for name in ("root_certificates", "certificate_chain", "private_key"):
+            pem = getattr(self, name)
+            if pem is not None and b"-----BEGIN " not in pem:
+                raise ValueError(f"{name} is not in PEM (-----BEGIN ...-----), as bytes")
+        if (self.certificate_chain is None) != (self.private_key is None):
+            raise ValueError("certificate_chain and private_key are of use together only")
+        if self.token is None:
+            return
+        # RFC 6750's b64token: what may follow "Bearer ".
+        if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{1,4096}", self.token):
+            raise ValueError("token holds characters that no token has; it is one word")
+        if not (self.uses_tls or self.allow_plaintext_token or is_this_machine(self.server)):
+            raise ValueError(
+                f"the token would go to {self.server} in plain text, for others to read and use; "
+                "connect with TLS (tls=True, root_certificates)"
+            )
+
+    @property
+    def uses_tls(self) -> bool:
+        return (
+            self.tls or self.root_certificates is not None or self.certificate_chain is not None
+        )
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """None: not encrypted."""
-        if not self.tls:
+        if not self.uses_tls:
             return None
-        channel = grpc.ssl_channel_credentials(self.root_certificates)
-        if self.token is None:
-            return channel
-        return grpc.composite_channel_credentials(
-            channel, grpc.access_token_call_credentials(self.token)
+        return grpc.ssl_channel_credentials(
+            self.root_certificates, self.private_key, self.certificate_chain
         )
+
+    def metadata(self) -> Metadata:
+        """Of every call. Not gRPC's call credentials, which know no plain text."""
+        return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
 
     def channel_options(self) -> Sequence[tuple[str, int]]:
         options = [
@@ -57,10 +81,24 @@ class Settings:
             # This client retries by the server's RetryInfo; gRPC's retries would hide that.
             ("grpc.enable_retries", 0),
         ]
-        if self.server.startswith(("127.", "localhost", "[::1]")):
+        if is_this_machine(self.server):
             # gRPC would send even loopback traffic through the environment's http_proxy.
             options.append(("grpc.enable_http_proxy", 0))
         return options
+
+
+def is_this_machine(server: str) -> bool:
+    """Of a gRPC target: nobody outside this machine sees what is sent there."""
+    if server.startswith(("unix:", "unix-abstract:")):
+        return True
+    target = re.sub(r"^(dns:///|dns:|ipv4:|ipv6:)", "", server)
+    host = target[1:].split("]")[0] if target.startswith("[") else target.rpartition(":")[0]
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def access_token(token: str | None) -> str | None:
+    """As given, else of the environment variable TIGHTFIT_TOKEN."""
+    return token or os.environ.get("TIGHTFIT_TOKEN") or None
 
 
 def server_address(server: str | None) -> str:
@@ -68,6 +106,10 @@ def server_address(server: str | None) -> str:
     return server or os.environ.get("TIGHTFIT_SERVER") or DEFAULT_SERVER
 
 
+# How late a cancel may be seen while connecting: gRPC's wait cannot be interrupted.
+POLL_SECONDS = 0.05
+# How long the connection is waited for before it is asked why it is not there.
+CONNECT_SLICE_SECONDS = 0.5
 # Answered by every gRPC server that is reached, be it with UNIMPLEMENTED, and in no metric. Its
 # request for the whole server's health is an empty message.
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"

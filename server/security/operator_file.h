@@ -1,0 +1,23 @@
+// A small file that the operator names: certificates, keys, tokens.
+#ifndef TIGHTFIT_SERVER_SECURITY_OPERATOR_FILE_H_
+#define TIGHTFIT_SERVER_SECURITY_OPERATOR_FILE_H_
+
+#include "server/base/status.h"
+
+#include <string>
+
+namespace tightfit {
+
+struct OperatorFile {
+  std::string text;
+  // By users that are neither its owner nor of its group.
+  bool readable_by_others = false;
+  bool writable_by_others = false;
+};
+
+// Reads the file at `path`, of at most 1 MiB. Errors: INVALID_ARGUMENT that names the path.
+Result<OperatorFile> ReadOperatorFile(const std::string& path);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_SECURITY_OPERATOR_FILE_H_
