@@ -100,11 +100,9 @@ class DeviceExecutor::Impl {
     queue_.push_back({std::move(parameters), std::move(observer), std::move(cancellation),
                       clock_->Now(), position});
     ++unfinished_count_;
-    const auto queued = static_cast<int32_t>(queue_.size());
-    const int32_t running = running_count_;
     lock.unlock();
     wake_.notify_all();
-    metrics_->OnQueueDepth(queued, running);
+    ReportDepth();
     return OkStatus();
   }
 
@@ -511,6 +509,8 @@ class DeviceExecutor::Impl {
   }
 
   void ReportDepth() {
+    // One at a time, so that the last to report has seen the last change.
+    const std::lock_guard one_report(depth_mutex_);
     std::unique_lock lock(mutex_);
     const auto queued = static_cast<int32_t>(queue_.size());
     const int32_t running = running_count_;
@@ -527,6 +527,7 @@ class DeviceExecutor::Impl {
   DeviceLedger* const ledger_;
   ModelResidency residency_;
 
+  std::mutex depth_mutex_;  // taken before mutex_
   mutable std::mutex mutex_;
   std::condition_variable wake_;      // for the executor's thread
   std::condition_variable finished_;  // for Drain

@@ -1,7 +1,11 @@
 // Turns, queue order, the queue's bound, and that one request's end is its own.
 #include "tests/unit/engine/executor_fixture.h"
 
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <stdexcept>
+#include <utility>
 
 namespace tightfit {
 namespace {
@@ -11,6 +15,35 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 class ExecutorOrderTest : public ExecutorFixture {};
+
+// Takes so long to note that a request waits that another report would pass it.
+class SlowDepthRecorder final : public ExecutorObserver {
+ public:
+  void OnQueueDepth(int32_t queued, int32_t running) override {
+    std::unique_lock lock(mutex_);
+    if (queued == 1) recorded_.wait_for(lock, std::chrono::milliseconds(100));
+    last_ = {queued, running};
+    recorded_.notify_all();
+  }
+  std::pair<int32_t, int32_t> last() const {
+    const std::lock_guard lock(mutex_);
+    return last_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable recorded_;
+  std::pair<int32_t, int32_t> last_;
+};
+
+TEST_F(ExecutorOrderTest, TheDepthThatIsReportedLastIsTheOneThatHolds) {
+  SlowDepthRecorder depth;
+  metrics_ = &depth;
+  StartWith({});
+  EXPECT_TRUE(Submit().observer->WaitForEnd().ok());
+  EXPECT_EQ(depth.last(), std::make_pair(0, 0));
+  executor_.reset();
+}
 
 TEST_F(ExecutorOrderTest, TellsEveryStageInOrderAndTheEndOnce) {
   StartWith({});
