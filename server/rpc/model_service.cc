@@ -96,6 +96,12 @@ grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext
 
 ModelServiceImpl::ModelServiceImpl(const CallContext* context)
     : context_(context), watchers_(std::make_shared<ModelWatchers>(context->registry)) {
+  Bound("ListModels", &ModelServiceImpl::ListModels);
+  Bound("GetModel", &ModelServiceImpl::GetModel);
+  Bound("WatchModels", &ModelServiceImpl::WatchModels);
+  Bound("LoadModel", &ModelServiceImpl::LoadModel);
+  Bound("UnloadModel", &ModelServiceImpl::UnloadModel);
+  Bound("UpdateModel", &ModelServiceImpl::UpdateModel);
   context_->registry->OnChange(
       [watchers = std::weak_ptr<ModelWatchers>(watchers_)](const ModelSnapshot& model) {
         if (const auto alive = watchers.lock()) alive->Tell(model);
@@ -153,8 +159,9 @@ Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
   std::vector<FieldViolation> violations = UnknownFields(request);
   if (request.name().empty()) violations.push_back({"name", "is required"});
   const google::protobuf::Duration& keep_alive = request.keep_alive_duration();
+  const int32_t max_nanos = keep_alive.seconds() == kMaxKeepAliveSeconds ? 0 : 999'999'999;
   if (keep_alive.seconds() < 0 || keep_alive.seconds() > kMaxKeepAliveSeconds ||
-      keep_alive.nanos() < 0 || keep_alive.nanos() > 999'999'999) {
+      keep_alive.nanos() < 0 || keep_alive.nanos() > max_nanos) {
     violations.push_back({"keep_alive_duration", "must be from 0 to 366 days"});
   }
   if (request.priority() < -kMaxPriority || request.priority() > kMaxPriority) {
@@ -182,7 +189,12 @@ grpc::ServerUnaryReactor* ModelServiceImpl::UpdateModel(grpc::CallbackServerCont
 }
 
 grpc::ServerWriteReactor<v1::WatchModelsResponse>* ModelServiceImpl::WatchModels(
-    grpc::CallbackServerContext*, const v1::WatchModelsRequest*) {
+    grpc::CallbackServerContext*, const v1::WatchModelsRequest* request) {
+  const Status status = RefuseIfAny(UnknownFields(*request));
+  if (!status.ok()) {
+    return new RefusedStream<v1::WatchModelsResponse>(
+        RecordRefusal(context_, "WatchModels", status));
+  }
   return WatchModelsCall::Start(watchers_);
 }
 

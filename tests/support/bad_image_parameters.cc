@@ -180,7 +180,7 @@ void AddUnknown(Message* message, int number) {
 
 void AddUnknownFields(Cases* cases) {
   // The highest number that protobuf has, and one of its reserved range.
-  for (const int number : {17, 1000, 19000, 536870911}) {
+  for (const int number : {24, 1000, 19000, 536870911}) {
     cases->push_back({"unknown field " + std::to_string(number),
                       [=](Parameters& p) { AddUnknown(&p, number); }, std::to_string(number),
                       "does not know"});
@@ -293,10 +293,10 @@ void AddLatents(Cases* cases) {
        "initial_latents", "each of the 1 images"},
       {"latents without a start", [](Parameters& p) { p.add_initial_latents(GoodLatentsFile()); },
        "initial_latents", "denoising_start above 0"},
-      {"100 000 empty latents",
+      {"9000 empty latents",
        [](Parameters& p) {
          p.set_denoising_start(0.5f);
-         for (int i = 0; i < 100000; ++i) p.add_initial_latents("");
+         for (int i = 0; i < 9000; ++i) p.add_initial_latents("");
        },
        "initial_latents", "each of the 1 images"},
       {"the second latents",

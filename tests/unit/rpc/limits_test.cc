@@ -164,6 +164,27 @@ TEST_F(LimitsTest, max_receive_message_bytes) {
   EXPECT_EQ(Stream(RequestOf(10001)).status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
+TEST_F(LimitsTest, max_message_fields) {
+  // `parameters` and its prompt and step count are three fields.
+  const auto with_unknown = [](int count) {
+    v1::StreamImagesRequest request = Request();
+    request.mutable_parameters()->set_step_count(1);
+    v1::ImageParameters& parameters = *request.mutable_parameters();
+    for (int i = 0; i < count; ++i) {
+      parameters.GetReflection()->MutableUnknownFields(&parameters)->AddVarint(1000, 1);
+    }
+    return request;
+  };
+  StartServer();
+  const grpc::Status at = Stream(with_unknown(limits_.max_message_fields - 3)).status;
+  EXPECT_NE(DetailsOf(at).ViolationOf("1000"), "") << "it was read";
+  const grpc::Status past = Stream(with_unknown(limits_.max_message_fields - 2)).status;
+  EXPECT_EQ(past.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(DetailsOf(past).info->reason(), "TOO_MANY_FIELDS");
+  EXPECT_THAT(past.error_message(), HasSubstr("10000"));
+  EXPECT_EQ(recorder_.WaitForRecord(2)->status.reason(), "TOO_MANY_FIELDS");
+}
+
 TEST_F(LimitsTest, max_send_message_bytes) {
   v1::GenerateImagesRequest request;
   request.mutable_parameters()->set_width_px(512);
