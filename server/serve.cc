@@ -7,6 +7,7 @@
 #include "server/command_line.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
+#include "server/heap_keeper.h"
 #include "server/listen_address.h"
 #include "server/memory/device_ledger.h"
 #include "server/memory/memory_accounts.h"
@@ -325,10 +326,12 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
   }
   OpenLog(LogLevelByName(config.log_level), LogFormatByName(config.log_format), stderr);
   if (backend.init_process) backend.init_process(config.threads);
+  const HeapKeeper heap_keeper;
   return RunningServer(config, backend, events->get()).Run();
 }
 
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {
+  SetUpHeap();
   // No code of ours throws; what libraries throw past us ends here with a line and a code.
   try {
     const Result<CommandLine> line = ReadCommandLine(argc, argv);

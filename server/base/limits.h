@@ -32,6 +32,9 @@ struct Limits {
   // What may wait for a slow reader before image data of that stream holds back its worker.
   int64_t max_stream_backlog_bytes = 64 << 20;
   int32_t stalled_reader_seconds = 30;
+  // Of all pictures that are asked for and that their clients have not taken, if none of them
+  // could be compressed: ten of the largest requests.
+  int64_t max_undelivered_image_bytes = int64_t{1} << 30;
 };
 
 }  // namespace tightfit

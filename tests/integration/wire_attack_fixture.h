@@ -27,9 +27,11 @@ class WireAttackFixture : public ServedFixture {
  protected:
   // gRPC's quota and 32 MiB.
   static constexpr int64_t kMaxGrowthBytes = Limits().grpc_memory_quota_bytes + (32 << 20);
-  // Promised are 50 ms at the 99th percentile. Here the server shares two cores with its attacker,
-  // its clients and other tests, so only a server that stands still fails.
-  static constexpr std::chrono::milliseconds kMaxGoodP99{400};
+  // What may stay behind an attack.
+  static constexpr int64_t kMaxKeptBytes = 64 << 20;
+  // Promised are 50 ms at the 99th percentile, on an idle machine. Here the server shares two cores
+  // with its attacker, its clients and other tests, so only one that stands still fails.
+  static constexpr std::chrono::milliseconds kMaxGoodP99{1000};
 
   // With TIGHTFIT_FULL=1 attacks are as large as can be and last longer.
   static bool IsFull() {
@@ -40,7 +42,9 @@ class WireAttackFixture : public ServedFixture {
 
   // Repeats `round` for a while beside two good clients. The server grows by no more than its
   // bound, nobody else's call fails or waits long, and afterwards all is as before.
-  void Attack(const char* name, const std::function<void()>& round) {
+  void Attack(const char* name, const std::function<void()>& round,
+              int64_t max_growth_bytes = kMaxGrowthBytes,
+              std::chrono::milliseconds max_good_p99 = kMaxGoodP99) {
     // Whatever grows once, at first use, is no matter of the attack.
     for (int i = 0; i < 20; ++i) ASSERT_TRUE(AskOnce().ok());
     const int64_t before_bytes = StatusBytes("VmRSS");
@@ -66,10 +70,14 @@ class WireAttackFixture : public ServedFixture {
         name, rounds, lasted.count(), static_cast<double>(growth_bytes) / (1 << 20),
         clients.call_count(), Milliseconds(clients.Percentile(0.5)),
         Milliseconds(clients.Percentile(0.99)));
-    EXPECT_LE(growth_bytes, kMaxGrowthBytes);
-    EXPECT_LE(clients.Percentile(0.99), kMaxGoodP99);
+    EXPECT_LE(growth_bytes, max_growth_bytes);
+    EXPECT_LE(clients.Percentile(0.99), max_good_p99);
     EXPECT_EQ(clients.failure(), "");
     ExpectWorksAgain();
+    const bool gave_back =
+        WaitUntil([&] { return StatusBytes("VmRSS") <= before_bytes + kMaxKeptBytes; });
+    EXPECT_TRUE(gave_back) << "the server keeps " << ((StatusBytes("VmRSS") - before_bytes) >> 20)
+                           << " MiB";
   }
 
   void ExpectWorksAgain() {

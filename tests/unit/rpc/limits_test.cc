@@ -19,6 +19,10 @@ using ::testing::HasSubstr;
 
 class LimitsTest : public RpcFixture {
  protected:
+  ~LimitsTest() override { StopServer(); }  // before fake_clock_ goes
+
+  FakeClock fake_clock_;
+
   // Asks for a picture of one step, changed by `change`.
   grpc::Status Ask(const std::function<void(v1::ImageParameters&)>& change) {
     v1::StreamImagesRequest request = Request();
@@ -273,8 +277,7 @@ TEST_F(LimitsTest, max_stream_backlog_bytes) {
 }
 
 TEST_F(LimitsTest, stalled_reader_seconds) {
-  FakeClock clock;
-  clock_ = &clock;
+  clock_ = &fake_clock_;
   controls_->noisy = true;
   StartServer();
   grpc::ChannelArguments arguments;
@@ -291,15 +294,42 @@ TEST_F(LimitsTest, stalled_reader_seconds) {
   const auto reader = stub->StreamImages(&context, request);
   v1::StreamImagesResponse event;
   ASSERT_TRUE(reader->Read(&event));
-  // Until nothing moves any more; a watch looks every 250 ms.
-  std::this_thread::sleep_for(std::chrono::seconds(1));
-  clock.Advance(std::chrono::seconds(limits_.stalled_reader_seconds) - std::chrono::nanoseconds(1));
+  const auto limit = std::chrono::seconds(limits_.stalled_reader_seconds);
+  fake_clock_.Advance(limit - std::chrono::nanoseconds(1));
+  // Longer than the watch's interval.
   EXPECT_FALSE(recorder_.WaitForRecord(1, std::chrono::milliseconds(600)).has_value());
-  clock.Advance(std::chrono::nanoseconds(1));
-  const auto record = recorder_.WaitForRecord(1, std::chrono::seconds(20));
+  // Some more writes may have begun since.
+  std::optional<RequestRecord> record;
+  for (int i = 0; i < 500 && !record.has_value(); ++i) {
+    fake_clock_.Advance(limit);
+    record = recorder_.WaitForRecord(1, std::chrono::milliseconds(100));
+  }
   ASSERT_TRUE(record.has_value());
   EXPECT_EQ(record->status.reason(), "STALLED_READER");
-  StopServer();  // before the clock goes
+}
+
+TEST_F(LimitsTest, max_undelivered_image_bytes) {
+  // Two pictures that nothing compresses, and what comes with them.
+  constexpr int64_t kRaw = (64 * 3 + 1) * 64;
+  limits_.max_undelivered_image_bytes = 2 * (kRaw + kRaw / 256 + (32 << 10));
+  max_running_requests_ = 1;
+  StartServer();
+  StopEveryCall();
+  grpc::ClientContext contexts[2];
+  const auto first = images_->StreamImages(&contexts[0], Request());
+  ASSERT_TRUE(gate_.WaitForArrivals(1));
+  const auto second = images_->StreamImages(&contexts[1], Request());
+  v1::StreamImagesResponse event;
+  ASSERT_TRUE(second->Read(&event)) << "both at the limit";
+  const grpc::Status third = Stream(Request()).status;
+  EXPECT_EQ(third.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(DetailsOf(third).info->reason(), "IMAGES_UNDELIVERED");
+  EXPECT_TRUE(DetailsOf(third).retry.has_value());
+  gate_.Open();
+  EXPECT_TRUE(ReadToEnd(*first).status.ok());
+  EXPECT_TRUE(ReadToEnd(*second).status.ok());
+  ASSERT_TRUE(recorder_.WaitForRecord(3).has_value());
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(Stream(Request()).status.ok()) << "all was given back";
 }
 
 TEST(LimitsOfTheServerTest, HaveATestEachThatIsNamedAsTheyAre) {
