@@ -39,7 +39,8 @@ if ((with_image)); then
   packages+=(patchelf)
 fi
 if ((with_tests)); then
-  packages+=(debootstrap iproute2 libgtest-dev libgmock-dev libbenchmark-dev clang-format clang-tidy)
+  packages+=(debootstrap iproute2 libgtest-dev libgmock-dev libbenchmark-dev clang clang-format
+    clang-tidy libclang-rt-dev)
 fi
 
 install_packages() {

@@ -2,13 +2,7 @@
 #include "server/pipeline/sdxl_model.h"
 #include "server/serve.h"
 
-#include <malloc.h>
-
 int main(int argc, char** argv) {
-  // Each weight of a megabyte and more in its own mapping: what is freed while weights are packed
-  // goes back to the system instead of staying in glibc's heap.
-  mallopt(M_MMAP_THRESHOLD, 1 << 20);
-
   tightfit::ModelBackend backend;
   backend.libtorch_version = tightfit::LibTorchVersion();
   backend.init_process = tightfit::InitTorchProcess;

@@ -8,6 +8,7 @@
 #include "server/config_security.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
+#include "server/heap_keeper.h"
 #include "server/listen_address.h"
 #include "server/memory/device_ledger.h"
 #include "server/memory/memory_accounts.h"
@@ -362,12 +363,14 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
   if (backend.init_process) {
     backend.init_process(config.threads, HostCacheBytes(config, memory_limit_bytes));
   }
+  const HeapKeeper heap_keeper;
   return RunningServer(config, std::move(security).value(), backend, memory_limit_bytes,
                        events->get())
       .Run();
 }
 
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {
+  SetUpHeap();
   // No code of ours throws; what libraries throw past us ends here with a line and a code.
   try {
     const Result<CommandLine> line = ReadCommandLine(argc, argv);

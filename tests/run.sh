@@ -2,7 +2,7 @@
 # Builds and passes every test that needs no GPU.
 #
 #   ./tests/run.sh          what CI runs
-#   ./tests/run.sh --full   also the sanitizer build, the long tests and the container image
+#   ./tests/run.sh --full   also the sanitizer build, the long tests, an hour of fuzzing and the container image
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,7 +27,7 @@ phase "build"
 build_targets
 
 phase "ctest"
-ctest --test-dir build/release --output-on-failure --parallel "$jobs"
+TIGHTFIT_FULL=$full ctest --test-dir build/release --output-on-failure --parallel "$jobs"
 
 phase "pytest"
 TIGHTFIT_BUILD_DIR="$PWD/build/release" TIGHTFIT_FULL=$full \
@@ -44,6 +44,9 @@ if ((full)); then
     # Without randomised addresses, which some kernels spread wider than the sanitizer's shadow.
     setarch -R "build/tsan/tests/unit/$layer/${layer}_test" --gtest_brief=1
   done
+
+  phase "fuzz targets, ten minutes each"
+  ./tests/fuzz/run.sh 600
 
   phase "the container image, without Docker"
   if ((EUID == 0)); then

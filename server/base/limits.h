@@ -21,6 +21,8 @@ struct Limits {
   int32_t max_queued_requests = 64;
   // Latents of the largest request fit: max_image_count of max_area_px, 16 bytes for 64 pixels.
   int32_t max_receive_message_bytes = 9 << 20;
+  // Of one message, counted before it is parsed: two bytes can become an object of a hundred.
+  int32_t max_message_fields = 10'000;
   int32_t max_send_message_bytes = 64 << 20;
   // A unary reply that may pass this many bytes is refused early: default clients receive 4 MiB.
   // One picture of 1024 x 1024 fits (3 MiB of incompressible pixels and its text).
@@ -30,6 +32,9 @@ struct Limits {
   // What may wait for a slow reader before image data of that stream holds back its worker.
   int64_t max_stream_backlog_bytes = 64 << 20;
   int32_t stalled_reader_seconds = 30;
+  // Of all pictures that are asked for and that their clients have not taken, if none of them
+  // could be compressed: ten of the largest requests.
+  int64_t max_undelivered_image_bytes = int64_t{1} << 30;
 };
 
 }  // namespace tightfit

@@ -1,5 +1,7 @@
 #include "server/image/latents_file.h"
 
+#include "server/base/json_text.h"
+
 #include <nlohmann/json.hpp>
 
 #include <bit>
@@ -73,6 +75,7 @@ Result<Latents> DecodeLatents(std::string_view bytes) {
   }
   const std::string_view text = bytes.substr(0, header_bytes);
   bytes.remove_prefix(header_bytes);
+  if (HoldsNul(text)) return Refuse("its header is no JSON object");
   const Json::parser_callback_t limit_depth = [](int depth, Json::parse_event_t, Json&) {
     return depth <= 4;
   };

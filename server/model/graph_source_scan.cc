@@ -26,6 +26,16 @@ bool Contains(auto&& list, std::string_view word) {
 constexpr std::array kBareCalls = std::to_array<std::string_view>(
     {"annotate", "bool", "float", "getattr", "int", "unchecked_cast"});
 
+// Words that join expressions, as operators do.
+constexpr std::array kJoiningWords =
+    std::to_array<std::string_view>({"and", "else", "if", "in", "is", "not", "or"});
+
+// LibTorch's parser calls itself for every bracket and operator of a statement, and its compiler
+// for every part of a dotted name. What a trace writes has fewer than ten of either.
+constexpr int kMaxStatementParts = 256;
+constexpr size_t kMaxWordBytes = 512;
+constexpr size_t kMaxIndentation = 64;
+
 // Keywords that may stand before a bracket.
 constexpr std::array kKeywords =
     std::to_array<std::string_view>({"and", "in", "is", "not", "or", "return"});
@@ -52,6 +62,7 @@ class SourceScan {
         TakeNumber();
       } else {
         if (!IsPlain(c)) return ForbiddenOperator(file_, "a character outside the language");
+        TF_RETURN_IF_ERROR(Count(c));
         ++at_;
       }
     }
@@ -77,6 +88,26 @@ class SourceScan {
     return ForbiddenOperator(file_, "a text without an end");
   }
 
+  // Counts what nests within a statement, and starts anew behind it.
+  Status Count(char c) {
+    constexpr std::string_view kOperators = "+-*/%<>=|&^~:?";
+    if (c == '(' || c == '[' || c == '{') {
+      ++open_brackets_;
+      return CountPart();
+    }
+    if (c == ')' || c == ']' || c == '}') --open_brackets_;
+    if (c == '\n' && open_brackets_ <= 0) {
+      parts_ = open_brackets_ = 0;
+      const size_t begin = std::min(source_.find_first_not_of(' ', at_ + 1), source_.size());
+      if (begin - at_ - 1 > kMaxIndentation) return TooDeep();
+    }
+    return kOperators.find(c) == kOperators.npos ? OkStatus() : CountPart();
+  }
+
+  Status CountPart() { return ++parts_ > kMaxStatementParts ? TooDeep() : OkStatus(); }
+
+  Status TooDeep() const { return ForbiddenOperator(file_, "a statement of too many parts"); }
+
   // `torch.nn.x`, `.forward` after a closing bracket, `forward`.
   std::string_view TakeWord() {
     const size_t begin = at_;
@@ -101,6 +132,8 @@ class SourceScan {
   }
 
   Status CheckWord(std::string_view word) {
+    if (word.size() > kMaxWordBytes) return ForbiddenOperator(file_, word);
+    if (Contains(kJoiningWords, word)) TF_RETURN_IF_ERROR(CountPart());
     if (word == "def" || word == "class" || word == "import" || word == "from") {
       return CheckDefinition(word);
     }
@@ -150,6 +183,8 @@ class SourceScan {
   const std::string_view file_;
   const std::string_view source_;
   size_t at_ = 0;
+  int parts_ = 0;  // of the statement so far
+  int open_brackets_ = 0;
 };
 
 }  // namespace

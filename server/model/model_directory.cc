@@ -1,5 +1,6 @@
 #include "server/model/model_directory.h"
 
+#include "server/base/json_text.h"
 #include "server/model/file_reader.h"
 #include "server/model/model_errors.h"
 #include "server/model/sha256.h"
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <string_view>
 
 namespace tightfit {
@@ -17,7 +19,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr char kManifest[] = "model.json";
-constexpr int64_t kMaxManifestBytes = 4 << 20;
+constexpr int64_t kMaxManifestBytes = 1 << 20;
 constexpr int64_t kMaxFileBytes = int64_t{1} << 40;
 constexpr int64_t kMaxParameterCount = int64_t{1} << 40;
 constexpr int64_t kSchemaVersion = 2;
@@ -128,7 +130,7 @@ class Reader {
     return found == json_.end() ? nullptr : &*found;
   }
   std::string PathOf(const std::string& key) const {
-    return path_.empty() ? key : path_ + "." + key;
+    return path_.empty() ? Shown(key) : path_ + "." + Shown(key);
   }
 
   const Json& json_;
@@ -326,25 +328,48 @@ Result<std::unique_ptr<FileReader>> OpenListedFile(const ModelDirectory& directo
   return reader;
 }
 
+// `text` as a document; one that is no object where it is anything else. A parsed document would
+// hide a key that comes twice, of which other readers take another one.
+Json ParseDocument(std::string_view text, std::string* repeated_key) {
+  if (HoldsNul(text)) return {};
+  // Depth is bounded before parsing: destroying a deeply nested document would recurse as deep.
+  constexpr int kMaxDepth = 32;
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  const Json::parser_callback_t check = [&](int depth, Json::parse_event_t event, Json& value) {
+    if (depth > kMaxDepth) return false;
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys.pop_back();
+    if (event == Json::parse_event_t::key && !keys.back().insert(value).second) {
+      *repeated_key = value;
+    }
+    return true;
+  };
+  return Json::parse(text, check, /*allow_exceptions=*/false);
+}
+
 }  // namespace
 
 Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileReader> file,
                       FileReader::Open(path + "/" + kManifest, kManifest));
   if (file->size_bytes() > kMaxManifestBytes) {
-    return BadModelDirectory(kManifest, "the file is larger than 4 MiB");
+    return BadModelDirectory(kManifest, "the file is larger than 1 MiB");
   }
   std::string text(static_cast<size_t>(file->size_bytes()), '\0');
   TF_RETURN_IF_ERROR(file->ReadAt(0, file->size_bytes(), text.data()));
-  // Depth is bounded before parsing: destroying a deeply nested document would recurse as deep.
-  constexpr int kMaxDepth = 32;
-  const Json::parser_callback_t limit_depth = [](int depth, Json::parse_event_t, Json&) {
-    return depth <= kMaxDepth;
-  };
-  const Json json = Json::parse(text, limit_depth, /*allow_exceptions=*/false);
+  TF_ASSIGN_OR_RETURN(ModelDirectory model, ParseManifest(text));
+  model.path = path;
+  return model;
+}
+
+Result<ModelDirectory> ParseManifest(std::string_view text) {
+  std::string repeated_key;
+  const Json json = ParseDocument(text, &repeated_key);
   if (json.is_discarded() || !json.is_object()) {
     return BadModelDirectory(kManifest, "not a JSON object");
   }
+  if (!repeated_key.empty())
+    return BadModelDirectory(kManifest, Shown(repeated_key) + " comes twice");
 
   Status problem;
   const Reader top(json, "", &problem);
@@ -355,7 +380,6 @@ Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
                          "; export the model again with this version of tightfit_export");
   }
   ModelDirectory model;
-  model.path = path;
   model.family = top.Text("family", 64);
   ReadManifest(top, &model);
   TF_RETURN_IF_ERROR(problem);

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tightfit {
@@ -71,10 +72,12 @@ struct ModelDirectory {
   std::string PathOf(const ListedFile& file) const { return path + "/" + file.file; }
 };
 
-// Reads and checks model.json (at most 4 MiB). Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`
+// Reads and checks model.json (at most 1 MiB). Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`
 // with the key and what is wrong; UNIMPLEMENTED for a schema version, family or prediction type
 // that this build cannot serve.
 Result<ModelDirectory> ReadModelDirectory(const std::string& path);
+// The same for the text of a model.json; the path stays empty.
+Result<ModelDirectory> ParseManifest(std::string_view text);
 
 // Reads the whole of a listed file of at most `max_bytes` and checks size and SHA-256. Errors:
 // DATA_LOSS `FILE_MISSING`, `FILE_TRUNCATED` (any wrong size), `CHECKSUM_MISMATCH`.

@@ -10,18 +10,27 @@
 
 namespace tightfit {
 
+// Names and keys come from files: of what a message quotes only printable ASCII is shown, and
+// not all of a long text.
+inline std::string Shown(std::string_view text, size_t max_bytes = 80) {
+  std::string shown;
+  for (const char c : text.substr(0, max_bytes)) shown.push_back(c >= ' ' && c <= '~' ? c : '?');
+  return text.size() > max_bytes ? shown + "..." : shown;
+}
+
 // FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`: "FILE: PROBLEM".
 inline Status BadModelDirectory(std::string_view file, std::string_view problem) {
+  constexpr size_t kMaxProblemBytes = 240;
   return {StatusCode::kFailedPrecondition, "BAD_MODEL_DIRECTORY",
-          std::string(file) + ": " + std::string(problem)};
+          std::string(file) + ": " + Shown(problem, kMaxProblemBytes)};
 }
 
 // FAILED_PRECONDITION `FORBIDDEN_OPERATOR`: `name` is the operator, function or pickled global.
 inline Status ForbiddenOperator(std::string_view file, std::string_view name) {
   return Status(StatusCode::kFailedPrecondition, "FORBIDDEN_OPERATOR",
-                std::string(file) + ": the graph uses " + std::string(name) +
+                std::string(file) + ": the graph uses " + Shown(name, 200) +
                     ", which is not on the list of allowed operators")
-      .WithMetadata("operator", std::string(name));
+      .WithMetadata("operator", Shown(name, 200));
 }
 
 // DATA_LOSS `FILE_MISSING`; `detail` holds the path and what the system said.

@@ -133,7 +133,7 @@ Status ScanPickle(std::string_view file, std::string_view pickle) {
         const std::string_view module = rest.substr(0, module_end);
         const std::string_view name = rest.substr(module_end + 1, name_end - module_end - 1);
         if (!IsAllowedGlobal(module, name)) {
-          return ForbiddenOperator(file, std::string(module) + "." + std::string(name));
+          return ForbiddenOperator(file, Shown(module) + "." + Shown(name));
         }
         size = name_end + 1;
         break;

@@ -1,3 +1,4 @@
+#include "server/base/json_text.h"
 #include "server/model/model_errors.h"
 #include "server/model/safetensors.h"
 
@@ -19,11 +20,18 @@ std::optional<StoredDtype> DtypeByName(std::string_view name) {
   return std::nullopt;
 }
 
-// Names come from outside: a message shows only the harmless part.
-std::string Shown(std::string_view name) {
-  std::string shown = "\"";
-  for (const char c : name.substr(0, 80)) shown.push_back(c >= ' ' && c <= '~' ? c : '?');
-  return shown + (name.size() > 80 ? "...\"" : "\"");
+std::string Quoted(std::string_view name) { return '"' + Shown(name) + '"'; }
+
+// C0 and DEL, and C1 (U+0080 to U+009F), which is two bytes in UTF-8.
+bool HasControlCharacter(std::string_view name) {
+  for (size_t i = 0; i < name.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(name[i]);
+    if (byte < ' ' || byte == 0x7F) return true;
+    if (byte == 0xC2 && i + 1 < name.size() && static_cast<unsigned char>(name[i + 1]) < 0xA0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 // Receives the header as events, because a parsed document would hide duplicate keys. Stops the
@@ -64,7 +72,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
       return Refuse("a text stands where it may not");
     }
     const std::optional<StoredDtype> dtype = DtypeByName(value);
-    if (!dtype) return Refuse("dtype " + Shown(value) + " is not F16, BF16 or F32");
+    if (!dtype) return Refuse("dtype " + Quoted(value) + " is not F16, BF16 or F32");
     tensor_.dtype = *dtype;
     has_dtype_ = true;
     return true;
@@ -115,9 +123,9 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     if (state_ == State::kTop) return StartEntry(name);
     if (state_ == State::kMetadata) return true;
     if (name != "dtype" && name != "shape" && name != "data_offsets") {
-      return Refuse("unknown key " + Shown(name));
+      return Refuse("unknown key " + Quoted(name));
     }
-    if (!keys_seen_.insert(name).second) return Refuse("key " + Shown(name) + " occurs twice");
+    if (!keys_seen_.insert(name).second) return Refuse("key " + Quoted(name) + " occurs twice");
     key_ = name;
     return true;
   }
@@ -134,7 +142,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
 
   bool Refuse(const std::string& what) {
     problem = tensor_.name.empty() ? "the header: " + what
-                                   : "tensor " + Shown(tensor_.name) + ": " + what;
+                                   : "tensor " + Quoted(tensor_.name) + ": " + what;
     return false;
   }
 
@@ -147,9 +155,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     key_.clear();
     if (name.empty()) return Refuse("a tensor has an empty name");
     if (name.size() > kMaxNameBytes) return Refuse("the name is longer than 512 bytes");
-    if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < ' '; })) {
-      return Refuse("the name holds a control character");
-    }
+    if (HasControlCharacter(name)) return Refuse("the name holds a control character");
     if (!names_seen_.insert(name).second) return Refuse("the name occurs twice");
     return true;
   }
@@ -213,6 +219,8 @@ Result<std::vector<StoredTensor>> ParseSafetensorsHeader(std::string_view file,
   if (header.empty() || header.front() != '{') {
     return BadModelDirectory(file, "the header does not start with '{'");
   }
+  if (HoldsNul(header))
+    return BadModelDirectory(file, "the header is not valid JSON: it holds NUL");
   HeaderEvents events;
   if (!nlohmann::json::sax_parse(header.begin(), header.end(), &events)) {
     return BadModelDirectory(file, events.problem);
@@ -227,13 +235,13 @@ Result<std::vector<StoredTensor>> ParseSafetensorsHeader(std::string_view file,
   for (StoredTensor& tensor : tensors) {
     if (tensor.offset_bytes != end) {
       return BadModelDirectory(file,
-                               "tensor " + Shown(tensor.name) +
+                               "tensor " + Quoted(tensor.name) +
                                    (tensor.offset_bytes < end ? ": its data overlaps another's"
                                                               : ": a hole lies before it"));
     }
     end += tensor.size_bytes;
     if (end > data_bytes) {
-      return FileTruncated(file, "the file ends within tensor " + Shown(tensor.name));
+      return FileTruncated(file, "the file ends within tensor " + Quoted(tensor.name));
     }
     tensor.offset_bytes += data_start_bytes;
   }

@@ -1,4 +1,5 @@
 // ParseTokenizerJson, of clip_vocabulary.h.
+#include "server/base/json_text.h"
 #include "server/pipeline/clip_vocabulary.h"
 
 #include <nlohmann/json.hpp>
@@ -89,6 +90,7 @@ Status ReadAddedTokens(const Json& top, TokenizerJson* parsed) {
 }  // namespace
 
 Result<TokenizerJson> ParseTokenizerJson(std::string_view json) {
+  if (HoldsNul(json)) return Bad("it holds NUL");
   // Depth is bounded before parsing: destroying a deeply nested document would recurse as deep.
   const Json::parser_callback_t limit_depth = [](int depth, Json::parse_event_t, Json&) {
     return depth <= 16;

@@ -1,5 +1,7 @@
 #include "server/pipeline/clip_vocabulary.h"
 
+#include "server/base/json_text.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -174,6 +176,7 @@ class AddedTokens {
 
 Result<TokenIds> ParseVocabulary(std::string_view json) {
   VocabularyReader reader;
+  if (HoldsNul(json)) return BadFile("vocab.json", "it holds NUL");
   if (!Json::sax_parse(json.begin(), json.end(), &reader)) {
     return BadFile("vocab.json", reader.error);
   }
@@ -211,6 +214,7 @@ Result<Merges> ParseMerges(std::string_view text) {
 
 Result<TokenizerConfig> ParseTokenizerConfig(std::string_view json, const TokenIds& vocabulary,
                                              std::string_view added_tokens) {
+  if (HoldsNul(json)) return BadFile("tokenizer_config.json", "it holds NUL");
   const Json config = Json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) return BadFile("tokenizer_config.json", "no valid JSON object");
   AddedTokens added(vocabulary);

@@ -15,6 +15,8 @@ namespace {
 // The keyword under which A1111 writes its text.
 constexpr char kParametersKeyword[] = "parameters";
 
+constexpr std::chrono::seconds kUndeliveredRetry{2};
+
 Result<EncodedImage> EncodeImage(Image image, const AcceptedRequest& request) {
   EncodedImage encoded;
   encoded.index = image.index;
@@ -52,18 +54,36 @@ GenerationCall::GenerationCall(const CallContext* context, const char* method,
                                const v1::ImageParameters& parameters,
                                std::chrono::system_clock::time_point deadline)
     : context_(context),
+      budget_(context->image_bytes),
       received_at_(std::chrono::system_clock::now()),
       deadline_(deadline),
       record_(context->observer, context->clock, method,
               ModelLabel(parameters, *context->registry)),
       cancellation_(std::make_shared<Cancellation>(DeadlineOn(*context->clock, deadline))) {}
 
+GenerationCall::~GenerationCall() { budget_->GiveBack(image_bytes_); }
+
+// The executor never waits for a client, so what a slow one has not taken stays in memory.
+Status GenerationCall::TakeImageBytes() {
+  const int64_t bytes = LargestUnaryReplyBytes(accepted_.parameters);
+  if (!budget_->TryTake(bytes, context_->limits.max_undelivered_image_bytes)) {
+    return Status(StatusCode::kResourceExhausted, "IMAGES_UNDELIVERED",
+                  "pictures of earlier requests have not been taken by their clients")
+        .WithRetryAfter(kUndeliveredRetry);
+  }
+  image_bytes_ = bytes;
+  return OkStatus();
+}
+
 void GenerationCall::Submit(Result<AcceptedRequest> accepted) {
   Status status = accepted.status();
   if (accepted.ok()) {
     accepted_ = std::move(accepted).value();
     record_.Describe(accepted_.parameters);
-    status = context_->executor->Submit(accepted_.parameters, shared_from_this(), cancellation_);
+    status = TakeImageBytes();
+    if (status.ok()) {
+      status = context_->executor->Submit(accepted_.parameters, shared_from_this(), cancellation_);
+    }
   }
   {
     const std::lock_guard lock(mutex_);

@@ -9,6 +9,7 @@
 #include "server/engine/device_executor.h"
 #include "server/engine/generation.h"
 #include "server/engine/model_registry.h"
+#include "server/rpc/byte_budget.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/encode_workers.h"
 #include "server/rpc/generation_messages.h"
@@ -38,6 +39,8 @@ struct CallContext {
   EncodeWorkers* workers;
   StalledReaders* stalled_readers;
   AccessControl access;
+  // Of pictures that are asked for and not delivered, as large as they can get.
+  std::shared_ptr<ByteBudget> image_bytes = std::make_shared<ByteBudget>();
 };
 
 // When a client's deadline passes on `clock`; nullopt without one.
@@ -56,6 +59,7 @@ class GenerationCall : public GenerationObserver,
   void OnFinished(const Status& status, const GenerationTimings& timings) final;
 
  protected:
+  ~GenerationCall() override;
   GenerationCall(const CallContext* context, const char* method,
                  const v1::ImageParameters& parameters,
                  std::chrono::system_clock::time_point deadline);
@@ -99,12 +103,16 @@ class GenerationCall : public GenerationObserver,
  private:
   void Encode(Image image);
   void EndIfDone();
+  // Sets aside what the pictures may take until they are delivered.
+  Status TakeImageBytes();
 
   const CallContext* const context_;
+  const std::shared_ptr<ByteBudget> budget_;  // a call may go a moment after the context
   const std::chrono::system_clock::time_point received_at_;
   const std::chrono::system_clock::time_point deadline_;
   CallRecord record_;
   const std::shared_ptr<Cancellation> cancellation_;
+  int64_t image_bytes_ = 0;   // taken from the budget
   AcceptedRequest accepted_;  // set before the request is submitted, constant after
 
   // Guarded by mutex_.

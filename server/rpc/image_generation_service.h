@@ -2,6 +2,7 @@
 #ifndef TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_
 #define TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_
 
+#include "server/rpc/bounded_handler.h"
 #include "server/rpc/call_access.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/estimate_images.h"
@@ -17,7 +18,11 @@ namespace tightfit {
 // Thread-safe. `context` must outlive the service and its calls.
 class ImageGenerationServiceImpl final : public v1::ImageGenerationService::CallbackService {
  public:
-  explicit ImageGenerationServiceImpl(const CallContext* context) : context_(context) {}
+  explicit ImageGenerationServiceImpl(const CallContext* context) : context_(context) {
+    Bound("StreamImages", &ImageGenerationServiceImpl::StreamImages);
+    Bound("GenerateImages", &ImageGenerationServiceImpl::GenerateImages);
+    Bound("EstimateImages", &ImageGenerationServiceImpl::EstimateImages);
+  }
 
   grpc::ServerWriteReactor<v1::StreamImagesResponse>* StreamImages(
       grpc::CallbackServerContext* rpc, const v1::StreamImagesRequest* request) override {
@@ -45,6 +50,12 @@ class ImageGenerationServiceImpl final : public v1::ImageGenerationService::Call
   }
 
  private:
+  template <typename Method>
+  void Bound(const char* name, Method method) {
+    MarkMethodCallback(MethodIndex(v1::ImageGenerationService::service_full_name(), name),
+                       MakeBoundedHandler(context_, name, this, method));
+  }
+
   const CallContext* const context_;
 };
 

@@ -30,13 +30,6 @@ std::optional<size_t> ParsePageToken(const std::string& token, size_t model_coun
   return index;
 }
 
-// Ends a stream before it begins. Owns itself until gRPC's OnDone.
-class RefusedWatch final : public grpc::ServerWriteReactor<v1::WatchModelsResponse> {
- public:
-  explicit RefusedWatch(const Status& status) { Finish(ToGrpcStatus(status)); }
-  void OnDone() override { delete this; }
-};
-
 template <typename Request>
 Status CheckNamed(const Request& request) {
   std::vector<FieldViolation> violations = UnknownFields(request);
@@ -108,6 +101,12 @@ grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext
 
 ModelServiceImpl::ModelServiceImpl(const CallContext* context)
     : context_(context), watchers_(std::make_shared<ModelWatchers>(context->registry)) {
+  Bound("ListModels", &ModelServiceImpl::ListModels);
+  Bound("GetModel", &ModelServiceImpl::GetModel);
+  Bound("WatchModels", &ModelServiceImpl::WatchModels);
+  Bound("LoadModel", &ModelServiceImpl::LoadModel);
+  Bound("UnloadModel", &ModelServiceImpl::UnloadModel);
+  Bound("UpdateModel", &ModelServiceImpl::UpdateModel);
   context_->registry->OnChange(
       [watchers = std::weak_ptr<ModelWatchers>(watchers_)](const ModelSnapshot& model) {
         if (const auto alive = watchers.lock()) alive->Tell(model);
@@ -176,8 +175,9 @@ Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
   std::vector<FieldViolation> violations = UnknownFields(request);
   if (request.name().empty()) violations.push_back({"name", "is required"});
   const google::protobuf::Duration& keep_alive = request.keep_alive_duration();
+  const int32_t max_nanos = keep_alive.seconds() == kMaxKeepAliveSeconds ? 0 : 999'999'999;
   if (keep_alive.seconds() < 0 || keep_alive.seconds() > kMaxKeepAliveSeconds ||
-      keep_alive.nanos() < 0 || keep_alive.nanos() > 999'999'999) {
+      keep_alive.nanos() < 0 || keep_alive.nanos() > max_nanos) {
     violations.push_back({"keep_alive_duration", "must be from 0 to 366 days"});
   }
   if (request.priority() < -kMaxPriority || request.priority() > kMaxPriority) {
@@ -209,12 +209,13 @@ grpc::ServerUnaryReactor* ModelServiceImpl::UpdateModel(grpc::CallbackServerCont
 }
 
 grpc::ServerWriteReactor<v1::WatchModelsResponse>* ModelServiceImpl::WatchModels(
-    grpc::CallbackServerContext* rpc, const v1::WatchModelsRequest*) {
-  const Status status =
+    grpc::CallbackServerContext* rpc, const v1::WatchModelsRequest* request) {
+  Status status =
       CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/WatchModels").status();
+  if (status.ok()) status = RefuseIfAny(UnknownFields(*request));
   if (!status.ok()) {
-    CallRecord(context_->observer, context_->clock, "WatchModels", "").Finish(status);
-    return new RefusedWatch(status);
+    return new RefusedStream<v1::WatchModelsResponse>(
+        RecordRefusal(context_, "WatchModels", status));
   }
   return WatchModelsCall::Start(watchers_);
 }

@@ -5,6 +5,7 @@
 #include "server/base/status.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
+#include "server/rpc/bounded_handler.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/generation_call.h"
 #include "server/rpc/watch_models_call.h"
@@ -40,6 +41,12 @@ class ModelServiceImpl final : public v1::ModelService::CallbackService {
       grpc::CallbackServerContext* rpc, const v1::WatchModelsRequest* request) override;
 
  private:
+  template <typename Method>
+  void Bound(const char* name, Method method) {
+    MarkMethodCallback(MethodIndex(v1::ModelService::service_full_name(), name),
+                       MakeBoundedHandler(context_, name, this, method));
+  }
+
   Status List(const v1::ListModelsRequest& request, v1::ListModelsResponse& response) const;
   Status Get(const v1::GetModelRequest& request, v1::GetModelResponse& response) const;
 

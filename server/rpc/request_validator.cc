@@ -278,12 +278,6 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
                                  const v1::ImageParameters& message, const std::string& request_id,
                                  const Limits& limits, const ModelRegistry& registry) {
   Validator validator(message, limits);
-  for (FieldViolation& violation : UnknownFields(request)) {
-    if (violation.field.starts_with(kParametersPrefix)) {
-      violation.field.erase(0, kParametersPrefix.size());
-    }
-    validator.Refuse(std::move(violation.field), std::move(violation.description));
-  }
   if (!request_id.empty() && !IsRequestId(request_id)) {
     validator.Refuse("request_id", "must be 1 to 64 characters of [A-Za-z0-9._-]");
   }
@@ -301,10 +295,19 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
   if (model != nullptr) {
     validator.CheckAgainst(*model);
     accepted.parameters = validator.Resolve(*model);
-    if (numbers_fit) {
-      validator.CheckProducts(accepted.parameters);
+    if (numbers_fit) validator.CheckProducts(accepted.parameters);
+    // Otherwise there may be millions of them.
+    if (numbers_fit &&
+        std::cmp_equal(message.initial_latents_size(), accepted.parameters.image_count)) {
       validator.TakeInitialLatents(*model, &accepted.parameters);
     }
+  }
+  // Last: an answer holds a bounded number, and these must not hide the others.
+  for (FieldViolation& violation : UnknownFields(request)) {
+    if (violation.field.starts_with(kParametersPrefix)) {
+      violation.field.erase(0, kParametersPrefix.size());
+    }
+    validator.Refuse(std::move(violation.field), std::move(violation.description));
   }
   TF_RETURN_IF_ERROR(RefuseIfAny(std::move(validator.violations())));
 

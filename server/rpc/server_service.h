@@ -2,6 +2,7 @@
 #ifndef TIGHTFIT_SERVER_RPC_SERVER_SERVICE_H_
 #define TIGHTFIT_SERVER_RPC_SERVER_SERVICE_H_
 
+#include "server/rpc/bounded_handler.h"
 #include "server/rpc/generation_call.h"
 #include "server/rpc/server_info.h"
 
@@ -14,7 +15,10 @@ class ServerServiceImpl final : public v1::ServerService::CallbackService {
  public:
   // `max_queued_requests` of Limits is told to clients.
   ServerServiceImpl(const CallContext* context, ServerInfo info)
-      : context_(context), info_(std::move(info)) {}
+      : context_(context), info_(std::move(info)) {
+    Bound("GetServerInfo", &ServerServiceImpl::GetServerInfo);
+    Bound("GetCapabilities", &ServerServiceImpl::GetCapabilities);
+  }
 
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* rpc,
                                           const v1::GetServerInfoRequest* request,
@@ -24,6 +28,12 @@ class ServerServiceImpl final : public v1::ServerService::CallbackService {
                                             v1::GetCapabilitiesResponse* response) override;
 
  private:
+  template <typename Method>
+  void Bound(const char* name, Method method) {
+    MarkMethodCallback(MethodIndex(v1::ServerService::service_full_name(), name),
+                       MakeBoundedHandler(context_, name, this, method));
+  }
+
   void Describe(v1::GetServerInfoResponse& response) const;
   void Describe(v1::GetCapabilitiesResponse& response) const;
 

@@ -1,14 +1,8 @@
 // Fuzz target: files of packed tensors. Whatever the bytes are, the header is refused or harmless,
 // and decoding what follows reads and writes nothing outside its buffers.
-//
-//   cmake --preset fuzz && cmake --build --preset fuzz && mkdir -p build/fuzz/corpus
-//   cd build/fuzz && tests/fuzz/packed_header_fuzz -max_len=4096 -max_total_time=600 corpus
-//       ../../tests/fuzz/corpus/packed_header
-//
-// (one line) runs for ten minutes and keeps what it finds in build/fuzz/corpus. Tests replay
-// tests/fuzz/corpus in every build, without clang.
 #include "kernels/codec.h"
 #include "kernels/packed_header.h"
+#include "tests/fuzz/require.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -23,10 +17,6 @@ namespace {
 
 constexpr int64_t kMaxWeights = 1 << 16;  // of a tensor that is decoded
 constexpr int64_t kMaxPayloadBytes = 1 << 20;
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 // A heap block of exactly `size` bytes on the border that packed tensors need: ASan sees every byte
 // read beyond it.

@@ -4,6 +4,7 @@
 //   FAKE_LOAD_HOLD        while this file exists, loading does not go on
 //   FAKE_STEP_HOLD        while this file exists, a denoising step does not come back
 //   FAKE_STEP_MILLISECONDS  how long a step takes
+//   FAKE_NOISY            where set, pictures are noise, which PNG cannot compress
 #include "server/memory/memory_accounts.h"
 #include "server/serve.h"
 #include "tests/support/fake_diffusion_model.h"
@@ -51,6 +52,7 @@ void ChargeWeights(const ModelDescription& description) {
 
 ModelBackend FakeBackend() {
   auto controls = std::make_shared<FakeModelControls>();
+  controls->noisy = !Environment("FAKE_NOISY").empty();
   const std::string pause = Environment("FAKE_STEP_MILLISECONDS");
   controls->on_call = [hold = Environment("FAKE_STEP_HOLD"),
                        pause = std::chrono::milliseconds(pause.empty() ? 0 : std::stoi(pause))](

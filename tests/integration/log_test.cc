@@ -1,6 +1,7 @@
 // The log of a whole process.
 #include "server/serve.h"
 #include "tests/integration/served_fixture.h"
+#include "tests/support/bad_image_parameters.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -46,6 +47,34 @@ TEST_F(LogTest, IsJsonLinesThatNeverHoldAPrompt) {
     EXPECT_EQ(messages[message], 1) << message;
   }
   EXPECT_EQ(messages["request failed"], 2);
+}
+
+TEST_F(LogTest, TellsNothingOfWhatBadRequestsHold) {
+  StartAndWaitUntilReady({"--log-format=json", "--log-level=debug"});
+  const auto stub = v1::ImageGenerationService::NewStub(channel_);
+  size_t refused = 0;
+  for (const BadImageParameters& bad : AllBadImageParameters()) {
+    v1::GenerateImagesRequest request;
+    *request.mutable_parameters() = Parameters(1);
+    request.mutable_parameters()->set_prompt("secret");
+    request.mutable_parameters()->set_negative_prompt("secret");
+    bad.change(*request.mutable_parameters());
+    grpc::ClientContext context;
+    v1::GenerateImagesResponse response;
+    const grpc::Status status = stub->GenerateImages(&context, request, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << bad.name;
+    EXPECT_EQ(status.error_details().find("secret"), std::string::npos) << bad.name;
+    ++refused;
+  }
+  Terminate();
+  ASSERT_EQ(ExitCode(), kExitDrained);
+  const std::string log = Log();
+  EXPECT_EQ(log.find("secret"), std::string::npos);
+  size_t lines = 0;
+  for (size_t at = log.find("request failed"); at != log.npos; ++lines) {
+    at = log.find("request failed", at + 1);
+  }
+  EXPECT_EQ(lines, refused) << "each one has a line of its own";
 }
 
 TEST_F(LogTest, TellsWhatARequestTook) {

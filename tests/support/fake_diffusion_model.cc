@@ -1,6 +1,7 @@
 #include "tests/support/fake_diffusion_model.h"
 
 #include <algorithm>
+#include <cstring>
 #include <random>
 #include <utility>
 
@@ -190,7 +191,10 @@ Image FakeImage(const GenerationParameters& parameters, int32_t index) {
 Image FakeNoise(const GenerationParameters& parameters, int32_t index) {
   Image image = BlankImage(parameters, index);
   std::mt19937 random(static_cast<uint32_t>(image.seed));
-  for (uint8_t& value : image.rgb) value = static_cast<uint8_t>(random());
+  for (size_t i = 0; i + sizeof(uint32_t) <= image.rgb.size(); i += sizeof(uint32_t)) {
+    const auto noise = static_cast<uint32_t>(random());
+    std::memcpy(&image.rgb[i], &noise, sizeof(noise));
+  }
   return image;
 }
 

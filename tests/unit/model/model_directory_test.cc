@@ -1,6 +1,7 @@
 #include "server/model/model_directory.h"
 
 #include "server/model/sha256.h"
+#include "tests/unit/model/good_manifest.h"
 #include "tests/unit/model/temporary_directory.h"
 
 #include <gmock/gmock.h>
@@ -16,38 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
-
-constexpr char kDigest[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-
-Json File(const std::string& name) { return {{"file", name}, {"bytes", 10}, {"sha256", kDigest}}; }
-
-Json GoodManifest() {
-  Json json = Json::parse(R"({
-    "schema_version": 2, "name": "small", "family": "sdxl", "license": "CC0-1.0",
-    "attribution": "nobody", "prediction_type": "epsilon",
-    "scheduler": {"_class_name": "EulerDiscreteScheduler", "beta_start": 0.001, "beta_end": 0.02,
-                  "beta_schedule": "linear", "timestep_spacing": "trailing", "steps_offset": 0,
-                  "num_train_timesteps": 500, "sigma_max": null, "use_karras_sigmas": false},
-    "vae": {"scaling_factor": 0.25, "shift_factor": null, "force_upcast": true,
-            "latent_channels": 4, "sample_size_px": 128},
-    "pixels_per_latent": 4, "force_zeros_for_empty_prompt": false,
-    "defaults": {"width_px": 64, "height_px": 96, "step_count": 25, "guidance_scale": 5.0,
-                 "sampler": "euler"},
-    "text": {"max_length": 77, "embedding_size": 160, "pooled_size": 96, "max_clip_skip": 2}})");
-  std::string lines;
-  for (const std::string name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
-    json["components"][name] = {{"parameter_count", 12},
-                                {"graphs", {{"fp32", File(name + ".fp32.ts")}}},
-                                {"weights", File(name + ".safetensors")}};
-    lines += name + " " + kDigest + "\n";
-  }
-  json["hash"] = Sha256::HexDigestOf(lines);
-  for (const std::string name : {"tokenizer", "tokenizer_2"}) {
-    json["tokenizers"][name] = {{"vocab.json", File(name + "/vocab.json")},
-                                {"merges.txt", File(name + "/merges.txt")}};
-  }
-  return json;
-}
 
 Result<ModelDirectory> ReadText(const std::string& manifest) {
   const TemporaryDirectory directory;
@@ -100,7 +69,7 @@ TEST(ModelDirectoryTest, TakesTheHashOfTheSingleFileThatTheModelWas) {
 
 TEST(ModelDirectoryTest, TakesATokenizerJsonInPlaceOfTwoFiles) {
   Json json = GoodManifest();
-  json["tokenizers"]["tokenizer"] = {{"tokenizer.json", File("tokenizer/tokenizer.json")}};
+  json["tokenizers"]["tokenizer"] = {{"tokenizer.json", ListedJson("tokenizer/tokenizer.json")}};
   const auto model = ReadText(json.dump());
   ASSERT_TRUE(model.ok()) << model.status().ForLog();
   EXPECT_EQ((*model).tokenizers.at("tokenizer").size(), 1u);
@@ -127,7 +96,8 @@ std::vector<BadManifest> BadManifests() {
       {"no vae", [](Json& j) { j["components"].erase("vae"); }, "components.vae"},
       {"no graphs", [](Json& j) { j["components"]["vae"]["graphs"] = Json::object(); },
        "components.vae.graphs"},
-      {"an unknown dtype", [](Json& j) { j["components"]["vae"]["graphs"]["int8"] = File("x.ts"); },
+      {"an unknown dtype",
+       [](Json& j) { j["components"]["vae"]["graphs"]["int8"] = ListedJson("x.ts"); },
        "components.vae.graphs.int8"},
       {"a parent directory",
        [](Json& j) { j["components"]["unet"]["weights"]["file"] = "../unet.safetensors"; },
@@ -208,11 +178,11 @@ TEST(ModelDirectoryTest, SurvivesDeepNesting) {
   EXPECT_FALSE(ReadText("{\"a\":" + std::string(1000000, '[')).ok());
 }
 
-TEST(ModelDirectoryTest, RefusesAManifestAbove4MiB) {
-  const std::string padding((4 << 20) + 1, ' ');
+TEST(ModelDirectoryTest, RefusesAManifestAbove1MiB) {
+  const std::string padding((1 << 20) + 1, ' ');
   const auto model = ReadText(GoodManifest().dump() + padding);
   EXPECT_EQ(model.status().reason(), "BAD_MODEL_DIRECTORY");
-  EXPECT_THAT(model.status().message(), HasSubstr("4 MiB"));
+  EXPECT_THAT(model.status().message(), HasSubstr("1 MiB"));
 }
 
 TEST(ModelDirectoryTest, SaysWhichModelsThisBuildCannotServe) {

@@ -1,6 +1,6 @@
 #include "server/model/safetensors.h"
 
-#include "tests/unit/model/largest_allocation.h"
+#include "tests/unit/model/heap_use.h"
 #include "tests/unit/model/safetensors_writer.h"
 #include "tests/unit/model/temporary_directory.h"
 
@@ -146,7 +146,7 @@ std::vector<HostileHeader> HostileHeaders() {
 
 TEST(SafetensorsHeaderTest, RefusesHostileHeadersWithAReasonAndWithoutALargeAllocation) {
   for (const HostileHeader& hostile : HostileHeaders()) {
-    ResetLargestAllocation();
+    ResetHeapUse();
     const auto tensors = Parse(hostile.header, 4);
     const size_t largest = LargestAllocation();
     ASSERT_FALSE(tensors.ok()) << hostile.what;
@@ -206,7 +206,7 @@ TEST(SafetensorsFileTest, RefusesEveryTruncation) {
   const std::string whole = SmallFile();
   for (size_t size = 0; size < whole.size(); ++size) {
     const std::string path = directory.Write(kFile, std::string_view(whole).substr(0, size));
-    ResetLargestAllocation();
+    ResetHeapUse();
     const auto file = SafetensorsFile::Open(path, kFile);
     EXPECT_LT(LargestAllocation(), 64u * 1024) << "cut after " << size << " bytes";
     ASSERT_FALSE(file.ok()) << "cut after " << size << " bytes";
@@ -223,7 +223,7 @@ TEST(SafetensorsFileTest, RefusesAHeaderSizeThatTheFileCannotHold) {
     std::string bytes = SmallFile().substr(0, 60);
     std::memcpy(bytes.data(), &size, sizeof(size));
     const std::string path = directory.Write(kFile, bytes);
-    ResetLargestAllocation();
+    ResetHeapUse();
     const auto file = SafetensorsFile::Open(path, kFile);
     EXPECT_LT(LargestAllocation(), 64u * 1024) << size;
     ASSERT_FALSE(file.ok()) << size;

@@ -2,25 +2,17 @@
 #include "server/image/latents_file.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 
-#include <functional>
-#include <limits>
+#include <string>
 
 namespace tightfit {
 namespace {
 
-using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 constexpr char kSafetensors[] = "application/x-safetensors";
 
 class DenoisingRequestsTest : public RpcFixture {
  protected:
-  static std::string LatentsOf(int32_t channels, int32_t height, int32_t width) {
-    return EncodeLatents({.channels = channels,
-                          .height = height,
-                          .width = width,
-                          .values = std::vector<float>(channels * height * width, 0.5f)});
-  }
   static const v1::ResolvedParameters& Resolved(const StreamResult& result) {
     return result.events.at(1).started().parameters();
   }
@@ -101,65 +93,6 @@ TEST_F(DenoisingRequestsTest, EchoTheTilesOfALargePicture) {
   EXPECT_EQ(Resolved(Stream(request)).vae_tile_px(), 0);
   asked.set_width_px(1028);
   EXPECT_EQ(Resolved(Stream(request)).vae_tile_px(), 512);
-}
-
-TEST_F(DenoisingRequestsTest, AreRefusedWithFieldAndLimit) {
-  StartServer();
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  using Parameters = v1::ImageParameters;
-  struct Case {
-    const char* field;
-    const char* limit;
-    std::function<void(Parameters&)> change;
-  };
-  const Case cases[] = {
-      {"clip_skip", "0 to 2", [](Parameters& p) { p.set_clip_skip(3); }},
-      {"clip_skip", "0 to 2", [](Parameters& p) { p.set_clip_skip(-1); }},
-      {"denoising_start", "below 1", [](Parameters& p) { p.set_denoising_start(1.0f); }},
-      {"denoising_start", "at least 0", [](Parameters& p) { p.set_denoising_start(-0.1f); }},
-      {"denoising_start", "at least 0", [](Parameters& p) { p.set_denoising_start(kNan); }},
-      {"denoising_end", "above 0", [](Parameters& p) { p.set_denoising_end(0.0f); }},
-      {"denoising_end", "at most 1", [](Parameters& p) { p.set_denoising_end(1.1f); }},
-      {"denoising_end", "at most 1", [](Parameters& p) { p.set_denoising_end(kNan); }},
-      {"denoising_start", "below denoising_end",
-       [](Parameters& p) {
-         p.set_denoising_start(0.5f);
-         p.set_denoising_end(0.5f);
-         p.add_initial_latents(LatentsOf(4, 16, 16));
-       }},
-      {"initial_latents", "each of the 1 images",
-       [](Parameters& p) { p.set_denoising_start(0.5f); }},
-      {"initial_latents", "each of the 2 images",
-       [](Parameters& p) {
-         p.set_denoising_start(0.5f);
-         p.set_image_count(2);
-         p.add_initial_latents(LatentsOf(4, 16, 16));
-       }},
-      {"initial_latents", "denoising_start above 0",
-       [](Parameters& p) { p.add_initial_latents(LatentsOf(4, 16, 16)); }},
-      {"initial_latents[0]", "[4, 16, 16]",
-       [](Parameters& p) {
-         p.set_denoising_start(0.5f);
-         p.add_initial_latents(LatentsOf(4, 16, 17));
-       }},
-      {"initial_latents[0]", "safetensors",
-       [](Parameters& p) {
-         p.set_denoising_start(0.5f);
-         p.add_initial_latents("not one");
-       }},
-      {"prompt_syntax", "PROMPT_SYNTAX_PLAIN",
-       [](Parameters& p) { p.set_prompt_syntax(static_cast<v1::PromptSyntax>(3)); }},
-      {"mime_type", "image/png or application/x-safetensors",
-       [](Parameters& p) { p.set_mime_type("application/octet-stream"); }},
-  };
-  for (const Case& bad : cases) {
-    v1::StreamImagesRequest request = Request();
-    bad.change(*request.mutable_parameters());
-    const grpc::Status status = Stream(request).status;
-    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << bad.field;
-    EXPECT_THAT(DetailsOf(status).ViolationOf(bad.field), HasSubstr(bad.limit));
-  }
-  EXPECT_EQ(controls_->begun, 0);
 }
 
 }  // namespace

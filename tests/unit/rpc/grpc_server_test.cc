@@ -107,8 +107,12 @@ TEST_F(GrpcServerTest, RefusesAPromptThatIsNoUtf8) {
   stub.UnaryCall(&context, "/tightfit.v1.ImageGenerationService/GenerateImages",
                  grpc::StubOptions(), &request, &response,
                  [&](grpc::Status status) { ended.set_value(status); });
-  EXPECT_FALSE(ended.get_future().get().ok());
+  const grpc::Status status = ended.get_future().get();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(DetailsOf(status).info->reason(), "MALFORMED_MESSAGE");
+  EXPECT_THAT(status.error_message(), HasSubstr("UTF-8"));
   EXPECT_EQ(controls_->begun, 0);
+  EXPECT_TRUE(Stream(Request()).status.ok());
 }
 
 TEST_F(GrpcServerTest, ShutdownCancelsWhatIsLeftAndReturns) {
