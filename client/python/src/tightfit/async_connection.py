@@ -17,7 +17,7 @@ from tightfit.event_decoder import EventDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
 from tightfit.settings import (
-    CONNECT_SLICE_SECONDS,
+    ASK_WHY_SECONDS,
     HEALTH_CHECK,
     POLL_SECONDS,
     Metadata,
@@ -79,27 +79,29 @@ class AsyncConnection:
             left = waiting.remaining()
             if not left:
                 raise likely or cannot_connect(self.settings.server, budget.shown)
+            answer = asyncio.ensure_future(self._answers(left))
             try:
-                slice_seconds = min(left, CONNECT_SLICE_SECONDS)
-                if await self._answers(slice_seconds):
-                    return
-                if (failure := await self._last_failure()) is not None:
+                while not (await asyncio.wait({answer}, timeout=ASK_WHY_SECONDS))[0]:
+                    if (failure := await self._last_failure()) is None:
+                        continue
                     if failure.certain:
                         raise failure.error
                     likely = failure.error
+                self._connected = answer.result()
             except asyncio.CancelledError:
                 # gRPC says so too where the channel was closed meanwhile.
                 if not self.closed:
                     raise
                 raise cancelled() from None
+            finally:
+                answer.cancel()
 
     async def _answers(self, seconds: float) -> bool:
         try:
             await self._health(b"", timeout=seconds, wait_for_ready=True)
-            self._connected = True
         except grpc.aio.AioRpcError as failure:
-            self._connected = failure.code() not in UNREACHED
-        return self._connected
+            return failure.code() not in UNREACHED
+        return True
 
     async def _last_failure(self) -> TlsFailure | None:
         """A call that does not wait for the connection is told why the last try failed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -16,7 +17,7 @@ from tightfit.event_decoder import EventDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
 from tightfit.settings import (
-    CONNECT_SLICE_SECONDS,
+    ASK_WHY_SECONDS,
     HEALTH_CHECK,
     POLL_SECONDS,
     Metadata,
@@ -81,18 +82,17 @@ class Connection:
             left = waiting.remaining()
             if not left:
                 raise likely or cannot_connect(self.settings.server, budget.shown)
-            slice_seconds = min(left, CONNECT_SLICE_SECONDS)
-            answer = self._health.future(b"", timeout=slice_seconds, wait_for_ready=True)
+            answer = self._health.future(b"", timeout=left, wait_for_ready=True)
             try:
-                self._connected = self._answers(answer, stop)
+                while (answered := self._answers(answer, stop)) is None:
+                    if (failure := self._last_failure()) is None:
+                        continue
+                    if failure.certain:
+                        raise failure.error
+                    likely = failure.error
             finally:
                 answer.cancel()
-            if self._connected:
-                break
-            if (failure := self._last_failure()) is not None:
-                if failure.certain:
-                    raise failure.error
-                likely = failure.error
+            self._connected = answered
 
     def _last_failure(self) -> TlsFailure | None:
         """A call that does not wait for the connection is told why the last try failed."""
@@ -105,13 +105,16 @@ class Connection:
             pass
         return None
 
-    def _answers(self, answer: grpc.Future[bytes], stop: threading.Event) -> bool:
+    def _answers(self, answer: grpc.Future[bytes], stop: threading.Event) -> bool | None:
+        """None where there is no answer yet, but time to ask why."""
+        until = time.monotonic() + ASK_WHY_SECONDS
         while not stop.is_set():
             try:
                 answer.result(timeout=POLL_SECONDS)
                 return True
             except grpc.FutureTimeoutError:
-                continue
+                if time.monotonic() >= until:
+                    return None
             except grpc.FutureCancelledError:  # the channel was closed
                 break
             except grpc.RpcError as failure:

@@ -108,8 +108,8 @@ def server_address(server: str | None) -> str:
 
 # How late a cancel may be seen while connecting: gRPC's wait cannot be interrupted.
 POLL_SECONDS = 0.05
-# How long the connection is waited for before it is asked why it is not there.
-CONNECT_SLICE_SECONDS = 0.5
+# How often it is asked why there is no connection yet, beside waiting for it.
+ASK_WHY_SECONDS = 0.5
 # Answered by every gRPC server that is reached, be it with UNIMPLEMENTED, and in no metric. Its
 # request for the whole server's health is an empty message.
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
