@@ -4,6 +4,7 @@
 
 #include "tests/unit/rpc/rpc_fixture.h"
 
+#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <functional>
