@@ -77,8 +77,15 @@ class MemoryAccounts {
   int64_t total_peak_bytes() const;
   void ResetTotalPeak();
 
+  // How often an allocation has failed for want of memory. Libraries turn such an exception into
+  // others on its way: whoever compares before and after knows what it was.
+  int64_t failed_count() const { return failed_count_.load(std::memory_order_relaxed); }
+  void CountFailed() { failed_count_.fetch_add(1, std::memory_order_relaxed); }
+
  private:
   MemoryAccounts() = default;
+
+  std::atomic<int64_t> failed_count_{0};
 };
 
 // Makes `account` current on this thread until the end of the scope. Scopes nest.

@@ -73,6 +73,7 @@ class CountingAllocator final : public c10::Allocator {
       block =
           std::aligned_alloc(kAlignmentBytes, std::max(cached_bytes, kAlignmentBytes + rounded));
     }
+    if (block == nullptr) MemoryAccounts::Instance().CountFailed();
     TORCH_CHECK_WITH(OutOfMemoryError, block != nullptr, "cannot allocate ", size_bytes, " bytes");
     new (block) BlockHeader{account, static_cast<int64_t>(size_bytes), cached_bytes};
     account->Charge(static_cast<int64_t>(size_bytes));

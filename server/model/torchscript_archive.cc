@@ -104,6 +104,8 @@ Result<torch::jit::Module> LoadTorchScript(const std::string& file, const std::s
                                            at::Device device) {
   try {
     TF_RETURN_IF_ERROR(ScanArchive(file, bytes));
+  } catch (const c10::OutOfMemoryError&) {
+    throw;  // says nothing of the file
   } catch (const c10::Error& exception) {
     return BadModelDirectory(file, "not a TorchScript archive")
         .WithDetail(exception.what_without_backtrace());

@@ -143,14 +143,20 @@ Status SdxlPipeline::Step(std::span<Sampling* const> batch) {
     if (sampling.steps_done_ >= sampling.step_count()) {
       return Internal("a request was stepped beyond its last step");
     }
+    if (sampling.is_in_sampler_) {
+      return Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
+                    "memory ran out in the middle of a denoising step");
+    }
     TF_RETURN_IF_ERROR(RunTorch("run a denoising step", [&]() -> Status {
       const ScopedMemoryAccount account(ActivationsOf(parts_.description, "unet"));
       TF_ASSIGN_OR_RETURN(const at::Tensor prediction, PredictNoise(sampling));
+      sampling.is_in_sampler_ = true;
       sampling.latents_ =
           sampling.sampler_->Step(prediction, sampling.latents_,
                                   sampling.window_.begin + sampling.steps_done_, sampling.noise_);
       return OkStatus();
     }));
+    sampling.is_in_sampler_ = false;
     ++sampling.steps_done_;
   }
   return OkStatus();

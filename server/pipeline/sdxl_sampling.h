@@ -55,6 +55,9 @@ class SdxlSampling : public Sampling {
   const Conditioning conditioning_;
   at::Tensor latents_;
   int32_t steps_done_ = 0;
+  // A sampler that was stopped halfway may have drawn noise, or noted the prediction: the step
+  // cannot be tried again.
+  bool is_in_sampler_ = false;
   int32_t images_done_ = 0;
   std::optional<ImageDecoding> decoding_;  // of the image that is being decoded
 };

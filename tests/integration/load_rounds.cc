@@ -6,22 +6,17 @@
 // Prints the resident set every tenth of the way. After half of the rounds it may grow by 8 MiB and
 // no more: exit 1 when it does. --leak-bytes keeps so many bytes of every round, to show that this
 // is noticed. Pictures must be the same in every round.
-#include "server/base/clock.h"
-#include "server/engine/device_executor.h"
-#include "server/engine/model_registry.h"
-#include "server/pipeline/sdxl_model.h"
 #include "server/telemetry/device_memory.h"
+#include "tests/integration/one_picture.h"
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <future>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace tightfit {
@@ -37,73 +32,16 @@ struct Options {
   int64_t leak_bytes = 0;
 };
 
-// One request of one picture.
-class OnePicture final : public GenerationObserver {
- public:
-  void OnQueued(int32_t) override {}
-  void OnStarted(const GenerationParameters&) override {}
-  void OnProgress(const GenerationProgress&) override {}
-  void OnImage(Image image) override { image_ = std::move(image); }
-  void OnFinished(const Status& status, const GenerationTimings&) override {
-    end_.set_value(status);
-  }
-  Result<std::vector<uint8_t>> Wait() {
-    TF_RETURN_IF_ERROR(end_.get_future().get());
-    return std::move(image_.rgb);
-  }
-
- private:
-  Image image_;
-  std::promise<Status> end_;
-};
-
-template <typename Call>
-Status Wait(const Call& call) {
-  auto end = std::make_shared<std::promise<Status>>();
-  call([end](const Status& status) { end->set_value(status); });
-  return end->get_future().get();
-}
-
-Result<std::vector<uint8_t>> Draw(DeviceExecutor& executor, int side_px) {
-  GenerationParameters parameters;
-  parameters.model = "m";
-  parameters.prompt = "a red apple";
-  parameters.width_px = parameters.height_px = side_px;
-  parameters.step_count = 2;
-  parameters.guidance_scale = 5.0f;
-  parameters.sampler = "euler";
-  parameters.seed = 1;
-  auto picture = std::make_shared<OnePicture>();
-  TF_RETURN_IF_ERROR(
-      executor.Submit(std::move(parameters), picture, std::make_shared<Cancellation>()));
-  return picture->Wait();
-}
-
 Status Run(const Options& options) {
-  InitTorchProcess(/*thread_count=*/2, int64_t{options.host_cache_mib} << 20);
-  ModelRegistry registry({{.name = "m", .path = options.model, .format = "hf8"}});
-  DeviceExecutor executor(
-      &registry,
-      [](const ModelSpec& spec, const auto& progress) {
-        return LoadSdxlModel(spec, "cpu", progress);
-      },
-      {.thread_init = InitTorchThread,
-       .describe = [](const ModelSpec& spec) { return DescribeSdxlModel(spec, "cpu"); },
-       .drop_caches = DropTorchCaches},
-      &Clock::Real(), nullptr);
-  std::promise<void> ready;
-  executor.Start([&ready] { ready.set_value(); });
-  ready.get_future().wait();
-
+  OneModelServer server(options.model, int64_t{options.host_cache_mib} << 20, nullptr);
   std::vector<uint8_t> first;
   std::vector<std::unique_ptr<char[]>> leaked;
   int64_t half_way_bytes = 0;
   int64_t largest_bytes = 0;
   for (int round = 1; round <= options.rounds; ++round) {
-    TF_RETURN_IF_ERROR(Wait([&](auto done) { executor.Load("m", std::move(done)); }));
-    const int side_px = 8 * registry.Find("m")->description->pixels_per_latent;
-    TF_ASSIGN_OR_RETURN(std::vector<uint8_t> picture, Draw(executor, side_px));
-    TF_RETURN_IF_ERROR(Wait([&](auto done) { executor.Unload("m", false, std::move(done)); }));
+    TF_RETURN_IF_ERROR(server.Load());
+    TF_ASSIGN_OR_RETURN(std::vector<uint8_t> picture, server.Draw());
+    TF_RETURN_IF_ERROR(server.Unload());
     if (round == 1) first = picture;
     if (picture != first) return Internal("round " + std::to_string(round) + " drew otherwise");
     if (options.leak_bytes > 0) {

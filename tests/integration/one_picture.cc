@@ -1,0 +1,84 @@
+#include "tests/integration/one_picture.h"
+
+#include "server/base/clock.h"
+#include "server/pipeline/sdxl_model.h"
+
+#include <future>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+class OnePicture final : public GenerationObserver {
+ public:
+  void OnQueued(int32_t) override {}
+  void OnStarted(const GenerationParameters&) override {}
+  void OnProgress(const GenerationProgress&) override {}
+  void OnImage(Image image) override { image_ = std::move(image); }
+  void OnFinished(const Status& status, const GenerationTimings&) override {
+    end_.set_value(status);
+  }
+  Result<std::vector<uint8_t>> Wait() {
+    TF_RETURN_IF_ERROR(end_.get_future().get());
+    return std::move(image_.rgb);
+  }
+
+ private:
+  Image image_;
+  std::promise<Status> end_;
+};
+
+template <typename Call>
+Status Wait(const Call& call) {
+  auto end = std::make_shared<std::promise<Status>>();
+  call([end](const Status& status) { end->set_value(status); });
+  return end->get_future().get();
+}
+
+}  // namespace
+
+OneModelServer::OneModelServer(const std::string& model_directory, int64_t host_cache_bytes,
+                               DeviceLedger* ledger)
+    : registry_({{.name = "m", .path = model_directory, .format = "hf8"}}) {
+  InitTorchProcess(/*thread_count=*/2, host_cache_bytes);
+  executor_ = std::make_unique<DeviceExecutor>(
+      &registry_,
+      [](const ModelSpec& spec, const auto& progress) {
+        return LoadSdxlModel(spec, "cpu", progress);
+      },
+      ExecutorOptions{
+          .thread_init = InitTorchThread,
+          .describe = [](const ModelSpec& spec) { return DescribeSdxlModel(spec, "cpu"); },
+          .ledger = ledger,
+          .drop_caches = DropTorchCaches},
+      &Clock::Real(), nullptr);
+  std::promise<void> ready;
+  executor_->Start([&ready] { ready.set_value(); });
+  ready.get_future().wait();
+}
+
+Status OneModelServer::Load() {
+  return Wait([this](auto done) { executor_->Load("m", std::move(done)); });
+}
+
+Status OneModelServer::Unload() {
+  return Wait([this](auto done) { executor_->Unload("m", false, std::move(done)); });
+}
+
+Result<std::vector<uint8_t>> OneModelServer::Draw(const std::string& sampler) {
+  GenerationParameters parameters;
+  parameters.model = "m";
+  parameters.prompt = "a red apple";
+  parameters.width_px = parameters.height_px =
+      8 * registry_.Find("m")->description->pixels_per_latent;
+  parameters.step_count = 2;
+  parameters.guidance_scale = 5.0f;
+  parameters.sampler = sampler;
+  parameters.seed = 1;
+  auto picture = std::make_shared<OnePicture>();
+  TF_RETURN_IF_ERROR(
+      executor_->Submit(std::move(parameters), picture, std::make_shared<Cancellation>()));
+  return picture->Wait();
+}
+
+}  // namespace tightfit
