@@ -23,8 +23,9 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "Example: one model in hf8x, the picture's first convolution left in fp16:\n"
     "  tightfit-server --model sdxl=/models/sdxl,format=hf8x,exclude=conv_in\n"
-    "Exit codes: 0 drained or asked only, 70 internal error, 72 requests were cut by the drain\n"
-    "timeout, 78 configuration (also: address in use, no model could be loaded).";
+    "Exit codes: 0 drained or asked only, 70 internal error, 71 device lost or a call of a model\n"
+    "hangs, 72 requests were cut by the drain timeout, 78 configuration (also: address in use, no\n"
+    "model could be loaded).";
 
 std::string_view GroupOf(const Setting& setting) {
   if (setting.key.starts_with("limits.")) return "Limits ([limits] in the file)";

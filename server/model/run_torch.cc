@@ -1,10 +1,14 @@
 #include "server/model/run_torch.h"
 
+#include "server/model/cuda_errors.h"
+
 #include <torch/script.h>
 
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace tightfit {
 namespace {
@@ -13,6 +17,11 @@ Status OutOfMemory(const char* what, const char* exception) {
   return Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
                 std::string("could not ") + what + ": the device has not enough memory")
       .WithDetail(exception);
+}
+
+Status Failure(const std::string& message, const char* exception) {
+  if (std::optional<Status> loss = DeviceLossIn(exception)) return *std::move(loss);
+  return Internal(message, exception);
 }
 
 }  // namespace
@@ -26,10 +35,16 @@ Status RunTorch(const char* what, const std::function<Status()>& body) {
     return OutOfMemory(what, exception.what_without_backtrace());
   } catch (const std::bad_alloc& exception) {
     return OutOfMemory(what, exception.what());
+  } catch (const c10::AcceleratorError& exception) {
+    const char* const text = exception.what_without_backtrace();
+    if (std::optional<Status> loss = DeviceLossOf(exception.get_error_code(), text)) {
+      return *std::move(loss);
+    }
+    return Internal(message, text);
   } catch (const c10::Error& exception) {
-    return Internal(message, exception.what_without_backtrace());
+    return Failure(message, exception.what_without_backtrace());
   } catch (const std::exception& exception) {
-    return Internal(message, exception.what());
+    return Failure(message, exception.what());
   } catch (...) {
     return Internal(message, "an exception that is no std::exception");
   }
