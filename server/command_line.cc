@@ -26,8 +26,9 @@ constexpr char kFooter[] =
     "a token for somebody who may draw, then a server that takes no calls without one:\n"
     "  tightfit-server token new --role user --name alice --append-to tokens > alice.token\n"
     "  tightfit-server --model sdxl=/models/sdxl --tokens-file tokens\n"
-    "Exit codes: 0 drained or asked only, 70 internal error, 72 requests were cut by the drain\n"
-    "timeout, 78 configuration (also: address in use, no model could be loaded).";
+    "Exit codes: 0 drained or asked only, 70 internal error, 71 device lost or a call of a model\n"
+    "hangs, 72 requests were cut by the drain timeout, 78 configuration (also: address in use, no\n"
+    "model could be loaded).";
 
 std::string_view GroupOf(const Setting& setting) {
   if (setting.key.starts_with("limits.")) return "Limits ([limits] in the file)";

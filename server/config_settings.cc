@@ -146,6 +146,8 @@ const std::vector<Setting>& Settings() {
        &ServerConfig::max_running_requests, 1, 64},
       {"drain_timeout_seconds", "SECONDS", "After SIGTERM: how long running requests may go on",
        &ServerConfig::drain_timeout, 0, 86400},
+      {"watchdog_seconds", "SECONDS", "Exit when a call of a model hangs for so long; 0: never",
+       &ServerConfig::watchdog, -1, 86400},
       {"log_level",
        "LEVEL",
        "debug, info, warning or error",

@@ -16,6 +16,7 @@ class ProcessEvents {
     kTerminate,     // SIGTERM or SIGINT
     kModelsLoaded,  // every configured model was tried
     kDrained,       // nothing runs any more
+    kDeviceLost,    // no call on the device can succeed any more
     kTimeout,       // Wait's deadline passed
   };
 

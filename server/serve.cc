@@ -3,11 +3,14 @@
 #include "kernels/format.h"
 #include "server/address_file.h"
 #include "server/base/clock.h"
+#include "server/base/device_loss.h"
 #include "server/build_version.h"
 #include "server/command_line.h"
 #include "server/config_security.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
+#include "server/engine/progress_watch.h"
+#include "server/engine/watched_model.h"
 #include "server/heap_keeper.h"
 #include "server/listen_address.h"
 #include "server/memory/device_ledger.h"
@@ -46,6 +49,13 @@ constexpr milliseconds kCancelGrace{2000};
 // How long the end of the last requests may take to reach their clients.
 constexpr milliseconds kHandOver{3000};
 constexpr milliseconds kLastMoment{100};
+// How often the progress of calls is looked at, and how long NOT_SERVING can be seen before the
+// process ends on a call that hangs.
+constexpr milliseconds kWatchInterval{100};
+constexpr milliseconds kHangNotice{1000};
+// A GPU takes seconds for the longest step there is, a CPU minutes.
+constexpr std::chrono::minutes kWatchdogOnCpu{10};
+constexpr std::chrono::seconds kWatchdogOnGpu{30};
 
 void PrintError(const std::string& line) {
   std::fprintf(stderr, "tightfit-server: %s\n", line.c_str());
@@ -108,6 +118,12 @@ int64_t HostCacheBytes(const ServerConfig& config, int64_t memory_limit_bytes) {
   return std::max<int64_t>(ReadCpuMemory().available_bytes - memory_limit_bytes, 0) / 2;
 }
 
+// How long a call of a model may take without progress; zero: for ever.
+milliseconds WatchdogOf(const ServerConfig& config, const std::string& device) {
+  if (config.watchdog.count() >= 0) return config.watchdog;
+  return device == "cpu" ? kWatchdogOnCpu : milliseconds(kWatchdogOnGpu);
+}
+
 // The objects of a running server, in order of construction. Members are destroyed last to first.
 class RunningServer {
  public:
@@ -124,7 +140,10 @@ class RunningServer {
         metrics_(&registry_, info_, &ledger_),
         request_log_(&metrics_),
         unfinished_calls_(&request_log_),
-        executor_(&registry_, LoaderOn(device_, backend),
+        progress_(&Clock::Real(), WatchdogOf(config, device_)),
+        executor_(&registry_,
+                  WatchedLoader(LoaderOn(device_, backend), &progress_,
+                                [this](const Status& loss) { OnDeviceLost(loss); }),
                   {.max_queued_requests = config.limits.max_queued_requests,
                    .max_running_requests = config.max_running_requests,
                    .thread_init = backend.init_thread,
@@ -143,11 +162,12 @@ class RunningServer {
     }
     LogListening();
     executor_.Start([this] { events_->Post(Event::kModelsLoaded); });
-    const int code = WaitForSignal() ? Stop() : kExitConfiguration;
+    const int code = WaitForEnd() ? Stop() : kExitConfiguration;
     RemoveAddressFile();
     Log(LogLevel::kInfo, "stopped", {{"exit_code", int64_t{code}}});
-    // Nobody waits for a load to end that nobody will use.
-    if (!models_loaded_) _exit(code);
+    // Nobody waits for a load to end that nobody will use, and taking models off a lost device may
+    // fail in any way.
+    if (!models_loaded_ || device_lost_) _exit(code);
     return code;
   }
 
@@ -204,11 +224,45 @@ class RunningServer {
         {{"address", config_.metrics_listen}});
   }
 
-  // True at a signal, false when no model can be served.
-  bool WaitForSignal() {
+  // On the executor's thread.
+  void OnDeviceLost(const Status& loss) {
+    executor_.Abandon(loss);
+    events_->Post(Event::kDeviceLost);
+    Log(LogLevel::kError, "the device is lost; the process must be started anew",
+        {{"error", loss.ForLog()}});
+  }
+
+  // The next event. Ends the process where a call of a model hangs meanwhile.
+  Event NextEvent(std::optional<steady_clock::time_point> deadline = std::nullopt) {
+    if (WatchdogOf(config_, device_).count() == 0) return events_->Wait(deadline);
     for (;;) {
-      const Event event = events_->Wait();
-      if (event == Event::kTerminate) return true;
+      const steady_clock::time_point look_at = steady_clock::now() + kWatchInterval;
+      if (deadline.has_value() && *deadline <= look_at) return events_->Wait(deadline);
+      if (const Event event = events_->Wait(look_at); event != Event::kTimeout) return event;
+      if (const auto call = progress_.FindOverdue()) EndOnHang(*call);
+    }
+  }
+
+  [[noreturn]] void EndOnHang(const ProgressWatch::OverdueCall& call) {
+    grpc_->StopServing();
+    const double seconds = std::chrono::duration<double>(call.since_progress).count();
+    Log(LogLevel::kError, "a call of a model hangs; the process must be started anew",
+        {{"model", call.model},
+         {"stage", StageName(call.stage)},
+         {"seconds", seconds},
+         {"exit_code", int64_t{kExitDevice}}});
+    executor_.Abandon(DeviceLost("a call of a model hangs"));
+    std::this_thread::sleep_for(kHangNotice);
+    RemoveAddressFile();
+    _exit(kExitDevice);
+  }
+
+  // True when the server has to stop, false when no model can be served.
+  bool WaitForEnd() {
+    for (;;) {
+      const Event event = NextEvent();
+      if (event == Event::kDeviceLost) device_lost_ = true;
+      if (event == Event::kTerminate || device_lost_) return true;
       if (event != Event::kModelsLoaded) continue;
       models_loaded_ = true;
       if (!AnnounceReady()) return false;
@@ -233,16 +287,18 @@ class RunningServer {
   }
 
   int Stop() {
-    const steady_clock::time_point deadline = steady_clock::now() + config_.drain_timeout;
+    // Of a lost device nothing is left to finish: what remains is to tell clients.
+    const milliseconds timeout = device_lost_ ? kHandOver : config_.drain_timeout;
+    const steady_clock::time_point deadline = steady_clock::now() + timeout;
     // Whoever reads NOT_SERVING can rely on it.
     executor_.StopAccepting();
     grpc_->StopServing();
     Log(LogLevel::kInfo, "draining",
         {{"queued", int64_t{executor_.queued_count()}},
          {"running", int64_t{executor_.running_count()}},
-         {"timeout_seconds", std::chrono::duration<double>(config_.drain_timeout).count()}});
-    std::thread drainer([this] {
-      if (!executor_.Drain(config_.drain_timeout)) requests_were_cut_ = true;
+         {"timeout_seconds", std::chrono::duration<double>(timeout).count()}});
+    std::thread drainer([this, timeout] {
+      if (!executor_.Drain(timeout)) requests_were_cut_ = true;
       // What remains is to hand finished pictures, or the reason why there are none, to clients.
       // All of it comes before gRPC's farewell, which a client answers when it has read what came
       // before: closing earlier would reset connections with bytes under way.
@@ -256,13 +312,14 @@ class RunningServer {
     WaitUntilDrained(deadline + kCancelGrace);
     drainer.join();
     if (canceller_.joinable()) canceller_.join();
+    if (device_lost_) return kExitDevice;
     return requests_were_cut_ ? kExitDrainTimeout : kExitDrained;
   }
 
   // Ends the process when a call of a model does not come back until `abandon_at`.
   void WaitUntilDrained(steady_clock::time_point abandon_at) {
     for (;;) {
-      switch (events_->Wait(abandon_at)) {
+      switch (NextEvent(abandon_at)) {
         case Event::kDrained:
           return;
         case Event::kTerminate:
@@ -272,12 +329,15 @@ class RunningServer {
         case Event::kModelsLoaded:
           models_loaded_ = true;
           break;
+        case Event::kDeviceLost:
+          device_lost_ = true;
+          break;
         case Event::kTimeout:
+          const int code = device_lost_ ? kExitDevice : kExitDrainTimeout;
           Log(LogLevel::kError, "a model does not come back; abandoning it",
-              {{"running", int64_t{executor_.running_count()}},
-               {"exit_code", int64_t{kExitDrainTimeout}}});
+              {{"running", int64_t{executor_.running_count()}}, {"exit_code", int64_t{code}}});
           RemoveAddressFile();
-          _exit(kExitDrainTimeout);
+          _exit(code);
       }
     }
   }
@@ -307,11 +367,13 @@ class RunningServer {
   Metrics metrics_;
   RequestLog request_log_;
   UnfinishedCalls unfinished_calls_;
+  ProgressWatch progress_;
   DeviceExecutor executor_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::string metrics_address_;
   bool models_loaded_ = false;
+  bool device_lost_ = false;
   std::atomic<bool> requests_were_cut_{false};
   std::thread canceller_;
 };

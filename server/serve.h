@@ -13,11 +13,12 @@
 
 namespace tightfit {
 
-// As sysexits.h has them, and two of our own.
+// As sysexits.h has them, and three of our own.
 enum ExitCode : int {
   kExitDrained = 0,
   kExitInternal = 70,
-  kExitDrainTimeout = 72,   // requests were cut: by the timeout or by a second signal
+  kExitDevice = 71,        // the device is lost, or a call of a model hangs: start the process anew
+  kExitDrainTimeout = 72,  // requests were cut: by the timeout or by a second signal
   kExitConfiguration = 78,  // also: an address in use, no model could be loaded
 };
 
@@ -49,9 +50,10 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
 // 2. reads what every model directory says and loads the models with `preload`; then SERVING. If
 //    every model has failed: exit 78, each with its reason in the log;
 // 3. at a signal: NOT_SERVING, no new requests, those that run may finish within drain_timeout,
-// then
-//    they are cancelled; a second signal cancels them at once. A model call that does not come
-//    back within two seconds more is abandoned with the process.
+//    then they are cancelled; a second signal cancels them at once. A model call that does not come
+//    back within two seconds more is abandoned with the process;
+// 4. when the device is lost, or a call of a model makes no progress within `watchdog`:
+//    NOT_SERVING, requests end with DeviceLost, exit 71.
 int RunServer(const ServerConfig& config, const ModelBackend& backend);
 
 }  // namespace tightfit

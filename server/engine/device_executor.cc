@@ -46,11 +46,10 @@ class DeviceExecutor::Impl {
         prediction_(options_.max_running_requests) {}
 
   ~Impl() {
-    {
-      const std::lock_guard lock(mutex_);
-      draining_ = true;
-      stopping_ = true;
-    }
+    std::unique_lock lock(mutex_);
+    Close();
+    stopping_ = true;
+    lock.unlock();
     wake_.notify_all();
     if (thread_.joinable()) thread_.join();
     EndAll();
@@ -81,7 +80,7 @@ class DeviceExecutor::Impl {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(parameters.model);
     if (!snapshot.has_value()) return ModelNotFound(parameters.model);
     std::unique_lock lock(mutex_);
-    if (draining_) return Draining();
+    TF_RETURN_IF_ERROR(closing_);
     TF_RETURN_IF_ERROR(CheckServable(*snapshot));
     const RoomPlan plan = residency_.Plan(parameters.model, BytesOf(*snapshot, parameters));
     if (plan.room == Room::kNever) return RefusalOf(plan, ledger_->limit_bytes());
@@ -147,18 +146,28 @@ class DeviceExecutor::Impl {
 
   void StopAccepting() {
     const std::lock_guard lock(mutex_);
-    draining_ = true;
+    Close();
   }
 
   bool Drain(std::chrono::milliseconds limit) {
     std::unique_lock lock(mutex_);
-    draining_ = true;
+    Close();
     const auto all_finished = [this] { return unfinished_count_ == 0; };
     if (finished_.wait_for(lock, limit, all_finished)) return true;
     drain_expired_ = true;
     wake_.notify_all();
     finished_.wait(lock, all_finished);
     return false;
+  }
+
+  void Abandon(const Status& why) {
+    std::unique_lock lock(mutex_);
+    closing_ = why;
+    drain_expired_ = true;
+    lock.unlock();
+    wake_.notify_all();
+    RefuseCommands();
+    EndCancelledQueued();
   }
 
   const DeviceLedger& ledger() const { return *ledger_; }
@@ -176,40 +185,43 @@ class DeviceExecutor::Impl {
  private:
   void Command(std::function<Status()> run, Done done) {
     PendingCommand command{std::move(run), std::move(done)};
-    {
-      std::unique_lock lock(mutex_);
-      // Under the lock, so that none comes after the last of them was refused.
-      if (draining_ || !commands_.Push(command)) {
-        const Status refusal = draining_ ? Draining()
-                                         : Status(StatusCode::kResourceExhausted, "QUEUE_FULL",
-                                                  "too many models wait to be loaded or unloaded")
-                                               .WithRetryAfter(kRetry);
-        lock.unlock();
-        return command.done(refusal);
-      }
+    // Under the lock, so that none comes after the last of them was refused.
+    std::unique_lock lock(mutex_);
+    Status refusal = closing_;
+    if (refusal.ok() && !commands_.Push(command)) {
+      refusal = Status(StatusCode::kResourceExhausted, "QUEUE_FULL",
+                       "too many models wait to be loaded or unloaded")
+                    .WithRetryAfter(kRetry);
     }
+    lock.unlock();
+    if (!refusal.ok()) return command.done(refusal);
     wake_.notify_all();
   }
 
   // One, so that running requests get their turns between two loads.
   void RunNextCommand() {
-    if (is_draining()) return RefuseCommands();
+    if (!closing().ok()) return RefuseCommands();
     if (std::optional<PendingCommand> command = commands_.Pop()) command->done(command->run());
   }
 
   void RefuseCommands() {
-    while (std::optional<PendingCommand> command = commands_.Pop()) command->done(Draining());
+    while (std::optional<PendingCommand> command = commands_.Pop()) command->done(closing());
   }
 
-  bool is_draining() const {
+  // Refuses requests from now on. REQUIRES: mutex_ held.
+  void Close() {
+    if (closing_.ok()) closing_ = Draining();
+  }
+
+  Status closing() const {
     const std::lock_guard lock(mutex_);
-    return draining_;
+    return closing_;
   }
 
   void Preload() {
     for (const ModelSnapshot& snapshot : registry_->List()) {
       if (!snapshot.spec.preload || snapshot.state != ModelState::kUnloaded) continue;
-      if (is_draining()) return;
+      if (!closing().ok()) return;
       const RoomPlan plan = residency_.Plan(snapshot.spec.name, 0);
       if (plan.room == Room::kNever) {
         registry_->SetFailed(snapshot.spec.name, RefusalOf(plan, ledger_->limit_bytes()));
@@ -281,7 +293,8 @@ class DeviceExecutor::Impl {
 
   void Serve() {
     while (true) {
-      const std::optional<Clock::time_point> next_idle = residency_.EvictIdle(TakeWanted());
+      const std::set<std::string> wanted = TakeWanted();
+      const auto next_idle = closing().ok() ? residency_.EvictIdle(wanted) : std::nullopt;
       {
         std::unique_lock lock(mutex_);
         const auto has_work = [this] {
@@ -367,6 +380,7 @@ class DeviceExecutor::Impl {
         if (admitted.ok() && !residency_.MakeRoom(model, plan, &activations)) continue;
       }
       lock.lock();
+      if (queue_.empty()) return;  // abandoned meanwhile
       QueuedRequest request = std::move(queue_.front());
       queue_.pop_front();
       ++running_count_;
@@ -439,24 +453,22 @@ class DeviceExecutor::Impl {
       metrics_->OnCancelled(request.parameters.model, "queued");
       GenerationTimings timings;
       timings.queued = now - request.submitted_at;
-      request.observer->OnFinished(StatusOfCancellation(cause, "queued", 0), timings);
+      request.observer->OnFinished(StatusOfCancellation(cause, closing(), "queued", 0), timings);
       CountFinished();
     }
   }
 
   void EndCancelledRunning() {
     const Clock::time_point now = clock_->Now();
-    bool cancel_all = false;
-    {
-      const std::lock_guard lock(mutex_);
-      cancel_all = drain_expired_ || stopping_;
-    }
+    std::unique_lock lock(mutex_);
+    const bool cancel_all = drain_expired_ || stopping_;
+    lock.unlock();
     EndRunning([&](const GenerationRun& run) -> std::optional<Status> {
       if (cancel_all) run.cancellation().Cancel(StatusCode::kUnavailable);
       const StatusCode cause = run.cancellation().Check(now);
       if (cause == StatusCode::kOk) return std::nullopt;
       metrics_->OnCancelled(run.parameters().model, run.stage_name());
-      return StatusOfCancellation(cause, run.stage_name(), run.steps_done());
+      return StatusOfCancellation(cause, closing(), run.stage_name(), run.steps_done());
     });
   }
 
@@ -536,7 +548,7 @@ class DeviceExecutor::Impl {
   int32_t running_count_ = 0;
   int32_t unfinished_count_ = 0;  // accepted, OnFinished not yet returned
   WaitPrediction prediction_;
-  bool draining_ = false;
+  Status closing_;  // why requests are refused; OK while they are not
   bool drain_expired_ = false;
   bool policy_changed_ = false;
   bool stopping_ = false;
@@ -579,6 +591,7 @@ Status DeviceExecutor::ChangePolicy(const std::string& model,
 void DeviceExecutor::Poke() { impl_->Poke(); }
 void DeviceExecutor::StopAccepting() { impl_->StopAccepting(); }
 bool DeviceExecutor::Drain(std::chrono::milliseconds limit) { return impl_->Drain(limit); }
+void DeviceExecutor::Abandon(const Status& why) { impl_->Abandon(why); }
 int64_t DeviceExecutor::limit_bytes() const { return impl_->ledger().limit_bytes(); }
 int64_t DeviceExecutor::reserved_bytes() const { return impl_->ledger().reserved_bytes(); }
 int32_t DeviceExecutor::queued_count() const { return impl_->queued_count(); }

@@ -60,8 +60,8 @@ class DeviceExecutor {
 
   // Queues a request; its model is brought to the device when its turn comes. Errors, with the
   // observer not called at all: RESOURCE_EXHAUSTED `QUEUE_FULL` with retry-after; UNAVAILABLE
-  // `DRAINING`; NOT_FOUND; UNAVAILABLE `MODEL_LOADING`; FAILED_PRECONDITION `MODEL_FAILED`,
-  // `EXCEEDS_DEVICE_MEMORY`.
+  // `DRAINING`, or what Abandon said; NOT_FOUND; UNAVAILABLE `MODEL_LOADING`; FAILED_PRECONDITION
+  // `MODEL_FAILED`, `EXCEEDS_DEVICE_MEMORY`.
   Status Submit(GenerationParameters parameters, std::shared_ptr<GenerationObserver> observer,
                 std::shared_ptr<Cancellation> cancellation);
 
@@ -93,6 +93,11 @@ class DeviceExecutor {
   // Refuses new requests, lets queued and running ones finish; after `limit` cancels what is left
   // (UNAVAILABLE). Returns true when all finished within the limit. Blocks.
   bool Drain(std::chrono::milliseconds limit);
+
+  // Ends every request with `why` and refuses new ones with it: the device is of no use any more.
+  // Queued requests hear of it at once, running ones when the call that they are in comes back.
+  // Before any Drain. From any thread, that of a model's call included.
+  void Abandon(const Status& why);
 
   // Of the device: what models and requests may take together, and what of it is set aside.
   int64_t limit_bytes() const;

@@ -14,15 +14,15 @@ constexpr char kCallFailed[] = "the model failed";
 
 }  // namespace
 
-Status StatusOfCancellation(StatusCode cause, std::string_view stage, int32_t steps_done) {
+Status StatusOfCancellation(StatusCode cause, const Status& closing, std::string_view stage,
+                            int32_t steps_done) {
   Status status;
   switch (cause) {
     case StatusCode::kDeadlineExceeded:
       status = Status(cause, "DEADLINE_EXCEEDED", "the deadline passed before the end of the work");
       break;
     case StatusCode::kUnavailable:
-      status = Status(cause, "DRAINING", "the server is shutting down")
-                   .WithRetryAfter(std::chrono::seconds(1));
+      status = closing;
       break;
     default:
       status = Status(cause, "CANCELLED", "the client cancelled the request");

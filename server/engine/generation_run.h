@@ -31,8 +31,10 @@ struct QueuedRequest {
 };
 
 // The status that a request ends with when `cause` (kCancelled, kDeadlineExceeded, kUnavailable)
-// stopped it in `stage` ("queued" before its start) after `steps_done` steps.
-Status StatusOfCancellation(StatusCode cause, std::string_view stage, int32_t steps_done);
+// stopped it in `stage` ("queued" before its start) after `steps_done` steps. `closing` is why the
+// server ends requests: the status for kUnavailable.
+Status StatusOfCancellation(StatusCode cause, const Status& closing, std::string_view stage,
+                            int32_t steps_done);
 
 // Not thread-safe: the executor's thread makes, advances and destroys it.
 class GenerationRun {

@@ -1,13 +1,16 @@
 #include "server/model/run_torch.h"
 
 #include "server/memory/memory_accounts.h"
+#include "server/model/cuda_errors.h"
 
 #include <ATen/Context.h>
 #include <torch/script.h>
 
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace tightfit {
 namespace {
@@ -18,11 +21,16 @@ Status OutOfMemory(const char* what, const char* exception) {
       .WithDetail(exception);
 }
 
+Status Failure(const std::string& message, const char* exception) {
+  if (std::optional<Status> loss = DeviceLossIn(exception)) return *std::move(loss);
+  return Internal(message, exception);
+}
+
 // The exception that is being handled, as a status.
 Status StatusOfException(const char* what, bool ran_out_of_memory) {
   const std::string message = std::string("could not ") + what;
   const auto failed = [&](const char* text) {
-    return ran_out_of_memory ? OutOfMemory(what, text) : Internal(message, text);
+    return ran_out_of_memory ? OutOfMemory(what, text) : Failure(message, text);
   };
   try {
     throw;
@@ -30,6 +38,12 @@ Status StatusOfException(const char* what, bool ran_out_of_memory) {
     return OutOfMemory(what, exception.what_without_backtrace());
   } catch (const std::bad_alloc& exception) {
     return OutOfMemory(what, exception.what());
+  } catch (const c10::AcceleratorError& exception) {
+    const char* const text = exception.what_without_backtrace();
+    if (std::optional<Status> loss = DeviceLossOf(exception.get_error_code(), text)) {
+      return *std::move(loss);
+    }
+    return Internal(message, text);
   } catch (const c10::Error& exception) {
     return failed(exception.what_without_backtrace());
   } catch (const std::exception& exception) {

@@ -10,8 +10,9 @@
 namespace tightfit {
 
 // Runs `body` in inference mode. c10::OutOfMemoryError and std::bad_alloc become RESOURCE_EXHAUSTED
-// `OUT_OF_MEMORY`; anything else INTERNAL with the exception's text as detail. `what` completes
-// "could not ...": "run the UNet".
+// `OUT_OF_MEMORY`; errors of CUDA that end the process's use of its device (cuda_errors.h) become
+// UNAVAILABLE `DEVICE_LOST`; anything else INTERNAL. The exception's text is the detail. `what`
+// completes "could not ...": "run the UNet".
 Status RunTorch(const char* what, const std::function<Status()>& body);
 
 }  // namespace tightfit

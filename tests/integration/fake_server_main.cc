@@ -1,18 +1,23 @@
 // fake_model_server: tightfit-server with the fake diffusion model instead of LibTorch, for tests
 // of the process. Tests steer it through the environment:
 //   FAKE_FAILING_MODEL    name of a model that cannot be loaded
+//   FAKE_INIT_EXCEPTION   text of an exception that the libraries throw at the start
 //   FAKE_LOAD_HOLD        while this file exists, loading does not go on
 //   FAKE_STEP_HOLD        while this file exists, a denoising step does not come back
 //   FAKE_STEP_MILLISECONDS  how long a step takes
 //   FAKE_NOISY            where set, pictures are noise, which PNG cannot compress
+//   FAKE_CUDA_ERROR       once this file exists, a denoising step fails with the code of CUDA in it
 #include "server/memory/memory_accounts.h"
+#include "server/model/cuda_errors.h"
 #include "server/serve.h"
 #include "tests/support/fake_diffusion_model.h"
 
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -30,11 +35,25 @@ void WaitWhileExists(const std::string& path) {
   }
 }
 
-Status OnCall(const std::string& call, const std::string& hold, std::chrono::milliseconds pause) {
+// As RunTorch does with the error in the file.
+Status CudaErrorIn(const std::string& path) {
+  int code = 0;
+  if (path.empty() || !(std::ifstream(path) >> code)) return OkStatus();
+  return DeviceLossOf(code, "fake").value_or(Internal("could not run the UNet"));
+}
+
+struct StepControls {
+  std::string hold = Environment("FAKE_STEP_HOLD");
+  std::string milliseconds = Environment("FAKE_STEP_MILLISECONDS");
+  std::string cuda_error = Environment("FAKE_CUDA_ERROR");
+  std::chrono::milliseconds pause{milliseconds.empty() ? 0 : std::stoi(milliseconds)};
+};
+
+Status OnCall(const std::string& call, const StepControls& step) {
   if (call != "step") return OkStatus();
-  WaitWhileExists(hold);
-  std::this_thread::sleep_for(pause);
-  return OkStatus();
+  WaitWhileExists(step.hold);
+  if (step.pause.count() > 0) std::this_thread::sleep_for(step.pause);
+  return CudaErrorIn(step.cuda_error);
 }
 
 // Charges the accounts as the allocator does under LibTorch.
@@ -53,16 +72,16 @@ void ChargeWeights(const ModelDescription& description) {
 ModelBackend FakeBackend() {
   auto controls = std::make_shared<FakeModelControls>();
   controls->noisy = !Environment("FAKE_NOISY").empty();
-  const std::string pause = Environment("FAKE_STEP_MILLISECONDS");
-  controls->on_call = [hold = Environment("FAKE_STEP_HOLD"),
-                       pause = std::chrono::milliseconds(pause.empty() ? 0 : std::stoi(pause))](
-                          const char* call) { return OnCall(call, hold, pause); };
+  controls->on_call = [step = StepControls()](const char* call) { return OnCall(call, step); };
   const ModelLoader loader =
       FakeLoader(controls, Environment("FAKE_FAILING_MODEL"),
                  Status(StatusCode::kDataLoss, "CHECKSUM_MISMATCH", "unet.safetensors is damaged")
                      .WithDetail("/secret/path"));
   ModelBackend backend;
   backend.libtorch_version = "none";
+  if (const std::string text = Environment("FAKE_INIT_EXCEPTION"); !text.empty()) {
+    backend.init_process = [text](int, int64_t) { throw std::runtime_error(text); };
+  }
   backend.load = [loader, hold = Environment("FAKE_LOAD_HOLD")](
                      const ModelSpec& spec, const std::string&,
                      const std::function<void(const LoadProgress&)>& progress)

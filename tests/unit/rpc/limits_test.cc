@@ -183,6 +183,7 @@ TEST_F(LimitsTest, max_message_fields) {
   StartServer();
   const grpc::Status at = Stream(with_unknown(limits_.max_message_fields - 3)).status;
   EXPECT_NE(DetailsOf(at).ViolationOf("1000"), "") << "it was read";
+  ASSERT_TRUE(recorder_.WaitForRecord(1).has_value());
   const grpc::Status past = Stream(with_unknown(limits_.max_message_fields - 2)).status;
   EXPECT_EQ(past.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(DetailsOf(past).info->reason(), "TOO_MANY_FIELDS");

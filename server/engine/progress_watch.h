@@ -1,0 +1,58 @@
+// ProgressWatch: whether calls on the device make progress. Liveness follows them, and never the
+// end of a request, which may honestly take an hour.
+#ifndef TIGHTFIT_SERVER_ENGINE_PROGRESS_WATCH_H_
+#define TIGHTFIT_SERVER_ENGINE_PROGRESS_WATCH_H_
+
+#include "server/base/clock.h"
+#include "server/engine/generation.h"
+
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <string>
+
+namespace tightfit {
+
+// Thread-safe. One call at a time is under way.
+class ProgressWatch {
+ public:
+  // How many times as long as the slowest denoising step so far a call may take.
+  static constexpr int kSlowestStepFactor = 10;
+
+  // `clock` must outlive the watch. No call is overdue before `shortest_limit`; zero: never.
+  ProgressWatch(const Clock* clock, std::chrono::nanoseconds shortest_limit)
+      : clock_(clock), shortest_limit_(shortest_limit) {}
+
+  // A call of `model` starts.
+  void Begin(const std::string& model, Stage stage);
+  // The call has got further: it may take as long again.
+  void Beat();
+  // The call has come back.
+  void End();
+
+  // A call that has shown no progress for too long.
+  struct OverdueCall {
+    std::string model;
+    Stage stage = Stage::kModelLoad;
+    std::chrono::nanoseconds since_progress{0};
+  };
+  std::optional<OverdueCall> FindOverdue() const;
+
+ private:
+  struct Call {
+    std::string model;
+    Stage stage;
+    Clock::time_point began_at;
+    Clock::time_point progressed_at;
+  };
+
+  const Clock* const clock_;
+  const std::chrono::nanoseconds shortest_limit_;
+  mutable std::mutex mutex_;
+  std::optional<Call> call_;
+  std::chrono::nanoseconds slowest_step_{0};
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_ENGINE_PROGRESS_WATCH_H_

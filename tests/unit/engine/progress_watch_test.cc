@@ -1,0 +1,96 @@
+// When a call counts as hanging. Time is moved by hand.
+#include "server/engine/progress_watch.h"
+
+#include "tests/support/fake_clock.h"
+
+#include <gtest/gtest.h>
+
+namespace tightfit {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class ProgressWatchTest : public testing::Test {
+ protected:
+  void Step(std::chrono::nanoseconds duration) {
+    watch_.Begin("one", Stage::kDenoise);
+    clock_.Advance(duration);
+    watch_.End();
+  }
+
+  FakeClock clock_;
+  ProgressWatch watch_{&clock_, seconds(30)};
+};
+
+TEST_F(ProgressWatchTest, IsQuietHoweverLongNothingRuns) {
+  clock_.Advance(hours(24));
+  EXPECT_FALSE(watch_.FindOverdue().has_value());
+  Step(seconds(1));
+  clock_.Advance(hours(24));
+  EXPECT_FALSE(watch_.FindOverdue().has_value());
+}
+
+TEST_F(ProgressWatchTest, NamesTheCallThatPassesTheLimit) {
+  watch_.Begin("one", Stage::kTextEncode);
+  clock_.Advance(seconds(30));
+  EXPECT_FALSE(watch_.FindOverdue().has_value());
+  clock_.Advance(milliseconds(1));
+  const auto overdue = watch_.FindOverdue();
+  ASSERT_TRUE(overdue.has_value());
+  EXPECT_EQ(overdue->model, "one");
+  EXPECT_EQ(overdue->stage, Stage::kTextEncode);
+  EXPECT_EQ(overdue->since_progress, milliseconds(30'001));
+}
+
+TEST_F(ProgressWatchTest, GivesTenTimesTheSlowestStepWhereThatIsLonger) {
+  Step(seconds(6));
+  Step(seconds(2));
+  watch_.Begin("one", Stage::kVaeDecode);
+  clock_.Advance(seconds(60));
+  EXPECT_FALSE(watch_.FindOverdue().has_value());
+  clock_.Advance(milliseconds(1));
+  EXPECT_TRUE(watch_.FindOverdue().has_value());
+}
+
+TEST_F(ProgressWatchTest, LearnsFromStepsAlone) {
+  watch_.Begin("one", Stage::kModelLoad);
+  clock_.Advance(hours(1));
+  watch_.End();
+  watch_.Begin("one", Stage::kDenoise);
+  clock_.Advance(seconds(31));
+  EXPECT_TRUE(watch_.FindOverdue().has_value());
+}
+
+TEST_F(ProgressWatchTest, RaisesNoAlarmInTenThousandSlowButBeatingSteps) {
+  for (int i = 0; i < 10'000; ++i) {
+    watch_.Begin("one", Stage::kDenoise);
+    for (int look = 0; look < 3; ++look) {
+      clock_.Advance(milliseconds(9'990));
+      ASSERT_FALSE(watch_.FindOverdue().has_value()) << i;
+    }
+    watch_.End();
+  }
+}
+
+TEST_F(ProgressWatchTest, LetsALoadTakeHoursWhileItBeats) {
+  watch_.Begin("one", Stage::kModelLoad);
+  for (int i = 0; i < 1000; ++i) {
+    clock_.Advance(seconds(29));
+    ASSERT_FALSE(watch_.FindOverdue().has_value()) << i;
+    watch_.Beat();
+  }
+  clock_.Advance(seconds(31));
+  EXPECT_TRUE(watch_.FindOverdue().has_value()) << "it beats no more";
+}
+
+TEST_F(ProgressWatchTest, IsSwitchedOffByZero) {
+  ProgressWatch off(&clock_, seconds(0));
+  off.Begin("one", Stage::kDenoise);
+  clock_.Advance(hours(24));
+  EXPECT_FALSE(off.FindOverdue().has_value());
+}
+
+}  // namespace
+}  // namespace tightfit
