@@ -34,6 +34,9 @@ TIGHTFIT_BUILD_DIR="$PWD/build/release" TIGHTFIT_FULL=$full \
   python -m pytest tests/python -q -p no:cacheprovider --durations=8
 
 if ((full)); then
+  phase "thousands of calls, for half a minute each"
+  TIGHTFIT_FULL=1 build/release/tests/integration/server_load_test --gtest_brief=1
+
   phase "address and undefined-behaviour sanitizers"
   cmake --preset asan && cmake --build --preset asan
   ctest --preset asan --parallel "$jobs"

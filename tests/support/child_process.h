@@ -25,6 +25,7 @@ class ChildProcess {
                                              const std::map<std::string, std::string>& environment);
   ~ChildProcess();
 
+  pid_t pid() const { return pid_; }
   void Signal(int signal) const;
   bool has_exited() const;
   // The exit code, or minus the signal that ended it; nullopt when it still runs after `limit`.
