@@ -304,6 +304,13 @@ class RunningServer {
       // before: closing earlier would reset connections with bytes under way.
       const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
       unfinished_calls_.WaitForNone(hand_over_end);
+      // gRPC's farewell may answer a call that just arrives with CANCELLED, which clients do not
+      // send again; a closed connection is UNAVAILABLE.
+      if (device_lost_) {
+        std::this_thread::sleep_for(kLastMoment);
+        events_->Post(Event::kDrained);
+        return;
+      }
       // Not longer: a watch on health never ends by itself.
       grpc_->Shutdown(std::max(
           kLastMoment, std::chrono::ceil<milliseconds>(hand_over_end - steady_clock::now())));
@@ -373,7 +380,7 @@ class RunningServer {
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::string metrics_address_;
   bool models_loaded_ = false;
-  bool device_lost_ = false;
+  std::atomic<bool> device_lost_{false};
   std::atomic<bool> requests_were_cut_{false};
   std::thread canceller_;
 };

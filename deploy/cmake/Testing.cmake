@@ -4,7 +4,7 @@ include(GoogleTest)
 # tightfit_test(NAME SOURCES file... LIBS lib... LABELS label... [FIXTURES fixture...]): one test
 # program, found test by test.
 function(tightfit_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;LABELS;FIXTURES" ${ARGN})
+  cmake_parse_arguments(ARG "SERIAL" "" "SOURCES;LIBS;LABELS;FIXTURES" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE tightfit_options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
@@ -12,6 +12,9 @@ function(tightfit_test name)
   set(_properties LABELS "${ARG_LABELS}")
   if(ARG_FIXTURES)
     list(APPEND _properties FIXTURES_REQUIRED "${ARG_FIXTURES}")
+  endif()
+  if(ARG_SERIAL)
+    list(APPEND _properties RUN_SERIAL TRUE)
   endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES ${_properties})
 endfunction()

@@ -121,6 +121,14 @@ TEST_F(BadStartTest, RefusesAnAddressFileThatCannotBeWritten) {
                 "address_file: cannot write /nonexistent/addresses.json: No such file");
 }
 
+TEST_F(BadStartTest, ExitsWith70WhenALibraryThrows) {
+  const ChildOutcome outcome =
+      RunChild({TIGHTFIT_FAKE_SERVER, Model(), "--listen=127.0.0.1:0", "--metrics-listen=none"},
+               {{"FAKE_INIT_EXCEPTION", "no threads"}});
+  EXPECT_EQ(outcome.code, kExitInternal);
+  EXPECT_THAT(outcome.standard_error, HasSubstr("no threads"));
+}
+
 TEST_F(BadStartTest, ChecksWithoutServing) {
   const ChildOutcome good = Run({Model(), "--check"});
   EXPECT_EQ(good.code, 0);
