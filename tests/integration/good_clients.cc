@@ -32,12 +32,21 @@ void GoodClients::Ask(const std::shared_ptr<grpc::Channel>& channel) {
   v1::GenerateImagesRequest request;
   request.mutable_parameters()->set_prompt("a prompt");
   request.mutable_parameters()->set_step_count(2);
-  while (!stopping_) {
+  const auto ask = [&] {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
     v1::GenerateImagesResponse response;
+    return stub->GenerateImages(&context, request, &response);
+  };
+  while (!stopping_) {
     const auto start = std::chrono::steady_clock::now();
-    const grpc::Status status = stub->GenerateImages(&context, request, &response);
+    grpc::Status status = ask();
+    // gRPC closes connections where its memory is short, a good client's too. The clients of this
+    // project send such a call again.
+    for (int i = 0; i < 3 && status.error_code() == grpc::StatusCode::UNAVAILABLE; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      status = ask();
+    }
     const auto duration = std::chrono::steady_clock::now() - start;
     {
       const std::lock_guard lock(mutex_);

@@ -2,6 +2,7 @@
 // and to other clients; with TIGHTFIT_FULL=1 they are as large as can be.
 #include "tests/integration/wire_attack_fixture.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <zlib.h>
 
@@ -67,7 +68,10 @@ class WireAttackTest : public WireAttackFixture {
     v1::ImageParameters parameters = Parameters(1);
     parameters.set_prompt("secret" + std::string(bytes, 'x'));
     const grpc::Status status = StreamingRequest(Connect(), parameters).Finish();
-    EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+    // UNAVAILABLE where gRPC, short of memory, closes connections.
+    EXPECT_THAT(status.error_code(),
+                testing::AnyOf(grpc::StatusCode::RESOURCE_EXHAUSTED, grpc::StatusCode::UNAVAILABLE))
+        << status.error_message();
   }
 };
 
@@ -78,7 +82,10 @@ TEST_F(WireAttackTest, OneLargeMessage) {
 
 TEST_F(WireAttackTest, EightLargeMessagesAtOnce) {
   StartAndWaitUntilReady();
-  Attack("64 MiB, eight at once", [&] { AtOnce(8, [&] { SendLargePrompt(64 << 20); }); });
+  // What gRPC has accepted when its quota is full passes it by a little.
+  Attack(
+      "64 MiB, eight at once", [&] { AtOnce(8, [&] { SendLargePrompt(64 << 20); }); },
+      kMaxGrowthBytes + (16 << 20));
 }
 
 TEST_F(WireAttackTest, MessagesThatAreJustNotTooLarge) {
