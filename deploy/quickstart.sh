@@ -53,7 +53,8 @@ TIGHTFIT_SERVER=$(.venv/bin/python -c 'import json, sys; print(json.load(open(sy
 export TIGHTFIT_SERVER
 # The address is there before the model is: calls wait for it.
 for ((tenths = 0; tenths < 600; ++tenths)); do
-  $BUILD/bin/tightfit models --json | grep -q '"state": *"resident"' && break
+  # Not piped into grep -q, which would not wait for the rest: a broken pipe is a failure.
+  [[ $($BUILD/bin/tightfit models --json) =~ \"state\":\ *\"resident\" ]] && break
   kill -0 "$server" 2>/dev/null || { server=0; cat out/quickstart.log >&2; die "the model did not load"; }
   sleep 0.1
 done
