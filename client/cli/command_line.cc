@@ -1,12 +1,12 @@
 #include "client/cli/command_line.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/input_file.h"
 #include "client/cli/security_flags.h"
 
 #include <CLI/CLI.hpp>
 
 #include <charconv>
-#include <fstream>
 #include <iostream>
 #include <iterator>
 #include <string_view>
@@ -176,17 +176,7 @@ std::pair<int32_t, int32_t> ParsePair(const std::string& flag, std::string_view 
 }
 
 // Latents of the largest picture that a server may be told to allow fit.
-std::string ReadLatents(const std::string& path) {
-  constexpr size_t kMaxBytes = 64 << 20;
-  std::ifstream file(path, std::ios::binary);
-  std::string bytes(kMaxBytes + 1, '\0');
-  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  bytes.resize(static_cast<size_t>(file.gcount()));
-  if (file.bad() || bytes.empty() || bytes.size() > kMaxBytes) {
-    throw CLI::ValidationError("--initial-latents", path + " cannot be read, or is too large");
-  }
-  return bytes;
-}
+constexpr size_t kMaxLatentsBytes = 64 << 20;
 
 struct GenerateFlags {
   SharedFlags shared;
@@ -338,7 +328,8 @@ struct GenerateFlags {
       options.request.mime_type = client::kLatentsMimeType;
     }
     for (const std::string& file : initial_latents) {
-      options.request.initial_latents.push_back(ReadLatents(file));
+      options.request.initial_latents.push_back(
+          ReadInputFile("--initial-latents", file, kMaxLatentsBytes));
     }
     return options;
   }

@@ -1,5 +1,7 @@
 #include "client/cli/security_flags.h"
 
+#include "client/cli/input_file.h"
+
 #include <cstdlib>
 #include <fstream>
 
@@ -8,13 +10,7 @@ namespace {
 
 std::string ReadPem(const char* flag, const std::string& path) {
   constexpr size_t kMaxBytes = 1 << 20;
-  std::ifstream file(path, std::ios::binary);
-  std::string text(kMaxBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (file.bad() || text.empty() || text.size() > kMaxBytes) {
-    throw CLI::ValidationError(flag, path + " cannot be read, or is empty or too large");
-  }
+  std::string text = ReadInputFile(flag, path, kMaxBytes);
   if (text.find("-----BEGIN ") == std::string::npos) {
     throw CLI::ValidationError(flag, path + " is not in PEM (-----BEGIN ...-----)");
   }

@@ -373,14 +373,13 @@ class DeviceExecutor::Impl {
           residency_.Plan(model, servable.ok() ? BytesOf(*snapshot, queue_.front().parameters) : 0);
       if (servable.ok() && plan.room == Room::kLater && running_count_ > 0) return;
       lock.unlock();
-      Status admitted = servable;
+      const Status admitted = servable.ok() && plan.room != Room::kNow
+                                  ? RefusalOf(plan, ledger_->limit_bytes())
+                                  : servable;
       MemoryReservation activations;
-      if (servable.ok()) {
-        if (plan.room != Room::kNow) admitted = RefusalOf(plan, ledger_->limit_bytes());
-        if (admitted.ok() && !residency_.MakeRoom(model, plan, &activations)) continue;
-      }
+      if (admitted.ok() && !residency_.MakeRoom(model, plan, &activations)) continue;
       lock.lock();
-      if (queue_.empty()) return;  // abandoned meanwhile
+      if (queue_.empty()) return residency_.ForgetUnloaded(model);  // abandoned meanwhile
       QueuedRequest request = std::move(queue_.front());
       queue_.pop_front();
       ++running_count_;

@@ -4,7 +4,6 @@
 #include "server/memory/memory_accounts.h"
 
 #include <string>
-#include <type_traits>
 #include <utility>
 
 namespace tightfit {
@@ -45,13 +44,7 @@ GenerationRun::GenerationRun(QueuedRequest request, Needs needs, MemoryReservati
 template <typename Call>
 auto GenerationRun::CallModel(const Call& call) -> decltype(call()) {
   auto result = Guarded(kCallFailed, call);
-  Status status;
-  if constexpr (std::is_same_v<decltype(result), Status>) {
-    status = result;
-  } else {
-    status = result.status();
-  }
-  if (status.code() != StatusCode::kResourceExhausted) return result;
+  if (StatusOf(result).code() != StatusCode::kResourceExhausted) return result;
   metrics_->OnOutOfMemory(parameters().model, stage_);
   if (needs_.drop_caches) needs_.drop_caches();
   return Guarded(kCallFailed, call);

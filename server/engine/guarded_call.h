@@ -25,6 +25,13 @@ auto Guarded(const char* what, const Call& call) -> decltype(call()) {
   }
 }
 
+// How a call ended, whether or not it gives a value.
+inline const Status& StatusOf(const Status& status) { return status; }
+template <typename T>
+Status StatusOf(const Result<T>& result) {
+  return result.status();
+}
+
 }  // namespace tightfit
 
 #endif  // TIGHTFIT_SERVER_ENGINE_GUARDED_CALL_H_

@@ -1,6 +1,7 @@
 #include "server/engine/watched_model.h"
 
 #include "server/base/device_loss.h"
+#include "server/engine/guarded_call.h"
 
 #include <memory>
 #include <optional>
@@ -9,12 +10,6 @@
 
 namespace tightfit {
 namespace {
-
-const Status& StatusOf(const Status& status) { return status; }
-template <typename T>
-Status StatusOf(const Result<T>& result) {
-  return result.status();
-}
 
 // What all calls on the device have in common. For the executor's thread alone.
 class DeviceCalls {

@@ -19,7 +19,6 @@ class ByteBudget {
     return true;
   }
   void GiveBack(int64_t bytes) { held_bytes_ -= bytes; }
-  int64_t held_bytes() const { return held_bytes_; }
 
  private:
   std::atomic<int64_t> held_bytes_{0};

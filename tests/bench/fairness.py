@@ -24,18 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 sys.path.insert(0, str(ROOT / "client" / "python" / "src"))
 
+from bench_report import memory_mib  # noqa: E402
 from server_process import ServerProcess  # noqa: E402
 from tightfit import Client, TightfitError  # noqa: E402
 
 MAX_RATIO = 1.2
 TELL_EVERY_SECONDS = 30
-
-
-def resident_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 class Clients:
@@ -92,7 +86,7 @@ def main() -> int:
     ):
         for name in names:
             server.cli_json("generate", "x", "--model", name, "-o", f"{folder}/x.png")
-        before = resident_mib(server.process.pid)
+        before = memory_mib(server.process.pid, "VmRSS")
         clients = Clients(server.address, names, options.clients)
         end = time.monotonic() + options.seconds
         while (left := end - time.monotonic()) > 0:
@@ -100,7 +94,7 @@ def main() -> int:
             done = {name: len(clients.seconds[name]) for name in names}
             print(f"{max(left, 0):.0f} s left: {done}", file=sys.stderr, flush=True)
         clients.stop()
-        after = resident_mib(server.process.pid)
+        after = memory_mib(server.process.pid, "VmRSS")
     print("| model | requests | mean s | p50 s | p95 s | longest s |")
     print("|---|---:|---:|---:|---:|---:|")
     means = []

@@ -24,14 +24,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
+from bench_report import say  # noqa: E402
 from server_process import ServerProcess, metric_values  # noqa: E402
 
 MIB = 1 << 20
 SHARED = ("text_encoder", "text_encoder_2", "vae")
-
-
-def say(text: str) -> None:
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
 def export(source: Path, out: Path, seed: int) -> None:

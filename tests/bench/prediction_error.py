@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 from server_process import ServerProcess, metric_values  # noqa: E402
 
+MAX_ERROR = 0.05
 SIDES_PX = (64, 96, 128, 160, 224, 256, 320, 448)
 COUNTS = (1, 2, 4)
 GUIDANCE = {"with": "5", "without": "1"}
@@ -59,15 +60,17 @@ def main() -> int:
     parser.add_argument("--each", action="store_true", help="also every error, on stderr")
     options = parser.parse_args()
     sides = [int(side) for side in options.sides.split(",")]
-    print("| computed in | weights | output | guidance | requests | least | mean | largest |")
-    print("|---|---|---|---|---:|---:|---:|---:|")
+    head = "| computed in | weights | output | guidance | requests | within 5 %"
+    print(f"{head} | least | mean | largest |")
+    print("|---|---|---|---|---:|---:|---:|---:|---:|")
     for dtype, weight_format in product(options.dtypes.split(","), options.formats.split(",")):
         by_kind = errors_of(options.model, dtype, weight_format, sides)
         for (output, guidance), errors in by_kind.items():
             cells = (min(errors), sum(errors) / len(errors), max(errors))
             shown = " | ".join(f"{100 * cell:+.1f} %" for cell in cells)
-            row = f"| {dtype} | `{weight_format}` | {output} | {guidance} | {len(errors)} "
-            print(f"{row}| {shown} |", flush=True)
+            close = sum(0 <= error <= MAX_ERROR for error in errors)
+            kind = f"| {dtype} | `{weight_format}` | {output} | {guidance} "
+            print(f"{kind}| {len(errors)} | {close} | {shown} |", flush=True)
             if options.each:
                 for (count, side), error in zip(product(COUNTS, sides), errors, strict=True):
                     print(f"{count} x {side} px: {100 * error:+.1f} %", file=sys.stderr)

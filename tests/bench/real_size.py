@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench_report import memory_mib, say
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("TIGHTFIT_BUILD_DIR", ROOT / "build" / "release")) / "bin"
 MIB = 1 << 20
@@ -46,13 +48,6 @@ class Served:
     unet_call_seconds: float
 
 
-def anonymous_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
 class MemoryWatch(threading.Thread):
     """Keeps the largest anonymous memory of a process, looked at every 10 ms."""
 
@@ -65,7 +60,7 @@ class MemoryWatch(threading.Thread):
     def run(self) -> None:
         while not self._done.wait(0.01):
             try:
-                self.peak_mib = max(self.peak_mib, anonymous_mib(self._pid))
+                self.peak_mib = max(self.peak_mib, memory_mib(self._pid, "RssAnon"))
             except OSError:
                 return
 
@@ -73,10 +68,6 @@ class MemoryWatch(threading.Thread):
         self._done.set()
         self.join()
         return self.peak_mib
-
-
-def say(text: str) -> None:
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
 def export_model(out: Path) -> dict[str, Any]:
@@ -139,7 +130,7 @@ def serve(model: Path, weight_format: str, work: Path) -> Served:
         server.cli("load", "sdxl")
         described = server.cli("models", "sdxl")["model"]
         peak_mib = watch.finish()
-        final_mib = anonymous_mib(server.process.pid)
+        final_mib = memory_mib(server.process.pid, "RssAnon")
         weights = {part["name"]: part["weight_bytes"] for part in described["components"]}
         say(f"drawing {SIZE_PX} x {SIZE_PX} px in {STEPS} steps")
         flags = ["--width", str(SIZE_PX), "--height", str(SIZE_PX), "--steps", str(STEPS)]

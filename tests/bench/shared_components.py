@@ -15,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from real_size import MIB, Server, anonymous_mib, say
+from bench_report import memory_mib, say
+from real_size import MIB, Server
 
 
 def main() -> int:
@@ -46,9 +47,10 @@ def main() -> int:
                 if use["purpose"] == "weights"
             )
             alone = sum(model["weight_bytes"] for model in models)
+            anonymous_mib = memory_mib(server.process.pid, "RssAnon")
             print(
                 f"| {count} | {held / MIB:,.0f} | {alone / MIB:,.0f} "
-                f"| {anonymous_mib(server.process.pid):,.0f} | {seconds:.0f} |",
+                f"| {anonymous_mib:,.0f} | {seconds:.0f} |",
                 flush=True,
             )
     finally:

@@ -14,20 +14,16 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
+from bench_report import say  # noqa: E402
 from server_process import ServerProcess  # noqa: E402
 
 # Seconds a command may take: a full load of the largest model on two cores takes minutes.
 TIMEOUT = 1800
-
-
-def say(text: str) -> None:
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
 def to_first_step(server: ServerProcess, size_px: int, folder: str) -> float:

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 
 namespace tightfit {
@@ -19,23 +18,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-// The long run of tests/run.sh --full.
-bool IsFull() {
-  const char* const full = std::getenv("TIGHTFIT_FULL");
-  return full != nullptr && std::string(full) == "1";
-}
-
-double Milliseconds(std::chrono::microseconds duration) {
-  return static_cast<double>(duration.count()) / 1000.0;
-}
-
-void Print(const char* what, const LoadResult& result) {
-  std::printf("%s: %lld sent, %lld ok, %lld refused, p50 %.1f ms, p99 %.1f ms, p999 %.1f ms\n",
-              what, static_cast<long long>(result.sent), static_cast<long long>(result.ok),
-              static_cast<long long>(result.refused), Milliseconds(result.Percentile(0.5)),
-              Milliseconds(result.Percentile(0.99)), Milliseconds(result.Percentile(0.999)));
-}
 
 class LoadTest : public ServedFixture {
  protected:
@@ -68,14 +50,11 @@ class LoadTest : public ServedFixture {
     return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
   }
 
-  // A line of the server's /proc/PID/status: "VmHWM", "Threads".
-  int64_t ReadStatus(const std::string& key) const {
-    std::ifstream file("/proc/" + std::to_string(server_->process().pid()) + "/status");
-    std::string line;
-    while (std::getline(file, line)) {
-      if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1));
-    }
-    return -1;
+  static void Print(const char* what, const LoadResult& result) {
+    std::printf("%s: %lld sent, %lld ok, %lld refused, p50 %.1f ms, p99 %.1f ms, p999 %.1f ms\n",
+                what, static_cast<long long>(result.sent), static_cast<long long>(result.ok),
+                static_cast<long long>(result.refused), Milliseconds(result.Percentile(0.5)),
+                Milliseconds(result.Percentile(0.99)), Milliseconds(result.Percentile(0.999)));
   }
 };
 
@@ -131,8 +110,8 @@ TEST_F(LoadTest, HoldsTwoThousandStreamsWithFewThreadsAndLittleMemory) {
   EXPECT_TRUE(WaitUntil(
       [&] { return count([](const auto& stream) { return stream->heard.load(); }) == kStreams; },
       seconds(60)));
-  const int64_t threads = ReadStatus("Threads");
-  const double rss_mib = static_cast<double>(ReadStatus("VmHWM")) / 1024.0;
+  const int64_t threads = ProcessStatus("Threads");
+  const double rss_mib = static_cast<double>(ProcessStatus("VmHWM")) / 1024.0;
   std::printf("%d streams held: %lld threads, %.0f MiB resident at most\n", kStreams,
               static_cast<long long>(threads), rss_mib);
   EXPECT_LE(threads, 32);

@@ -10,6 +10,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,6 +24,15 @@ namespace tightfit {
 
 class ServedFixture : public testing::Test {
  protected:
+  // The long runs of `tests/run.sh --full`.
+  static bool IsFull() {
+    const char* const full = std::getenv("TIGHTFIT_FULL");
+    return full != nullptr && std::string(full) == "1";
+  }
+  static double Milliseconds(std::chrono::nanoseconds duration) {
+    return std::chrono::duration<double, std::milli>(duration).count();
+  }
+
   // Starts the server and connects; waits until it listens, not until it is ready.
   void Start(std::vector<std::string> flags = {},
              const std::map<std::string, std::string>& environment = {}) {
@@ -60,6 +73,15 @@ class ServedFixture : public testing::Test {
   // The exit code, -1000 where it does not come within `limit`.
   int ExitCode(std::chrono::milliseconds limit = std::chrono::seconds(20)) {
     return server_->process().WaitForExit(limit).value_or(-1000);
+  }
+  // A number of the server's /proc/PID/status: "VmRSS" (KiB), "Threads".
+  int64_t ProcessStatus(const std::string& name) const {
+    std::ifstream status("/proc/" + std::to_string(server_->process().pid()) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with(name + ":")) return std::stoll(line.substr(name.size() + 1));
+    }
+    ADD_FAILURE() << "no " << name;
+    return 0;
   }
   std::string Log() const { return server_->process().standard_error(); }
 

@@ -13,7 +13,6 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -36,10 +35,6 @@ class WireAttackFixture : public ServedFixture {
   static constexpr std::chrono::seconds kMaxGoodP99{15};
 
   // With TIGHTFIT_FULL=1 attacks are as large as can be and last longer.
-  static bool IsFull() {
-    const char* const full = std::getenv("TIGHTFIT_FULL");
-    return full != nullptr && std::string(full) == "1";
-  }
   static int Scaled(int quick, int full) { return IsFull() ? full : quick; }
 
   // Repeats `round` for a while beside two good clients. The server grows by no more than its
@@ -119,20 +114,9 @@ class WireAttackFixture : public ServedFixture {
     for (std::thread& thread : threads) thread.join();
   }
 
-  // A value of /proc/PID/status.
-  int64_t StatusBytes(const std::string& name) const {
-    std::ifstream status("/proc/" + std::to_string(server_->process().pid()) + "/status");
-    for (std::string line; std::getline(status, line);) {
-      if (line.starts_with(name + ":")) return std::stoll(line.substr(name.size() + 1)) << 10;
-    }
-    ADD_FAILURE() << "no " << name;
-    return 0;
-  }
+  int64_t StatusBytes(const std::string& name) const { return ProcessStatus(name) << 10; }
 
  private:
-  static double Milliseconds(std::chrono::nanoseconds duration) {
-    return std::chrono::duration<double, std::milli>(duration).count();
-  }
   // VmHWM starts again from what is resident now.
   void ResetPeak() const {
     std::ofstream("/proc/" + std::to_string(server_->process().pid()) + "/clear_refs") << "5";

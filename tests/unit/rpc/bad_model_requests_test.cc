@@ -40,30 +40,28 @@ class BadModelRequestsTest : public RpcFixture {
     return request;
   }
 
-  grpc::Status Get(const v1::GetModelRequest& request) {
+  template <typename Request, typename Response>
+  grpc::Status Call(grpc::Status (v1::ModelService::Stub::*method)(grpc::ClientContext*,
+                                                                   const Request&, Response*),
+                    const Request& request) {
     grpc::ClientContext context;
-    v1::GetModelResponse response;
-    return models_stub_->GetModel(&context, request, &response);
+    Response response;
+    return ((*models_stub_).*method)(&context, request, &response);
+  }
+  grpc::Status Get(const v1::GetModelRequest& request) {
+    return Call(&v1::ModelService::Stub::GetModel, request);
   }
   grpc::Status Load(const v1::LoadModelRequest& request) {
-    grpc::ClientContext context;
-    v1::LoadModelResponse response;
-    return models_stub_->LoadModel(&context, request, &response);
+    return Call(&v1::ModelService::Stub::LoadModel, request);
   }
   grpc::Status Unload(const v1::UnloadModelRequest& request) {
-    grpc::ClientContext context;
-    v1::UnloadModelResponse response;
-    return models_stub_->UnloadModel(&context, request, &response);
+    return Call(&v1::ModelService::Stub::UnloadModel, request);
   }
   grpc::Status Update(const v1::UpdateModelRequest& request) {
-    grpc::ClientContext context;
-    v1::UpdateModelResponse response;
-    return models_stub_->UpdateModel(&context, request, &response);
+    return Call(&v1::ModelService::Stub::UpdateModel, request);
   }
   grpc::Status List(const v1::ListModelsRequest& request) {
-    grpc::ClientContext context;
-    v1::ListModelsResponse response;
-    return models_stub_->ListModels(&context, request, &response);
+    return Call(&v1::ModelService::Stub::ListModels, request);
   }
   grpc::Status Watch(const v1::WatchModelsRequest& request) {
     grpc::ClientContext context;
