@@ -1,6 +1,7 @@
 // Thousands of calls: none lost, none refused without saying when to come back, and a server that
 // stays small. The model does nothing, so that what is measured is the serving. Figures are
-// printed; bounds are wide, because client and server share the cores with whatever else runs.
+// printed; the full run, which has the machine to itself, holds them against what is promised, and
+// the short one against wide bounds, because it shares the cores with whatever else runs.
 #include "server/serve.h"
 #include "tests/integration/load_client.h"
 #include "tests/integration/served_fixture.h"
@@ -69,6 +70,9 @@ TEST_F(LoadTest, LosesNoneOfTwoThousandCallsASecond) {
   EXPECT_EQ(result.lost, (std::map<std::string, int64_t>()));
   EXPECT_EQ(result.ok, result.sent);
   EXPECT_GE(result.sent, 5900);
+  if (IsFull()) {
+    EXPECT_LE(result.Percentile(0.99), milliseconds(5));
+  }
   // Time on a core does not depend on what else runs.
   const double cpu_microseconds = (CpuSeconds() - cpu_before) * 1e6 / result.ok;
   std::printf("%.0f microseconds of a core for each call\n", cpu_microseconds);

@@ -28,19 +28,24 @@ class WireAttackFixture : public ServedFixture {
   static constexpr int64_t kMaxGrowthBytes = Limits().grpc_memory_quota_bytes + (32 << 20);
   // What may stay behind an attack.
   static constexpr int64_t kMaxKeptBytes = 64 << 20;
-  // Promised are 50 ms at the 99th percentile, on an idle machine; the figure is printed. Here the
-  // server shares two cores with its attacker, its clients and other tests, which may keep it
-  // waiting for seconds: half of the calls are quick even so, unless it stands still.
+  // The 99th percentile that is promised on a machine that does nothing else, which the full run
+  // has. Otherwise the server shares its cores with other tests, which may keep it waiting for
+  // seconds: half of the calls are quick even so, unless it stands still.
   static constexpr std::chrono::milliseconds kMaxGoodMedian{500};
-  static constexpr std::chrono::seconds kMaxGoodP99{15};
+  static constexpr std::chrono::milliseconds kMaxGoodP99{50};
+  static constexpr std::chrono::milliseconds kMaxSharedP99{15'000};
+
+  struct Bounds {
+    int64_t growth_bytes = kMaxGrowthBytes;
+    std::chrono::milliseconds p99 = kMaxGoodP99;
+  };
 
   // With TIGHTFIT_FULL=1 attacks are as large as can be and last longer.
   static int Scaled(int quick, int full) { return IsFull() ? full : quick; }
 
   // Repeats `round` for a while beside two good clients. The server grows by no more than its
   // bound, nobody else's call fails or waits long, and afterwards all is as before.
-  void Attack(const char* name, const std::function<void()>& round,
-              int64_t max_growth_bytes = kMaxGrowthBytes) {
+  void Attack(const char* name, const std::function<void()>& round, const Bounds& bounds) {
     // Whatever grows once, at first use, is no matter of the attack.
     for (int i = 0; i < 20; ++i) ASSERT_TRUE(AskOnce().ok());
     const int64_t before_bytes = StatusBytes("VmRSS");
@@ -66,15 +71,19 @@ class WireAttackFixture : public ServedFixture {
         name, rounds, lasted.count(), static_cast<double>(growth_bytes) / (1 << 20),
         clients.call_count(), Milliseconds(clients.Percentile(0.5)),
         Milliseconds(clients.Percentile(0.99)));
-    EXPECT_LE(growth_bytes, max_growth_bytes);
+    EXPECT_LE(growth_bytes, bounds.growth_bytes);
     EXPECT_LE(clients.Percentile(0.5), kMaxGoodMedian);
-    EXPECT_LE(clients.Percentile(0.99), kMaxGoodP99);
+    EXPECT_LE(clients.Percentile(0.99), IsFull() ? bounds.p99 : kMaxSharedP99);
     EXPECT_EQ(clients.failure(), "");
     ExpectWorksAgain();
     const bool gave_back =
         WaitUntil([&] { return StatusBytes("VmRSS") <= before_bytes + kMaxKeptBytes; });
     EXPECT_TRUE(gave_back) << "the server keeps " << ((StatusBytes("VmRSS") - before_bytes) >> 20)
                            << " MiB";
+  }
+
+  void Attack(const char* name, const std::function<void()>& round) {
+    Attack(name, round, Bounds());
   }
 
   void ExpectWorksAgain() {

@@ -83,9 +83,8 @@ TEST_F(WireAttackTest, OneLargeMessage) {
 TEST_F(WireAttackTest, EightLargeMessagesAtOnce) {
   StartAndWaitUntilReady();
   // What gRPC has accepted when its quota is full passes it by a little.
-  Attack(
-      "64 MiB, eight at once", [&] { AtOnce(8, [&] { SendLargePrompt(64 << 20); }); },
-      kMaxGrowthBytes + (16 << 20));
+  Attack("64 MiB, eight at once", [&] { AtOnce(8, [&] { SendLargePrompt(64 << 20); }); },
+         {.growth_bytes = kMaxGrowthBytes + (16 << 20)});
 }
 
 TEST_F(WireAttackTest, MessagesThatAreJustNotTooLarge) {
@@ -213,8 +212,9 @@ TEST_F(WireAttackTest, FloodsOfPings) {
     }
   };
   // What came before the connection is closed is parsed, by one of the threads that read: others
-  // may wait for it.
-  Attack("pings, no answer read", pings);
+  // may wait for it, and what it holds passes the quota.
+  Attack("pings, no answer read", pings,
+         {.growth_bytes = 2 * Limits().grpc_memory_quota_bytes, .p99 = kMaxSharedP99});
   Attack("settings, no answer read", [&] {
     const auto connection = RawConnection();
     connection->Open();
@@ -306,7 +306,7 @@ TEST_F(WireAttackTest, RapidResets) {
   };
   // gRPC 1.51 begins a call for each of them, however many wait to be ended, and good calls wait
   // behind these: what that takes is bounded by the sender alone, and goes back.
-  Attack("resets", round, int64_t{total} * (32 << 10));
+  Attack("resets", round, {.growth_bytes = int64_t{total} * (32 << 10), .p99 = kMaxSharedP99});
   std::printf("%d streams were reset\n", sent);
   EXPECT_GE(sent, total);
 }
