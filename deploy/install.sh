@@ -5,6 +5,7 @@
 #   deploy/install.sh              to build, and to serve on a CPU: LibTorch without its CUDA libraries
 #   deploy/install.sh --export     also to export models: diffusers, and what `import torch` needs
 #   deploy/install.sh --training   also what training emoji-xl needs: the emoji font and their names
+#   deploy/install.sh --cuda       also to compute on a GPU: the CUDA compiler, LibTorch's CUDA libraries (2.7 GB)
 #   deploy/install.sh --image      also what the Dockerfile's build stage needs: the CUDA compiler, patchelf
 #   deploy/install.sh --tests      all of it, and what tests/run.sh needs
 set -euo pipefail
@@ -13,14 +14,15 @@ cd "$(dirname "$0")/.."
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
-with_export=0 with_tests=0 with_training=0 with_image=0
+with_export=0 with_tests=0 with_training=0 with_image=0 with_cuda=0
 for option in "$@"; do
   case "$option" in
     --export) with_export=1 ;;
     --training) with_export=1 with_training=1 ;;
+    --cuda) with_cuda=1 ;;
     --image) with_image=1 ;;
     --tests) with_export=1 with_tests=1 with_training=1 with_image=1 ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; [[ $option == --help ]] && exit 0 || exit 2 ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; [[ $option == --help ]] && exit 0 || exit 2 ;;
   esac
 done
 
@@ -75,15 +77,14 @@ install_libtorch() {
   done
 }
 
-# `import torch` in Python needs every CUDA library: a machine with CUDA 13 has most of them, and only
-# then is the rest not installed.
-install_exporter() {
-  say "installing diffusers and what it needs"
-  pip_install -r deploy/export/requirements.txt
-  pip_install --no-deps -r deploy/export/requirements-vocabulary.txt
+# What LibTorch needs on a GPU, and `import torch` in Python everywhere: a machine with CUDA 13 has most of
+# it, and only then is the rest not installed.
+install_cuda_libraries() {
   pip_install --no-deps nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5 nvidia-cufile==1.15.1.6
-  .venv/bin/python -c 'import torch' 2>/dev/null && return
-  say "this machine has no CUDA 13 libraries, which \`import torch\` needs: installing them (2 GB)"
+  local load="import ctypes, glob; ctypes.CDLL(glob.glob('.venv/lib/python3*/site-packages/torch/lib/libtorch_cuda.so')[0])"
+  .venv/bin/python -c "$load" 2>/dev/null && return
+  say "this machine has no CUDA 13 libraries, which LibTorch needs on a GPU: installing them (2 GB)"
+  pip_install packaging
   .venv/bin/python - > .venv/torch-requirements.txt <<'PY'
 # What torch's own metadata asks for, but triton: no part of tightfit compiles kernels in Python.
 import importlib.metadata, re
@@ -95,6 +96,14 @@ for line in importlib.metadata.requires("torch") or []:
         print(line.split(";")[0].strip())
 PY
   pip_install -r .venv/torch-requirements.txt
+  .venv/bin/python -c "$load" || die "LibTorch's CUDA libraries do not load; remove .venv and try again"
+}
+
+install_exporter() {
+  say "installing diffusers and what it needs"
+  pip_install -r deploy/export/requirements.txt
+  pip_install --no-deps -r deploy/export/requirements-vocabulary.txt
+  install_cuda_libraries
   .venv/bin/python -c 'import torch' || die "\`import torch\` fails in .venv; remove .venv and try again"
 }
 
@@ -164,7 +173,10 @@ once libtorch deploy/requirements.txt install_libtorch
 if ((with_export)); then
   once exporter deploy/export/requirements.txt deploy/export/requirements-vocabulary.txt install_exporter
 fi
-if ((with_image)); then
+if ((with_cuda)); then
+  once cuda install_cuda_libraries
+fi
+if ((with_cuda || with_image)); then
   install_cuda_compiler
 fi
 if ((with_tests)); then

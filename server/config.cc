@@ -6,6 +6,7 @@
 #include "server/listen_address.h"
 
 #include <algorithm>
+#include <regex>
 #include <set>
 
 namespace tightfit {
@@ -37,13 +38,11 @@ Status CheckAddresses(const ServerConfig& config, const ConfigOrigins& origins) 
 }
 
 Status CheckDevice(const ServerConfig& config, const ConfigOrigins& origins) {
-  if (config.device == "auto" || config.device == "cpu") return OkStatus();
-  const std::string origin = OriginOf(origins, "device") + ": ";
-  if (config.device.starts_with("cuda")) {
-    return BadConfiguration(origin + "\"" + config.device +
-                            "\": this build has no CUDA kernels; use cpu or auto");
-  }
-  return BadConfiguration(origin + "\"" + config.device + "\" is none of auto, cpu, cuda:N");
+  // Whether the device is there is known when it is opened.
+  static const std::regex known("auto|cpu|cuda(:[0-9]{1,2})?");
+  if (std::regex_match(config.device, known)) return OkStatus();
+  return BadConfiguration(OriginOf(origins, "device") + ": \"" + config.device +
+                          "\" is none of auto, cpu, cuda:N");
 }
 
 Status CheckLimits(const Limits& limits, const ConfigOrigins& origins) {

@@ -1,10 +1,28 @@
 // tightfit-server: SDXL pipelines on LibTorch, served over gRPC.
+#include "server/model/cuda_device.h"
+#include "server/model/open_device.h"
 #include "server/pipeline/sdxl_model.h"
 #include "server/serve.h"
+
+namespace {
+
+tightfit::Result<tightfit::BackendDevice> OpenBackendDevice(const std::string& requested) {
+  TF_ASSIGN_OR_RETURN(const tightfit::OpenedDevice opened, tightfit::OpenDevice(requested));
+  tightfit::BackendDevice device{.name = opened.name, .description = opened.description};
+  if (opened.cuda_index < 0) return device;
+  device.read_memory = [index = opened.cuda_index] {
+    const tightfit::CudaMemory memory = tightfit::ReadCudaMemory(index);
+    return tightfit::OwnMemory{.total_bytes = memory.total_bytes, .free_bytes = memory.free_bytes};
+  };
+  return device;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   tightfit::ModelBackend backend;
   backend.libtorch_version = tightfit::LibTorchVersion();
+  backend.open_device = OpenBackendDevice;
   backend.init_process = tightfit::InitTorchProcess;
   backend.init_thread = tightfit::InitTorchThread;
   backend.describe = tightfit::DescribeSdxlModel;

@@ -61,25 +61,32 @@ void PrintError(const std::string& line) {
   std::fprintf(stderr, "tightfit-server: %s\n", line.c_str());
 }
 
-DeviceMemory ReadDeviceMemory() {
-  const CpuMemory cpu = ReadCpuMemory();
+DeviceMemory ReadDeviceMemory(const BackendDevice& device) {
   MemoryAccounts& accounts = MemoryAccounts::Instance();
-  const int64_t host_cache_bytes = accounts.TotalOf(MemoryPurpose::kHostCache);
-  return {.total_bytes = cpu.total_bytes,
-          .used_bytes = cpu.used_bytes - host_cache_bytes,
-          .attributed_bytes =
-              accounts.total_bytes() - accounts.unowned()->current_bytes() - host_cache_bytes,
-          .host_cache_bytes = host_cache_bytes};
+  DeviceMemory memory;
+  memory.host_cache_bytes = accounts.TotalOf(MemoryPurpose::kHostCache);
+  memory.attributed_bytes =
+      accounts.total_bytes() - accounts.unowned()->current_bytes() - memory.host_cache_bytes;
+  if (device.read_memory) {
+    const OwnMemory own = device.read_memory();
+    memory.total_bytes = own.total_bytes;
+    memory.used_bytes = own.total_bytes - own.free_bytes;
+  } else {
+    const CpuMemory cpu = ReadCpuMemory();
+    memory.total_bytes = cpu.total_bytes;
+    memory.used_bytes = cpu.used_bytes - memory.host_cache_bytes;
+  }
+  return memory;
 }
 
-ServerInfo MakeServerInfo(const std::string& device, const ModelBackend& backend) {
+ServerInfo MakeServerInfo(const BackendDevice& device, const ModelBackend& backend) {
   ServerInfo info;
   info.version = BuildVersion();
   info.build_commit = BuildCommit();
   info.libtorch_version = backend.libtorch_version;
-  info.device_name = device;
-  info.device_description = ReadCpuName();
-  info.device_memory = ReadDeviceMemory;
+  info.device_name = device.name;
+  info.device_description = device.description.empty() ? ReadCpuName() : device.description;
+  info.device_memory = [device] { return ReadDeviceMemory(device); };
   info.formats.push_back({"fp16", 16.0, 65504.0});
   for (const FormatInfo& format : kFormats) {
     info.formats.push_back(
@@ -96,6 +103,11 @@ ModelLoader LoaderOn(const std::string& device, const ModelBackend& backend) {
   };
 }
 
+std::function<void()> ThreadInitOn(const std::string& device, const ModelBackend& backend) {
+  if (!backend.init_thread) return {};
+  return [device, init = backend.init_thread] { init(device); };
+}
+
 ModelDescriber DescriberOn(const std::string& device, const ModelBackend& backend) {
   if (!backend.describe) return {};
   return [device, describe = backend.describe](const ModelSpec& spec) {
@@ -104,34 +116,45 @@ ModelDescriber DescriberOn(const std::string& device, const ModelBackend& backen
 }
 
 // What the server may use of its device.
-int64_t MemoryLimitBytes(const ServerConfig& config) {
+int64_t MemoryLimitBytes(const ServerConfig& config, const BackendDevice& device) {
   constexpr int64_t kReserveShare = 10;
   if (config.memory_limit_mib > 0) return int64_t{config.memory_limit_mib} << 20;
-  const int64_t available_bytes = ReadCpuMemory().available_bytes;
+  const int64_t available_bytes =
+      device.read_memory ? device.read_memory().free_bytes : ReadCpuMemory().available_bytes;
   return available_bytes - available_bytes / kReserveShare;
 }
 
 // What weights that left the device may take of the host's memory, of which a CPU's models take
 // `memory_limit_bytes` too.
-int64_t HostCacheBytes(const ServerConfig& config, int64_t memory_limit_bytes) {
+int64_t HostCacheBytes(const ServerConfig& config, const BackendDevice& device,
+                       int64_t memory_limit_bytes) {
   if (config.host_cache_mib >= 0) return int64_t{config.host_cache_mib} << 20;
-  return std::max<int64_t>(ReadCpuMemory().available_bytes - memory_limit_bytes, 0) / 2;
+  const int64_t taken_bytes = device.read_memory ? 0 : memory_limit_bytes;
+  return std::max<int64_t>(ReadCpuMemory().available_bytes - taken_bytes, 0) / 2;
 }
 
 // How long a call of a model may take without progress; zero: for ever.
-milliseconds WatchdogOf(const ServerConfig& config, const std::string& device) {
+milliseconds WatchdogOf(const ServerConfig& config, const BackendDevice& device) {
   if (config.watchdog.count() >= 0) return config.watchdog;
-  return device == "cpu" ? kWatchdogOnCpu : milliseconds(kWatchdogOnGpu);
+  return device.read_memory ? milliseconds(kWatchdogOnGpu) : kWatchdogOnCpu;
+}
+
+Result<BackendDevice> OpenDevice(const ServerConfig& config, const ModelBackend& backend) {
+  if (backend.open_device) return backend.open_device(config.device);
+  if (config.device == "auto" || config.device == "cpu") return BackendDevice();
+  return BadConfiguration(config.device +
+                          " is not available: this server computes on the CPU only; use device = "
+                          "\"cpu\" or \"auto\"");
 }
 
 // The objects of a running server, in order of construction. Members are destroyed last to first.
 class RunningServer {
  public:
-  RunningServer(const ServerConfig& config, ServerSecurity security, const ModelBackend& backend,
-                int64_t memory_limit_bytes, ProcessEvents* events)
+  RunningServer(const ServerConfig& config, ServerSecurity security, BackendDevice device,
+                const ModelBackend& backend, int64_t memory_limit_bytes, ProcessEvents* events)
       : config_(config),
         security_(std::move(security)),
-        device_("cpu"),  // what "auto" means until a build has other kernels
+        device_(std::move(device)),
         info_(MakeServerInfo(device_, backend)),
         events_(events),
         registry_(config.models),
@@ -142,12 +165,12 @@ class RunningServer {
         unfinished_calls_(&request_log_),
         progress_(&Clock::Real(), WatchdogOf(config, device_)),
         executor_(&registry_,
-                  WatchedLoader(LoaderOn(device_, backend), &progress_,
+                  WatchedLoader(LoaderOn(device_.name, backend), &progress_,
                                 [this](const Status& loss) { OnDeviceLost(loss); }),
                   {.max_queued_requests = config.limits.max_queued_requests,
                    .max_running_requests = config.max_running_requests,
-                   .thread_init = backend.init_thread,
-                   .describe = DescriberOn(device_, backend),
+                   .thread_init = ThreadInitOn(device_.name, backend),
+                   .describe = DescriberOn(device_.name, backend),
                    .ledger = &ledger_,
                    .drop_caches = backend.drop_caches},
                   &Clock::Real(), &metrics_) {
@@ -213,7 +236,8 @@ class RunningServer {
          {"transport", security_.tls.has_value() ? "tls" : "plaintext"},
          {"client_certificates", security_.tls.has_value() && !security_.tls->client_ca.empty()},
          {"tokens", security_.access.has_tokens()},
-         {"device", device_},
+         {"device", device_.name},
+         {"device_description", info_.device_description},
          {"memory_limit_bytes", ledger_.limit_bytes()},
          {"model_count", static_cast<int64_t>(config_.models.size())}});
     for (const std::string& warning : security_.warnings) Log(LogLevel::kWarning, warning);
@@ -365,7 +389,7 @@ class RunningServer {
 
   const ServerConfig config_;
   const ServerSecurity security_;
-  const std::string device_;
+  const BackendDevice device_;
   const ServerInfo info_;
   ProcessEvents* const events_;
   ModelRegistry registry_;
@@ -428,13 +452,19 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
     return kExitConfiguration;
   }
   OpenLog(LogLevelByName(config.log_level), LogFormatByName(config.log_format), stderr);
-  const int64_t memory_limit_bytes = MemoryLimitBytes(config);
+  Result<BackendDevice> device = OpenDevice(config, backend);
+  if (!device.ok()) {
+    PrintError("device: " + device.status().ForLog());
+    return kExitConfiguration;
+  }
+  const int64_t memory_limit_bytes = MemoryLimitBytes(config, *device);
   if (backend.init_process) {
-    backend.init_process(config.threads, HostCacheBytes(config, memory_limit_bytes));
+    backend.init_process(device->name, config.threads,
+                         HostCacheBytes(config, *device, memory_limit_bytes));
   }
   const HeapKeeper heap_keeper;
-  return RunningServer(config, std::move(security).value(), backend, memory_limit_bytes,
-                       events->get())
+  return RunningServer(config, std::move(security).value(), std::move(device).value(), backend,
+                       memory_limit_bytes, events->get())
       .Run();
 }
 

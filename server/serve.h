@@ -22,20 +22,37 @@ enum ExitCode : int {
   kExitConfiguration = 78,  // also: an address in use, no model could be loaded
 };
 
+// Of a device that does not share the host's; `free_bytes` to all processes.
+struct OwnMemory {
+  int64_t total_bytes = 0;
+  int64_t free_bytes = 0;
+};
+
+struct BackendDevice {
+  std::string name = "cpu";  // "cpu", "cuda:0"
+  std::string description;   // of a GPU, its name
+  // Reads its memory as it is now; any thread. Empty: the host's memory is the device's.
+  std::function<OwnMemory()> read_memory;
+};
+
 // What makes models.
 struct ModelBackend {
   std::string libtorch_version;
+  // Makes the device of the configuration ("auto", "cpu", "cuda:N") ready, before anything else is
+  // called. Empty: there is only the CPU. Errors: what is missing, and what to do.
+  std::function<Result<BackendDevice>(const std::string& requested)> open_device;
   // Settings of the process, before any model exists; 0 threads: all cores. Of the weights that
   // leave the device so many bytes may stay in host memory.
-  std::function<void(int thread_count, int64_t host_cache_bytes)> init_process;
+  std::function<void(const std::string& device, int thread_count, int64_t host_cache_bytes)>
+      init_process;
   // First call on the executor's thread.
-  std::function<void()> init_thread;
+  std::function<void(const std::string& device)> init_thread;
   // As ModelDescriber; may be empty: then a model is known only once it was loaded.
   std::function<Result<ModelDescription>(const ModelSpec& spec, const std::string& device)>
       describe;
   // Gives cached device memory back. May be empty.
   std::function<void()> drop_caches;
-  // As ModelLoader, on `device` ("cpu").
+  // As ModelLoader, on `device`: the opened one's name.
   std::function<Result<std::unique_ptr<DiffusionModel>>(
       const ModelSpec& spec, const std::string& device,
       const std::function<void(const LoadProgress&)>& progress)>

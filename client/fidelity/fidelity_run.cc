@@ -228,8 +228,8 @@ class Run {
 
 Result<FidelityResult> RunFidelity(const FidelityOptions& options, const std::stop_token& stop,
                                    const OnProgress& on_progress) {
-  InitTorchProcess(options.thread_count, 0);
-  InitTorchThread();
+  InitTorchProcess("cpu", options.thread_count, 0);
+  InitTorchThread("cpu");
   return Run(options, stop, on_progress).Measure();
 }
 

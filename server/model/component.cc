@@ -64,6 +64,7 @@ ConversionOptions ConversionOf(const Sources& sources, const ComponentOptions& o
   MemoryAccounts& accounts = MemoryAccounts::Instance();
   return {.format = sources.format,
           .dtype = options.dtype,
+          .device = options.device,
           .weights = accounts.Get(options.owner, options.component, MemoryPurpose::kWeights),
           .scratch = accounts.Get(options.owner, options.component, MemoryPurpose::kScratch)};
 }
@@ -180,8 +181,7 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
   const Status loaded = RunTorch("load a component", [&]() -> Status {
     {
       const ScopedMemoryAccount account(conversion.weights);
-      TF_ASSIGN_OR_RETURN(component->module_,
-                          LoadTorchScript(sources.graph->file, graph_bytes, options.device));
+      TF_ASSIGN_OR_RETURN(component->module_, LoadTorchScript(sources.graph->file, graph_bytes));
       graph_bytes = std::string();
       RetargetDevice(component->module_, options.device);
       component->slots_ = FindParameterSlots(component->module_, {options.scope, options.exclude});
@@ -210,7 +210,9 @@ Status Component::Fill(const SafetensorsFile& file, const std::string& sha256,
                        const std::function<void(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(ConversionReport report,
                       ConvertWeights(file, sha256, slots_, conversion, progress));
-  if (report.largest_decoded_bytes > 0) ReserveDecodeScratch(report.largest_decoded_bytes);
+  if (report.largest_decoded_bytes > 0) {
+    ReserveDecodeScratch(report.largest_decoded_bytes, options_.device);
+  }
   has_weights_ = true;
   description_.name = options_.component;
   description_.format = report.packed_module_count > 0 ? options_.format : kUnpackedFormat;
@@ -222,6 +224,23 @@ Status Component::Fill(const SafetensorsFile& file, const std::string& sha256,
   description_.packed_module_count = report.packed_module_count;
   description_.unpacked_modules = std::move(report.unpacked_modules);
   return OkStatus();
+}
+
+Result<int64_t> Component::MoveWeights(const char* what, at::Device device) {
+  int64_t bytes = 0;
+  TF_RETURN_IF_ERROR(RunTorch(what, [&]() -> Status {
+    bytes = tightfit::MoveWeights(slots_, device);
+    return OkStatus();
+  }));
+  return bytes;
+}
+
+Result<int64_t> Component::MoveWeightsToHost() {
+  return MoveWeights("keep a component in host memory", at::kCPU);
+}
+
+Result<int64_t> Component::MoveWeightsToDevice() {
+  return MoveWeights("bring a component back", options_.device);
 }
 
 void Component::ClearWeights() {

@@ -64,6 +64,11 @@ class Component {
   // it is not done again.
   void ClearWeights();
   bool has_weights() const { return has_weights_; }
+  // Copies the weights, packed as they are, to memory of the host or back to the component's
+  // device, and frees what they took before. Bytes of the copies. Errors: RunTorch's; then they are
+  // where they were. For a device whose memory is not the host's.
+  Result<int64_t> MoveWeightsToHost();
+  Result<int64_t> MoveWeightsToDevice();
 
   // Calls forward, with weights. One tensor or a tuple of tensors comes back as a list. What it
   // allocates is charged to the current account. Errors as RunTorch.
@@ -76,6 +81,7 @@ class Component {
  private:
   Component() = default;
 
+  Result<int64_t> MoveWeights(const char* what, at::Device device);
   // May throw what LibTorch throws.
   Status Fill(const SafetensorsFile& file, const std::string& sha256,
               const ConversionOptions& conversion, const std::function<void(int64_t)>& progress);

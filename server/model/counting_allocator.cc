@@ -92,14 +92,18 @@ class CountingAllocator final : public c10::Allocator {
 
 void InstallCountingAllocator() {
   static const bool installed = [] {
-    constexpr int kMmapThresholdBytes = 1 << 20;
-    mallopt(M_MMAP_THRESHOLD, kMmapThresholdBytes);
+    ReturnFreedBlocksToTheSystem();
     // Never destroyed: tensors may be freed while static objects go.
     constexpr uint8_t kHighestPriority = 255;
     c10::SetCPUAllocator(new CountingAllocator, kHighestPriority);
     return true;
   }();
   static_cast<void>(installed);
+}
+
+void ReturnFreedBlocksToTheSystem() {
+  constexpr int kMmapThresholdBytes = 1 << 20;
+  mallopt(M_MMAP_THRESHOLD, kMmapThresholdBytes);
 }
 
 void ReleaseCachedBlocks() { Cache().Release(); }

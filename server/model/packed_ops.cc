@@ -1,9 +1,11 @@
 #include "server/model/packed_ops.h"
 
 #include "kernels/codec.h"
+#include "server/model/cuda_device.h"
 #include "server/model/packed_weight.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -34,8 +36,8 @@ void DecodeAllRows(const PackedLayout& layout, void* out, Decode decode) {
   });
 }
 
-void DecodeWeight(const PackedLayout& layout, const uint8_t* packed, at::ScalarType dtype,
-                  void* out) {
+void DecodeWeightOnCpu(const PackedLayout& layout, const uint8_t* packed, at::ScalarType dtype,
+                       void* out) {
   switch (dtype) {
     case at::kFloat:
       return DecodeAllRows<float>(layout, out, [&](DecodeRange range, float* to) {
@@ -54,17 +56,44 @@ void DecodeWeight(const PackedLayout& layout, const uint8_t* packed, at::ScalarT
   }
 }
 
+DenseType DenseTypeOf(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return DenseType::kFp32;
+    case at::kBFloat16:
+      return DenseType::kBf16;
+    case at::kHalf:
+      return DenseType::kFp16;
+    default:
+      TORCH_CHECK(false, "packed weights cannot be used with activations of ", dtype);
+  }
+}
+
+void DecodeWeightOnCuda(const PackedLayout& layout, const at::Tensor& weight, at::ScalarType dtype,
+                        void* out) {
+  const c10::Stream stream =
+      c10::impl::VirtualGuardImpl(weight.device().type()).getStream(weight.device());
+  TORCH_CHECK(stream.id() == c10::Stream(c10::Stream::DEFAULT, weight.device()).id(),
+              "packed weights are decoded on the default stream only");
+  const Status status = DecodeOnCuda(layout, PackedBytes(weight), DenseTypeOf(dtype), out);
+  TORCH_CHECK(status.ok(), status.ForLog());
+}
+
 // The weight as the product needs it; a packed one is a view of the scratch buffer, good until the
 // thread's next call.
 at::Tensor DenseWeight(const at::Tensor& weight, at::IntArrayRef shape, int64_t format,
                        at::ScalarType dtype) {
   if (weight.scalar_type() != at::kByte) return weight;
   const PackedLayout layout = LayoutOfPackedWeight(weight, FormatByValue(format), shape);
-  ReserveDecodeScratch(layout.rows * layout.columns *
-                       static_cast<int64_t>(c10::elementSize(dtype)));
+  ReserveDecodeScratch(layout.rows * layout.columns * static_cast<int64_t>(c10::elementSize(dtype)),
+                       weight.device());
   void* const out = decode_scratch.mutable_data_ptr();
-  DecodeWeight(layout, PackedBytes(weight), dtype, out);
-  const at::TensorOptions options = at::TensorOptions().dtype(dtype);
+  if (weight.is_cpu()) {
+    DecodeWeightOnCpu(layout, PackedBytes(weight), dtype, out);
+  } else {
+    DecodeWeightOnCuda(layout, weight, dtype, out);
+  }
+  const at::TensorOptions options = at::TensorOptions().dtype(dtype).device(weight.device());
   if (shape.size() != 4) return at::from_blob(out, shape, options);
   const int64_t c = shape[1];
   const int64_t s = shape[3];
@@ -93,11 +122,14 @@ MemoryAccount* DecodeScratchAccount() {
   return account;
 }
 
-void ReserveDecodeScratch(int64_t size_bytes) {
-  if (decode_scratch.defined() && decode_scratch.numel() >= size_bytes) return;
+void ReserveDecodeScratch(int64_t size_bytes, at::Device device) {
+  if (decode_scratch.defined() && decode_scratch.device() == device &&
+      decode_scratch.numel() >= size_bytes) {
+    return;
+  }
   decode_scratch.reset();  // before the larger one exists, not after
   const ScopedMemoryAccount account(DecodeScratchAccount());
-  decode_scratch = at::empty({size_bytes}, at::TensorOptions().dtype(at::kByte));
+  decode_scratch = at::empty({size_bytes}, at::TensorOptions().dtype(at::kByte).device(device));
 }
 
 void ReleaseDecodeScratch() { decode_scratch.reset(); }
@@ -112,6 +144,12 @@ TORCH_LIBRARY(tightfit, library) {
 }
 
 TORCH_LIBRARY_IMPL(tightfit, CPU, library) {
+  library.impl("linear", &tightfit::Linear);
+  library.impl("conv2d", &tightfit::Conv2d);
+}
+
+// Entries of the dispatcher's table, reached once LibTorch's CUDA libraries are loaded.
+TORCH_LIBRARY_IMPL(tightfit, CUDA, library) {
   library.impl("linear", &tightfit::Linear);
   library.impl("conv2d", &tightfit::Conv2d);
 }

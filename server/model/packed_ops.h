@@ -12,7 +12,8 @@
 //
 // A packed weight is decoded whole, in x's dtype (fp32, bf16, fp16), into one buffer that all
 // layers of all models share, one per thread that calls, and multiplied by LibTorch: decoding
-// panels within the product costs more than it saves on a CPU.
+// panels within the product costs more than it saves on a CPU. On CUDA the same happens on the
+// default stream, where the next layer's decoding waits for this one's product.
 #ifndef TIGHTFIT_SERVER_MODEL_PACKED_OPS_H_
 #define TIGHTFIT_SERVER_MODEL_PACKED_OPS_H_
 
@@ -27,9 +28,9 @@ namespace tightfit {
 // The buffer's account: no model and no component, since it belongs to none, purpose kScratch.
 MemoryAccount* DecodeScratchAccount();
 
-// Makes the calling thread's buffer at least `size_bytes` long; operators grow it themselves when
-// they must. May throw c10::OutOfMemoryError.
-void ReserveDecodeScratch(int64_t size_bytes);
+// Makes the calling thread's buffer at least `size_bytes` long, on `device`; operators grow it
+// themselves when they must. May throw c10::OutOfMemoryError.
+void ReserveDecodeScratch(int64_t size_bytes, at::Device device);
 
 // Frees the calling thread's buffer.
 void ReleaseDecodeScratch();

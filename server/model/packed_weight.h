@@ -19,6 +19,11 @@ EncodingPlan PlanWeight(WeightFormat format, at::IntArrayRef shape, const uint16
 // c10::OutOfMemoryError.
 at::Tensor PackWeight(const PackedLayout& layout, at::IntArrayRef shape, const uint16_t* fp16);
 
+// The same weight in the memory of `device`. Beside its bytes a weight on another device than the
+// CPU carries its layout, so that nobody has to read its header there. May throw what LibTorch
+// throws.
+at::Tensor CopyPackedWeight(const at::Tensor& packed, at::Device device);
+
 // The layout of a packed weight, which must be of this format and shape; throws c10::Error where it
 // is not.
 PackedLayout LayoutOfPackedWeight(const at::Tensor& packed, WeightFormat format,

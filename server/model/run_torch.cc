@@ -21,8 +21,9 @@ Status OutOfMemory(const char* what, const char* exception) {
       .WithDetail(exception);
 }
 
-Status Failure(const std::string& message, const char* exception) {
+Status Failure(const char* what, const std::string& message, const char* exception) {
   if (std::optional<Status> loss = DeviceLossIn(exception)) return *std::move(loss);
+  if (TellsOutOfCudaMemory(exception)) return OutOfMemory(what, exception);
   return Internal(message, exception);
 }
 
@@ -30,7 +31,7 @@ Status Failure(const std::string& message, const char* exception) {
 Status StatusOfException(const char* what, bool ran_out_of_memory) {
   const std::string message = std::string("could not ") + what;
   const auto failed = [&](const char* text) {
-    return ran_out_of_memory ? OutOfMemory(what, text) : Failure(message, text);
+    return ran_out_of_memory ? OutOfMemory(what, text) : Failure(what, message, text);
   };
   try {
     throw;
@@ -43,7 +44,7 @@ Status StatusOfException(const char* what, bool ran_out_of_memory) {
     if (std::optional<Status> loss = DeviceLossOf(exception.get_error_code(), text)) {
       return *std::move(loss);
     }
-    return Internal(message, text);
+    return failed(text);
   } catch (const c10::Error& exception) {
     return failed(exception.what_without_backtrace());
   } catch (const std::exception& exception) {

@@ -100,8 +100,7 @@ Status CheckGraphs(const std::string& file, const jit::Module& root) {
 
 }  // namespace
 
-Result<torch::jit::Module> LoadTorchScript(const std::string& file, const std::string& bytes,
-                                           at::Device device) {
+Result<torch::jit::Module> LoadTorchScript(const std::string& file, const std::string& bytes) {
   try {
     TF_RETURN_IF_ERROR(ScanArchive(file, bytes));
   } catch (const c10::OutOfMemoryError&) {
@@ -111,7 +110,7 @@ Result<torch::jit::Module> LoadTorchScript(const std::string& file, const std::s
         .WithDetail(exception.what_without_backtrace());
   }
   std::istringstream stream(bytes);
-  jit::Module module = jit::load(stream, device);
+  jit::Module module = jit::load(stream, at::kCPU);
   TF_RETURN_IF_ERROR(CheckGraphs(file, module));
   module.eval();
   return module;

@@ -13,11 +13,10 @@ namespace tightfit {
 inline constexpr int64_t kMaxGraphFileBytes = 64 << 20;
 
 // `bytes` is the whole file, `file` what messages call it. Scans every record of the archive first,
-// through the reader that LibTorch itself uses; loads; then checks every node of every graph.
-// Errors: FORBIDDEN_OPERATOR, BAD_MODEL_DIRECTORY. May throw what LibTorch throws: call inside
-// RunTorch.
-Result<torch::jit::Module> LoadTorchScript(const std::string& file, const std::string& bytes,
-                                           at::Device device);
+// through the reader that LibTorch itself uses; loads it to the CPU; then checks every node of
+// every graph. Errors: FORBIDDEN_OPERATOR, BAD_MODEL_DIRECTORY. May throw what LibTorch throws:
+// call inside RunTorch.
+Result<torch::jit::Module> LoadTorchScript(const std::string& file, const std::string& bytes);
 
 }  // namespace tightfit
 

@@ -161,9 +161,18 @@ void RewriteForPacking(ParameterSlot* slot, const std::vector<int64_t>& shape,
 void RetargetDevice(const jit::Module& root, at::Device device) {
   VisitGraphs(root, [&](jit::Node* node) {
     if (node->kind() != c10::prim::Constant || !node->hasAttribute(c10::attr::value)) return;
-    if (node->output()->type()->kind() != c10::TypeKind::DeviceObjType) return;
-    node->s_(c10::attr::value, device.str());
+    if (node->output()->type()->kind() == c10::TypeKind::DeviceObjType) {
+      node->s_(c10::attr::value, device.str());
+    } else if (node->kindOf(c10::attr::value) == jit::AttributeKind::t) {
+      const at::Tensor constant = node->t(c10::attr::value);
+      if (constant.dim() > 0) node->t_(c10::attr::value, constant.to(device));
+    }
   });
+  for (jit::Module module : root.modules()) {
+    for (const auto& buffer : module.named_buffers(/*recurse=*/false)) {
+      module.setattr(buffer.name, buffer.value.to(device));
+    }
+  }
 }
 
 int64_t TensorBytes(const jit::Module& root) {

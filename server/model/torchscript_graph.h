@@ -41,7 +41,11 @@ std::vector<ParameterSlot> FindParameterSlots(const torch::jit::Module& root,
 // it was and slot->unpackable says why. Requires slot->is_packable().
 void RewriteForPacking(ParameterSlot* slot, const std::vector<int64_t>& shape, WeightFormat format);
 
-// Replaces the device in every constant of every graph. Before the first forward only.
+// Makes every graph compute on `device`: replaces the device that tracing has put into constants,
+// and moves buffers and tensors that are constants. Those of one element without dimensions stay on
+// the CPU: they take part in the arithmetic of shapes, whose results the CPU needs, and operators
+// take them beside tensors of any device. Parameters are for whoever fills them. Before the first
+// forward only.
 void RetargetDevice(const torch::jit::Module& root, at::Device device);
 
 // Bytes of all tensors that the module keeps: parameters, buffers and constants of graphs.

@@ -141,8 +141,13 @@ class Conversion {
         return;
       }
     }
-    slot->Set(at::from_blob(staging_.mutable_data_ptr(), tensor.shape, ScalarTypeOf(tensor.dtype))
-                  .to(options_.dtype, /*non_blocking=*/false, /*copy=*/true));
+    const at::Tensor stored =
+        at::from_blob(staging_.mutable_data_ptr(), tensor.shape, ScalarTypeOf(tensor.dtype));
+    if (options_.device.is_cpu()) {
+      slot->Set(stored.to(options_.dtype, /*non_blocking=*/false, /*copy=*/true));
+    } else {
+      slot->Set(stored.to(options_.dtype).to(options_.device));
+    }
   }
 
   void FillPacked(const PackedLayout& layout, const StoredTensor& tensor, const uint16_t* fp16,
@@ -159,7 +164,8 @@ class Conversion {
     report_.largest_decoded_bytes =
         std::max(report_.largest_decoded_bytes,
                  tensor.element_count * static_cast<int64_t>(c10::elementSize(options_.dtype)));
-    slot->Set(std::move(packed));
+    slot->Set(options_.device.is_cpu() ? std::move(packed)
+                                       : CopyPackedWeight(packed, options_.device));
   }
 
   const ConversionOptions& options_;
@@ -231,6 +237,19 @@ Result<ConversionReport> ConvertWeights(const SafetensorsFile& file, const std::
     conversion.report().unpacked_modules.push_back({slot.module, slot.unpackable});
   }
   return std::move(conversion.report());
+}
+
+int64_t MoveWeights(std::vector<ParameterSlot>& slots, at::Device device) {
+  std::vector<at::Tensor> copies;
+  int64_t bytes = 0;
+  for (const ParameterSlot& slot : slots) {
+    const at::Tensor held = slot.owner.attr(slot.attribute).toTensor();
+    copies.push_back(held.scalar_type() == at::kByte ? CopyPackedWeight(held, device)
+                                                     : held.to(device));
+    bytes += static_cast<int64_t>(copies.back().nbytes());
+  }
+  for (size_t i = 0; i < slots.size(); ++i) slots[i].Set(std::move(copies[i]));
+  return bytes;
 }
 
 void ClearWeights(std::vector<ParameterSlot>& slots) {

@@ -22,8 +22,9 @@ namespace tightfit {
 struct ConversionOptions {
   std::optional<WeightFormat> format;  // of the packable slots; absent: nothing is packed
   at::ScalarType dtype = at::kFloat;   // of everything else
-  MemoryAccount* weights = nullptr;    // charged with what stays
-  MemoryAccount* scratch = nullptr;    // charged with the staging buffers
+  at::Device device = at::kCPU;
+  MemoryAccount* weights = nullptr;  // charged with what stays
+  MemoryAccount* scratch = nullptr;  // charged with the staging buffers
 };
 
 struct ConversionReport {
@@ -44,7 +45,8 @@ std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, cons
 
 // Reads `file` once from beginning to end into one staging buffer of the largest tensor's size (and
 // one more for convolutions, to change the order of their weights), hashing every byte, and fills
-// each slot with its tensor, packed or in the compute dtype. Tensors without a slot are read,
+// each slot with its tensor, packed or in the compute dtype, on the device. It is packed in host
+// memory: over the bus go packed bytes. Tensors without a slot are read,
 // hashed and dropped. `sha256` is what the file must have, "" where that is not known. `progress`
 // gets the bytes read since the last call. Packable slots must have been rewritten. Errors:
 // DATA_LOSS FILE_TRUNCATED, CHECKSUM_MISMATCH; BAD_MODEL_DIRECTORY for a slot without a tensor.
@@ -54,6 +56,10 @@ Result<ConversionReport> ConvertWeights(const SafetensorsFile& file, const std::
                                         std::vector<ParameterSlot>& slots,
                                         const ConversionOptions& options,
                                         const std::function<void(int64_t)>& progress);
+
+// Copies what every slot holds, packed weights packed, to the memory of `device`; where that throws
+// the slots are as they were. Bytes of the copies.
+int64_t MoveWeights(std::vector<ParameterSlot>& slots, at::Device device);
 
 // Sets every slot to an empty tensor: what they held is freed, and the graph stays ready to be
 // filled.

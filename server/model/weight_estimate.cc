@@ -36,7 +36,10 @@ int64_t PackedBytes(WeightFormat format, const StoredTensor& tensor) {
 
 WeightEstimate EstimateWeights(const std::vector<StoredTensor>& tensors,
                                std::optional<WeightFormat> format, const PackingScope& scope,
-                               int64_t dtype_bytes) {
+                               int64_t dtype_bytes, int64_t block_bytes) {
+  const auto in_blocks = [block_bytes](int64_t bytes) {
+    return (bytes + block_bytes - 1) / block_bytes * block_bytes;
+  };
   WeightEstimate estimate;
   int64_t largest_bytes = 0;
   int64_t largest_conv_bytes = 0;
@@ -44,10 +47,10 @@ WeightEstimate EstimateWeights(const std::vector<StoredTensor>& tensors,
     largest_bytes = std::max(largest_bytes, tensor.size_bytes);
     const int64_t dense_bytes = tensor.element_count * dtype_bytes;
     if (!format.has_value() || !IsPacked(tensor, scope)) {
-      estimate.weight_bytes += dense_bytes;
+      estimate.weight_bytes += in_blocks(dense_bytes);
       continue;
     }
-    estimate.weight_bytes += PackedBytes(*format, tensor);
+    estimate.weight_bytes += in_blocks(PackedBytes(*format, tensor));
     estimate.decoded_bytes = std::max(estimate.decoded_bytes, dense_bytes);
     if (tensor.shape.size() == 4) {
       largest_conv_bytes = std::max(largest_conv_bytes, tensor.size_bytes);

@@ -21,10 +21,11 @@ struct WeightEstimate {
 
 // Matrices count as Linear and tensors of four dimensions as Conv2d, which holds for SDXL's UNet.
 // An upper bound, with the longest side lists there can be; but a weight whose values turn out not
-// to fit the format stays as it is and takes more.
+// to fit the format stays as it is and takes more. `block_bytes`: what the device's allocator gives
+// is a multiple of it.
 WeightEstimate EstimateWeights(const std::vector<StoredTensor>& tensors,
                                std::optional<WeightFormat> format, const PackingScope& scope,
-                               int64_t dtype_bytes);
+                               int64_t dtype_bytes, int64_t block_bytes);
 
 }  // namespace tightfit
 

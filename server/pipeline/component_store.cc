@@ -11,13 +11,9 @@ namespace {
 // exported anew while it runs do not fill its memory.
 constexpr size_t kMaxLeft = 256;
 
-// The weights of a component change the account they are charged to.
-void HandOverWeights(const Component& component, const std::string& content, MemoryPurpose from,
-                     MemoryPurpose to) {
-  MemoryAccounts& accounts = MemoryAccounts::Instance();
-  const std::string& name = component.description().name;
-  accounts.Get(content, name, from)
-      ->HandOver(component.description().weight_bytes, accounts.Get(content, name, to));
+MemoryAccount* AccountOf(const Component& component, const std::string& content,
+                         MemoryPurpose purpose) {
+  return MemoryAccounts::Instance().Get(content, component.description().name, purpose);
 }
 
 }  // namespace
@@ -34,8 +30,7 @@ std::shared_ptr<Component> ComponentStore::Find(const std::string& content) {
     if (std::shared_ptr<Component> component = used->second.lock()) return component;
   }
   const auto left = std::ranges::find(left_, content, &Left::content);
-  if (left == left_.end() || !left->component->has_weights()) return nullptr;
-  HandOverWeights(*left->component, content, MemoryPurpose::kHostCache, MemoryPurpose::kWeights);
+  if (left == left_.end() || !left->component->has_weights() || !BringBack(&*left)) return nullptr;
   return Share(content, TakeLeft(left));
 }
 
@@ -71,9 +66,55 @@ void ComponentStore::SetChecked(const std::string& content, const std::string& d
 
 void ComponentStore::DropHostCache() { Trim(0); }
 
+// On a CPU the weights stay where they are, and change the account they are charged to.
+bool ComponentStore::KeepOnHost(Left* left) {
+  Component& component = *left->component;
+  MemoryAccount* const host = AccountOf(component, left->content, MemoryPurpose::kHostCache);
+  if (component.device().is_cpu()) {
+    left->host_bytes = component.description().weight_bytes;
+    AccountOf(component, left->content, MemoryPurpose::kWeights)->HandOver(left->host_bytes, host);
+    return true;
+  }
+  if (component.description().weight_bytes > host_cache_limit_bytes_) return false;
+  const Result<int64_t> moved = component.MoveWeightsToHost();
+  if (!moved.ok()) return false;
+  left->host_bytes = *moved;
+  host->Charge(left->host_bytes);
+  return true;
+}
+
+bool ComponentStore::BringBack(Left* left) {
+  Component& component = *left->component;
+  MemoryAccount* const host = AccountOf(component, left->content, MemoryPurpose::kHostCache);
+  MemoryAccount* const weights = AccountOf(component, left->content, MemoryPurpose::kWeights);
+  if (component.device().is_cpu()) {
+    host->HandOver(left->host_bytes, weights);
+    return true;
+  }
+  const ScopedMemoryAccount account(weights);
+  if (!component.MoveWeightsToDevice().ok()) {
+    // What the graph is filled with next is read anew, and says what is wrong.
+    Free(left);
+    return false;
+  }
+  host->Credit(left->host_bytes);
+  return true;
+}
+
+void ComponentStore::Free(Left* left) {
+  Component& component = *left->component;
+  MemoryAccount* const host = AccountOf(component, left->content, MemoryPurpose::kHostCache);
+  if (component.device().is_cpu()) {
+    host->HandOver(left->host_bytes, AccountOf(component, left->content, MemoryPurpose::kWeights));
+  } else {
+    host->Credit(left->host_bytes);
+  }
+  component.ClearWeights();
+}
+
 void ComponentStore::Leave(const std::string& content, std::unique_ptr<Component> component) {
-  HandOverWeights(*component, content, MemoryPurpose::kWeights, MemoryPurpose::kHostCache);
-  left_.push_front({content, std::move(component)});
+  left_.push_front({.content = content, .component = std::move(component)});
+  if (!KeepOnHost(&left_.front())) left_.front().component->ClearWeights();
   Trim(host_cache_limit_bytes_);
   // The last of them have lost their weights long ago.
   while (left_.size() > kMaxLeft && !left_.back().component->has_weights()) left_.pop_back();
@@ -81,15 +122,12 @@ void ComponentStore::Leave(const std::string& content, std::unique_ptr<Component
 
 void ComponentStore::Trim(int64_t limit_bytes) {
   int64_t held_bytes = 0;
-  for (const Left& left : left_) {
+  for (Left& left : left_) {
     if (!left.component->has_weights()) continue;
-    const int64_t bytes = left.component->description().weight_bytes;
-    if (held_bytes + bytes > limit_bytes) {
-      HandOverWeights(*left.component, left.content, MemoryPurpose::kHostCache,
-                      MemoryPurpose::kWeights);
-      left.component->ClearWeights();
+    if (held_bytes + left.host_bytes > limit_bytes) {
+      Free(&left);
     } else {
-      held_bytes += bytes;
+      held_bytes += left.host_bytes;
     }
   }
 }

@@ -48,7 +48,13 @@ class ComponentStore {
   struct Left {
     std::string content;
     std::unique_ptr<Component> component;
+    int64_t host_bytes = 0;  // of its weights, where it has them
   };
+  // Whether the weights of `left`, which are on the device, are in host memory now.
+  bool KeepOnHost(Left* left);
+  // Whether they are on the device again.
+  bool BringBack(Left* left);
+  static void Free(Left* left);
   void Leave(const std::string& content, std::unique_ptr<Component> component);
   std::unique_ptr<Component> TakeLeft(std::list<Left>::iterator left);
   // Frees weights, of what left first before others, until no more than `limit_bytes` are left.

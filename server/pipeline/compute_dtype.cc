@@ -33,15 +33,7 @@ std::optional<at::ScalarType> VaeDtypeBeside(const ModelDirectory& directory,
   return std::nullopt;
 }
 
-}  // namespace
-
-std::string_view DtypeName(at::ScalarType dtype) {
-  for (const NamedDtype& named : kDtypes) {
-    if (named.dtype == dtype) return named.name;
-  }
-  return "unknown";
-}
-
+// Whether this CPU multiplies matrices in bf16.
 bool CpuHasBf16() {
   const auto capabilities = at::cpu::get_cpu_capabilities();
   for (const char* name : {"avx512_bf16", "amx_bf16", "arm_bf16", "bf16"}) {
@@ -53,8 +45,27 @@ bool CpuHasBf16() {
   return false;
 }
 
+constexpr std::array kOnCuda = {at::kHalf, at::kBFloat16, at::kFloat};
+constexpr std::array kOnCpuWithBf16 = {at::kBFloat16, at::kFloat, at::kHalf};
+constexpr std::array kOnCpu = {at::kFloat, at::kBFloat16, at::kHalf};
+
+}  // namespace
+
+std::string_view DtypeName(at::ScalarType dtype) {
+  for (const NamedDtype& named : kDtypes) {
+    if (named.dtype == dtype) return named.name;
+  }
+  return "unknown";
+}
+
+std::span<const at::ScalarType> PreferredDtypes(at::Device device) {
+  if (device.is_cuda()) return kOnCuda;
+  return CpuHasBf16() ? std::span<const at::ScalarType>(kOnCpuWithBf16) : kOnCpu;
+}
+
 Result<ComputeDtypes> ResolveComputeDtype(const ModelDirectory& directory,
-                                          std::string_view requested, bool has_bf16) {
+                                          std::string_view requested,
+                                          std::span<const at::ScalarType> preferred) {
   std::vector<ComputeDtypes> available;
   std::string names;
   for (const NamedDtype& named : kDtypes) {
@@ -70,8 +81,9 @@ Result<ComputeDtypes> ResolveComputeDtype(const ModelDirectory& directory,
     return std::nullopt;
   };
   if (requested == "auto") {
-    if (const auto choice = take(at::kBFloat16); has_bf16 && choice) return *choice;
-    if (!available.empty()) return available.front();
+    for (const at::ScalarType dtype : preferred) {
+      if (const auto choice = take(dtype)) return *choice;
+    }
   }
   for (const NamedDtype& named : kDtypes) {
     if (named.name != requested) continue;

@@ -12,9 +12,13 @@
 namespace tightfit {
 namespace {
 
+// LibTorch's allocator for CUDA gives whole blocks.
+constexpr int64_t kCudaBlockBytes = 512;
+
 // From the headers of the weight files: weights, graphs, and what loading takes beside them.
 Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirectory& servable) {
   ModelMemory memory;
+  const bool is_cpu = servable.device.is_cpu();
   for (const auto& [name, component] : servable.directory.components) {
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
                         SafetensorsFile::Open(servable.directory.PathOf(component.weights),
@@ -22,20 +26,23 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
     const std::optional<WeightFormat> format =
         name == "unet" ? FormatByName(spec.format) : std::nullopt;
     const at::ScalarType dtype = name == "vae" ? servable.dtypes.vae : servable.dtypes.model;
-    const WeightEstimate estimate =
-        EstimateWeights(file->tensors(), format, {.name = spec.scope, .exclude = spec.exclude},
-                        static_cast<int64_t>(c10::elementSize(dtype)));
+    const WeightEstimate estimate = EstimateWeights(
+        file->tensors(), format, {.name = spec.scope, .exclude = spec.exclude},
+        static_cast<int64_t>(c10::elementSize(dtype)), is_cpu ? 1 : kCudaBlockBytes);
     int64_t graph_bytes = 0;
     for (const auto& [graph_dtype, graph] : component.graphs) {
       graph_bytes = std::max(graph_bytes, graph.bytes);
     }
-    TF_ASSIGN_OR_RETURN(
-        std::string content,
-        ContentOf(servable.directory, ComponentOptionsOf(spec, servable.dtypes, name)));
+    TF_ASSIGN_OR_RETURN(std::string content,
+                        ContentOf(servable.directory, ComponentOptionsOf(spec, servable.dtypes,
+                                                                         servable.device, name)));
     memory.weights.push_back({.component = name,
                               .content = std::move(content),
                               .bytes = estimate.weight_bytes + graph_bytes});
-    memory.load_scratch_bytes = std::max(memory.load_scratch_bytes, estimate.staging_bytes);
+    // Elsewhere weights are read and packed in host memory.
+    if (is_cpu) {
+      memory.load_scratch_bytes = std::max(memory.load_scratch_bytes, estimate.staging_bytes);
+    }
     memory.decode_scratch_bytes = std::max(memory.decode_scratch_bytes, estimate.decoded_bytes);
   }
   return memory;
@@ -44,24 +51,18 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
 }  // namespace
 
 ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComputeDtypes& dtypes,
-                                    const std::string& component) {
+                                    at::Device device, const std::string& component) {
   return {.component = component,
           .format = component == "unet" ? spec.format : "fp16",
           .scope = spec.scope,
           .exclude = spec.exclude,
           .dtype = component == "vae" ? dtypes.vae : dtypes.model,
-          .device = at::kCPU,
+          .device = device,
           .weights_path = component == "vae" ? spec.vae : std::string(),
           .exclusive_to = spec.share_weights ? std::string() : spec.name};
 }
 
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device) {
-  if (device != "cpu") {
-    return Status(StatusCode::kUnimplemented, "DEVICE_UNAVAILABLE",
-                  device +
-                      " is not available in this build: it computes on the CPU only; use "
-                      "device = \"cpu\" or \"auto\"");
-  }
   TF_ASSIGN_OR_RETURN(ModelDirectory directory, ReadModelDirectory(spec.path));
   // A scheduler that cannot be sampled is refused here, not at the first request.
   TF_RETURN_IF_ERROR(MakeSampler(SamplerNames().front(), directory.scheduler, 1).status());
@@ -69,9 +70,10 @@ Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std
     return InvalidArgument("vae_tile_px must be a multiple of " +
                            std::to_string(directory.pixels_per_latent));
   }
-  TF_ASSIGN_OR_RETURN(const ComputeDtypes dtypes,
-                      ResolveComputeDtype(directory, spec.compute_dtype, CpuHasBf16()));
-  return ServableDirectory{std::move(directory), dtypes};
+  TF_ASSIGN_OR_RETURN(
+      const ComputeDtypes dtypes,
+      ResolveComputeDtype(directory, spec.compute_dtype, PreferredDtypes(at::Device(device))));
+  return ServableDirectory{std::move(directory), dtypes, at::Device(device)};
 }
 
 Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDirectory& servable) {
@@ -84,7 +86,7 @@ Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDire
   description.format = spec.format;
   description.scope = spec.scope;
   description.compute_dtype = DtypeName(servable.dtypes.model);
-  description.device = "cpu";
+  description.device = servable.device.str();
   description.license = directory.license;
   description.default_width_px = directory.default_width_px;
   description.default_height_px = directory.default_height_px;

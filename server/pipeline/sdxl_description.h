@@ -16,16 +16,17 @@ namespace tightfit {
 struct ServableDirectory {
   ModelDirectory directory;
   ComputeDtypes dtypes;
+  at::Device device;
 };
 
 // Reads model.json and checks it against `spec`. Errors: ReadModelDirectory's, those of the
 // samplers, ResolveComputeDtype's; INVALID_ARGUMENT for a vae_tile_px that is no multiple of a
-// latent; UNIMPLEMENTED `DEVICE_UNAVAILABLE`.
+// latent. `device` is one that OpenDevice has named.
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device);
 
 // How a component of the model is to be held. The VAE's dtype may be another one than the model's.
 ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComputeDtypes& dtypes,
-                                    const std::string& component);
+                                    at::Device device, const std::string& component);
 
 // Everything but the components and what only loading measures. Weight bytes are an upper bound
 // from the headers of the weight files.

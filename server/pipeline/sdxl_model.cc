@@ -149,7 +149,7 @@ class SdxlLoader {
   }
 
   ComponentOptions OptionsOf(const std::string& name) const {
-    return ComponentOptionsOf(spec_, dtypes_, name);
+    return ComponentOptionsOf(spec_, dtypes_, servable_.device, name);
   }
 
   // Runs the component for `model`, which what it allocates meanwhile is charged to.

@@ -12,9 +12,10 @@
 
 namespace tightfit {
 
-// Reads, checks, packs. Runs on the thread that will call the model. `device`: "cpu" ("cuda:N" is
-// refused until its kernels exist). Errors: DATA_LOSS `CHECKSUM_MISMATCH`, INVALID_ARGUMENT
-// `FORBIDDEN_OPERATOR`, `BAD_MODEL_DIRECTORY`, ..., each naming the file, never its path.
+// Reads, checks, packs. Runs on the thread that will call the model. `device` is one that
+// OpenDevice (model/compute_device.h) has named. Errors: DATA_LOSS `CHECKSUM_MISMATCH`,
+// INVALID_ARGUMENT `FORBIDDEN_OPERATOR`, `BAD_MODEL_DIRECTORY`, ..., each naming the file, never
+// its path.
 Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(
     const ModelSpec& spec, const std::string& device,
     const std::function<void(const LoadProgress&)>& progress);
@@ -27,13 +28,13 @@ Result<ModelDescription> DescribeSdxlModel(const ModelSpec& spec, const std::str
 // for the first step, right after Begin; then what each step made of it.
 std::vector<float> LatentsOf(const Sampling& sampling);
 
-// Settings of LibTorch that are local to a thread; once per thread that calls a model.
-void InitTorchThread();
+// Settings of LibTorch that are local to a thread; once per thread that calls a model on `device`.
+void InitTorchThread(const std::string& device);
 // Gives back what this thread keeps for the next call.
 void DropTorchCaches();
-// Settings of the process, before any tensor exists: the counting allocator, intra-op threads
+// Settings of the process, before any tensor exists: whose memory is counted, intra-op threads
 // (0: all cores), and how many bytes of weights may stay in host memory when models leave.
-void InitTorchProcess(int thread_count, int64_t host_cache_bytes);
+void InitTorchProcess(const std::string& device, int thread_count, int64_t host_cache_bytes);
 // "2.11.0"
 std::string LibTorchVersion();
 

@@ -1,6 +1,7 @@
 #include "server/pipeline/sdxl_pipeline.h"
 
 #include "server/memory/memory_accounts.h"
+#include "server/model/compute_device.h"
 #include "server/model/run_torch.h"
 
 #include <string>
@@ -154,6 +155,9 @@ Status SdxlPipeline::Step(std::span<Sampling* const> batch) {
       sampling.latents_ =
           sampling.sampler_->Step(prediction, sampling.latents_,
                                   sampling.window_.begin + sampling.steps_done_, sampling.noise_);
+      // A step is done when the device has done it: progress, cancelling and the watchdog go by
+      // that, and an error of the device is the error of the request that made it.
+      Synchronize(parts_.unet.device);
       return OkStatus();
     }));
     sampling.is_in_sampler_ = false;

@@ -1,6 +1,9 @@
 // The settings of LibTorch that the process and its threads need before they call a model.
+#include "server/model/compute_device.h"
 #include "server/model/counting_allocator.h"
+#include "server/model/device_accounts.h"
 #include "server/model/packed_ops.h"
+#include "server/model/run_torch.h"
 #include "server/pipeline/component_store.h"
 #include "server/pipeline/sdxl_model.h"
 
@@ -10,9 +13,18 @@
 #include <torch/version.h>
 
 namespace tightfit {
+namespace {
 
-void InitTorchProcess(int thread_count, int64_t host_cache_bytes) {
-  InstallCountingAllocator();
+// Of the process: one server has one device.
+at::Device process_device = at::kCPU;
+
+}  // namespace
+
+void InitTorchProcess(const std::string& device, int thread_count, int64_t host_cache_bytes) {
+  process_device = at::Device(device);
+  ReturnFreedBlocksToTheSystem();
+  // Where the device has memory of its own, that of the host is nobody's account.
+  if (process_device.is_cpu()) InstallCountingAllocator();
   // LibTorch's own default is one thread for each core.
   if (thread_count > 0) at::set_num_threads(thread_count);
   ComponentStore::Instance().SetHostCacheLimit(host_cache_bytes);
@@ -20,17 +32,27 @@ void InitTorchProcess(int thread_count, int64_t host_cache_bytes) {
 
 // Inference mode is thread-local too, but only a scope can set it: RunTorch does, around every
 // call.
-void InitTorchThread() {
+void InitTorchThread(const std::string& device) {
+  SetThreadDevice(at::Device(device));
+  ChargeDeviceMemoryOfThisThread();
+  // What is wrong with the device shows again, and is told, at the first load.
+  static_cast<void>(RunTorch("start the device's libraries", [&] {
+    StartDeviceLibraries(at::Device(device));
+    return OkStatus();
+  }));
   // The profiling executor would record the first calls and specialise on their shapes: slow first
   // pictures for nothing gained.
   torch::jit::setGraphExecutorOptimize(false);
 }
 
 void DropTorchCaches() {
-  // On a CPU they are of the same memory.
-  ComponentStore::Instance().DropHostCache();
+  if (process_device.is_cpu()) {
+    // They are of the same memory.
+    ComponentStore::Instance().DropHostCache();
+  }
   ReleaseDecodeScratch();
   ReleaseCachedBlocks();
+  ReleaseDeviceCache(process_device);
   malloc_trim(0);
 }
 

@@ -52,9 +52,11 @@ TEST_F(BadStartTest, NamesAMissingFile) {
   ExpectRefused({"--config=/nonexistent.toml"}, "/nonexistent.toml: No such file or directory\n");
 }
 
-TEST_F(BadStartTest, RefusesCuda) {
+TEST_F(BadStartTest, RefusesADeviceThatIsNotThere) {
   ExpectRefused({Model(), "--device=cuda:0"},
-                "--device: \"cuda:0\": this build has no CUDA kernels; use cpu or auto\n");
+                "device: cuda:0 is not available: this server computes on the CPU only; use device "
+                "= \"cpu\" or \"auto\"\n");
+  ExpectRefused({Model(), "--device=gpu"}, "--device: \"gpu\" is none of auto, cpu, cuda:N\n");
 }
 
 TEST_F(BadStartTest, RefusesPlainTextBeyondThisMachine) {

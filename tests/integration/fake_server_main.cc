@@ -80,7 +80,9 @@ ModelBackend FakeBackend() {
   ModelBackend backend;
   backend.libtorch_version = "none";
   if (const std::string text = Environment("FAKE_INIT_EXCEPTION"); !text.empty()) {
-    backend.init_process = [text](int, int64_t) { throw std::runtime_error(text); };
+    backend.init_process = [text](const std::string&, int, int64_t) {
+      throw std::runtime_error(text);
+    };
   }
   backend.load = [loader, hold = Environment("FAKE_LOAD_HOLD")](
                      const ModelSpec& spec, const std::string&,

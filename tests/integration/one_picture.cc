@@ -40,14 +40,14 @@ Status Wait(const Call& call) {
 OneModelServer::OneModelServer(const std::string& model_directory, int64_t host_cache_bytes,
                                DeviceLedger* ledger)
     : registry_({{.name = "m", .path = model_directory, .format = "hf8"}}) {
-  InitTorchProcess(/*thread_count=*/2, host_cache_bytes);
+  InitTorchProcess("cpu", /*thread_count=*/2, host_cache_bytes);
   executor_ = std::make_unique<DeviceExecutor>(
       &registry_,
       [](const ModelSpec& spec, const auto& progress) {
         return LoadSdxlModel(spec, "cpu", progress);
       },
       ExecutorOptions{
-          .thread_init = InitTorchThread,
+          .thread_init = [] { InitTorchThread("cpu"); },
           .describe = [](const ModelSpec& spec) { return DescribeSdxlModel(spec, "cpu"); },
           .ledger = ledger,
           .drop_caches = DropTorchCaches},

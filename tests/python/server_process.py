@@ -13,6 +13,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("TIGHTFIT_BUILD_DIR", ROOT / "build" / "release"))
+# Where models compute; tests/gpu/run.sh sets it.
+DEVICE = os.environ.get("TIGHTFIT_DEVICE", "cpu")
 SERVER = BUILD / "bin" / "tightfit-server"
 CLI = BUILD / "bin" / "tightfit"
 
@@ -27,6 +29,7 @@ class ServerProcess:
         *flags: str,
         listen: str = "127.0.0.1:0",
         metrics_listen: str = "127.0.0.1:0",
+        device: str = DEVICE,
     ) -> None:
         """`models`: values of --model, loaded at the start unless they say otherwise.
 
@@ -42,7 +45,7 @@ class ServerProcess:
             "--metrics-listen",
             metrics_listen,
             "--device",
-            "cpu",
+            device,
             "--address-file",
             str(self._address_file),
             *flags,

@@ -1,11 +1,13 @@
-// pipeline_probe JOBS.json SUMMARY.json: runs the pipeline without a server and writes what tests
-// compare with diffusers: raw latents, pixels, descriptions, bytes of every account.
+// pipeline_probe JOBS.json SUMMARY.json [DEVICE]: runs the pipeline without a server, on the CPU
+// unless told otherwise, and writes what tests compare with diffusers: raw latents, pixels,
+// descriptions, bytes of every account.
 //
 // JOBS.json is a list of {"model": {"path", "format", "scope", "compute_dtype"}, "output": PREFIX,
 // "prompt", ...}; tests/python/parity/probe.py writes it. A model stays loaded until a job asks for
 // another one. PREFIX.latents.npy is fp32 [images, channels, h, w], PREFIX.pixels.npy uint8
 // [images, height, width, 3].
 #include "server/memory/memory_accounts.h"
+#include "server/model/open_device.h"
 #include "server/pipeline/sdxl_model.h"
 #include "server/pipeline/sdxl_sampling.h"
 
@@ -159,7 +161,7 @@ Status RunJob(DiffusionModel& model, const Json& job) {
     std::copy(image->rgb.begin(), image->rgb.end(), pictures.back().data_ptr<uint8_t>());
   }
   const std::string prefix = job.at("output");
-  WriteNpy(prefix + ".latents.npy", static_cast<SdxlSampling&>(*sampling).latents(), "<f4");
+  WriteNpy(prefix + ".latents.npy", static_cast<SdxlSampling&>(*sampling).latents().cpu(), "<f4");
   WriteNpy(prefix + ".pixels.npy", at::stack(pictures), "|u1");
   return OkStatus();
 }
@@ -167,6 +169,8 @@ Status RunJob(DiffusionModel& model, const Json& job) {
 // Keeps one model and what its loading took.
 class ProbedModel {
  public:
+  explicit ProbedModel(std::string device) : device_(std::move(device)) {}
+
   Status Use(const Json& model) {
     if (model_ != nullptr && model == key_) return OkStatus();
     Unload();
@@ -186,7 +190,7 @@ class ProbedModel {
     accounts.ResetTotalPeak();
     LoadProgress last;
     auto loaded =
-        LoadSdxlModel(spec, "cpu", [&last](const LoadProgress& progress) { last = progress; });
+        LoadSdxlModel(spec, device_, [&last](const LoadProgress& progress) { last = progress; });
     Json summary = {
         {"model", model},
         {"status", ToJson(loaded.status())},
@@ -217,6 +221,7 @@ class ProbedModel {
   const Json& summaries() const { return summaries_; }
 
  private:
+  const std::string device_;
   Json key_;
   std::unique_ptr<DiffusionModel> model_;
   int64_t bytes_before_ = 0;
@@ -224,10 +229,15 @@ class ProbedModel {
   Json summaries_ = Json::array();
 };
 
-int Main(const char* jobs_path, const char* summary_path) {
-  InitTorchProcess(0, 0);
-  InitTorchThread();
-  ProbedModel probed;
+int Main(const char* jobs_path, const char* summary_path, const char* device_name) {
+  const Result<OpenedDevice> device = OpenDevice(device_name);
+  if (!device.ok()) {
+    std::fprintf(stderr, "%s\n", device.status().ForLog().c_str());
+    return 1;
+  }
+  InitTorchProcess(device->name, 0, 0);
+  InitTorchThread(device->name);
+  ProbedModel probed(device->name);
   Json jobs = Json::array();
   for (const Json& job : Json::parse(std::ifstream(jobs_path))) {
     Status status = probed.Use(job.at("model"));
@@ -245,9 +255,9 @@ int Main(const char* jobs_path, const char* summary_path) {
 }  // namespace tightfit
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: pipeline_probe JOBS.json SUMMARY.json\n");
+  if (argc != 3 && argc != 4) {
+    std::fprintf(stderr, "usage: pipeline_probe JOBS.json SUMMARY.json [DEVICE]\n");
     return 64;
   }
-  return tightfit::Main(argv[1], argv[2]);
+  return tightfit::Main(argv[1], argv[2], argc == 4 ? argv[3] : "cpu");
 }

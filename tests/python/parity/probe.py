@@ -13,6 +13,8 @@ import numpy as np
 
 from .jobs import Job, Weights
 
+# Where the pipeline computes; tests/gpu/run.sh sets it. The oracles compute on the CPU.
+DEVICE = os.environ.get("TIGHTFIT_DEVICE", "cpu")
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -108,7 +110,7 @@ def _run(work_dir: Path, specs: list[dict[str, Any]]) -> dict[str, Any]:
     summary_file = work_dir / "summary.json"
     jobs_file.write_text(json.dumps(specs))
     subprocess.run(
-        [probe_binary(), jobs_file, summary_file], check=True, timeout=600, cwd=work_dir
+        [probe_binary(), jobs_file, summary_file, DEVICE], check=True, timeout=600, cwd=work_dir
     )
     return json.loads(summary_file.read_text())
 

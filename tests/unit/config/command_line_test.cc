@@ -152,8 +152,7 @@ TEST_F(CommandLineTest, NamesTheMistakeInEachBadLine) {
       {{"--model", one, "--model", one}, "--model one: this name is given twice"},
       {{"--model", "one=/nonexistent"}, "--model one: path: /nonexistent does not exist"},
       {{"--model", "a/b=" + directories_.Path("one")}, "--model a/b: "},
-      {{"--model", one, "--device", "cuda"},
-       "--device: \"cuda\": this build has no CUDA kernels; use cpu or auto"},
+      {{"--model", one, "--device", "cuda:x"}, "--device: \"cuda:x\" is none of auto, cpu, cuda:N"},
       {{"--model", one, "--listen", "localhost"}, "--listen: \"localhost\" has no port"},
       {{"--model", one, "--metrics-listen", "1"}, "--metrics-listen: \"1\" has no port"},
       {{"--model", one, "--min-side-px", "4096"}, "--min-side-px: 4096 is above max_side_px"},
@@ -168,9 +167,9 @@ TEST_F(CommandLineTest, NamesTheMistakeInEachBadLine) {
 
 TEST_F(CommandLineTest, NamesTheLineOfABadValueThatOnlyTheWholeShows) {
   const std::string path = directories_.Write(
-      "bad.toml", "threads = 1\ndevice = \"cuda:1\"\n[[model]]\nname=\"one\"\npath=\"one\"\n");
+      "bad.toml", "threads = 1\ndevice = \"rocm:1\"\n[[model]]\nname=\"one\"\npath=\"one\"\n");
   EXPECT_EQ(Error({"--config", path}),
-            path + ":2: device: \"cuda:1\": this build has no CUDA kernels; use cpu or auto");
+            path + ":2: device: \"rocm:1\" is none of auto, cpu, cuda:N");
 }
 
 }  // namespace

@@ -84,5 +84,19 @@ TEST(CudaErrorsTest, LeavesOtherTextsAlone) {
   }
 }
 
+TEST(CudaErrorsTest, KnowsMemoryThatRanOutFromOtherFailures) {
+  for (const char* const text :
+       {"CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB",
+        "The following operation failed in the TorchScript interpreter.\nRuntimeError: CUDA out of "
+        "memory.",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"}) {
+    EXPECT_TRUE(TellsOutOfCudaMemory(text)) << text;
+  }
+  for (const char* const text : {"", "out of memory", "CUDA error: invalid argument"}) {
+    EXPECT_FALSE(TellsOutOfCudaMemory(text)) << text;
+  }
+}
+
 }  // namespace
 }  // namespace tightfit

@@ -182,6 +182,21 @@ TEST(PackedLinearTest, RefusesBytesThatDoNotFitTheShape) {
                c10::Error);
 }
 
+TEST(PackedWeightTest, CarriesItsLayoutToADeviceWhereItsHeaderCannotBeRead) {
+  const at::Tensor packed = Pack(RandomWeight({64, 128}), WeightFormat::kHf8);
+  const PackedLayout expected = LayoutOfPackedWeight(packed, WeightFormat::kHf8, {64, 128});
+  const at::Tensor moved = CopyPackedWeight(packed, at::kMeta);
+  ASSERT_TRUE(moved.is_meta());
+  const PackedLayout found = LayoutOfPackedWeight(moved, WeightFormat::kHf8, {64, 128});
+  EXPECT_EQ(found.total_bytes, expected.total_bytes);
+  EXPECT_EQ(found.exponent_bias, expected.exponent_bias);
+  EXPECT_EQ(found.side_count, expected.side_count);
+  EXPECT_THROW(LayoutOfPackedWeight(moved, WeightFormat::kHf12, {64, 128}), c10::Error);
+  EXPECT_THROW(LayoutOfPackedWeight(packed.to(at::kMeta), WeightFormat::kHf8, {64, 128}),
+               c10::Error)
+      << "it was moved without its layout";
+}
+
 TEST(DecodeScratchTest, IsOneBufferOfTheLargestWeight) {
   ReleaseDecodeScratch();
   MemoryAccount* const account = DecodeScratchAccount();

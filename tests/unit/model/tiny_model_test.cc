@@ -204,5 +204,47 @@ TEST_F(TinyModelTest, HoldsThePackedBytesAndNothingOfTheFp16Copy) {
   EXPECT_EQ(weights->current_bytes(), 0) << "a destroyed component holds nothing";
 }
 
+// Of LibTorch's devices only "meta", whose tensors have shapes and no values, is not the CPU and is
+// always there. Its operators refuse a tensor of another device, and there is no value to be read:
+// on a GPU each such read would wait for all that is under way.
+TEST_F(TinyModelTest, EveryGraphRunsWhollyOnItsDeviceAndReadsNothingBack) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (const std::string component : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
+      ComponentOptions options;
+      options.owner = kModel;
+      options.component = component;
+      options.dtype = dtype;
+      options.device = at::kMeta;
+      auto loaded = Component::Load(model_, options, {});
+      ASSERT_TRUE(loaded.ok()) << component << " " << loaded.status().ForLog();
+      std::vector<c10::IValue> inputs = Inputs(component, dtype);
+      const auto on_cpu = Load(model_, component, "fp16", dtype)->Run(inputs);
+      for (c10::IValue& input : inputs) input = input.toTensor().to(at::kMeta);
+      const auto output = (*loaded)->Run(std::move(inputs));
+      ASSERT_TRUE(output.ok()) << component << " " << output.status().ForLog();
+      ASSERT_EQ(output->size(), on_cpu->size());
+      for (size_t i = 0; i < output->size(); ++i) {
+        EXPECT_TRUE((*output)[i].is_meta()) << component;
+        EXPECT_EQ((*output)[i].sizes(), (*on_cpu)[i].sizes()) << component;
+        EXPECT_EQ((*output)[i].scalar_type(), (*on_cpu)[i].scalar_type()) << component;
+      }
+    }
+  }
+}
+
+TEST_F(TinyModelTest, WeightsThatWereMovedGiveTheSameNumbers) {
+  const std::vector<c10::IValue> inputs = Inputs("unet", at::kFloat);
+  const std::unique_ptr<Component> unet = Load(model_, "unet", "hf8");
+  ASSERT_NE(unet, nullptr);
+  const at::Tensor before = unet->Run(inputs).value()[0];
+  const Result<int64_t> moved = unet->MoveWeightsToHost();
+  ASSERT_TRUE(moved.ok());
+  // Beside the weights a graph has constants, which stay.
+  EXPECT_LE(*moved, unet->description().weight_bytes);
+  EXPECT_GE(*moved, unet->description().packed_bytes);
+  ASSERT_TRUE(unet->MoveWeightsToDevice().ok());
+  EXPECT_TRUE(at::equal(unet->Run(inputs).value()[0], before));
+}
+
 }  // namespace
 }  // namespace tightfit

@@ -17,9 +17,7 @@ using ::testing::HasSubstr;
 
 constexpr char kFile[] = "unet.fp32.ts";
 
-Result<torch::jit::Module> Load(const std::string& bytes) {
-  return LoadTorchScript(kFile, bytes, at::kCPU);
-}
+Result<torch::jit::Module> Load(const std::string& bytes) { return LoadTorchScript(kFile, bytes); }
 
 TEST(TorchScriptArchiveTest, LoadsAGraphOfAllowedOperators) {
   const auto module = Load(ArchiveOf(TwoLayerGraph(at::kFloat)));

@@ -139,6 +139,24 @@ TEST(RetargetDeviceTest, ReplacesTheDeviceOfEveryConstant) {
   EXPECT_TRUE(module.forward({at::ones({1})}).toTensor().is_meta());
 }
 
+TEST(RetargetDeviceTest, MovesBuffersAndTensorsButLeavesTheArithmeticOfShapesToTheCpu) {
+  const auto unit = std::make_shared<jit::CompilationUnit>();
+  jit::Module root(c10::QualifiedName("__torch__.tests.Root"), unit);
+  root.register_buffer("table", at::ones({3}));
+  root.define("def forward(self, x: Tensor) -> Tensor:\n  return x\n");
+  const std::shared_ptr<jit::Graph> graph = root.get_method("forward").graph();
+  const auto constant = [&](const at::Tensor& value) {
+    const jit::WithInsertPoint insert_point(graph->return_node());
+    return graph->insertConstant(value)->node();
+  };
+  jit::Node* const scalar = constant(at::scalar_tensor(2, at::kLong));
+  jit::Node* const row = constant(at::ones({2}));
+  RetargetDevice(root, at::kMeta);
+  EXPECT_TRUE(root.attr("table").toTensor().is_meta());
+  EXPECT_TRUE(row->t(c10::attr::value).is_meta());
+  EXPECT_TRUE(scalar->t(c10::attr::value).is_cpu());
+}
+
 TEST(TensorBytesTest, CountsEachStorageOnce) {
   const auto unit = std::make_shared<jit::CompilationUnit>();
   jit::Module root(c10::QualifiedName("__torch__.tests.Root"), unit);

@@ -1,0 +1,82 @@
+#include "server/model/cuda_device.h"
+
+#include "kernels/codec_cuda.h"
+#include "server/model/cuda_errors.h"
+
+#include <cuda_runtime_api.h>
+
+#include <optional>
+
+namespace tightfit {
+namespace {
+
+// The oldest architecture of TIGHTFIT_CUDA_ARCHITECTURES.
+constexpr int kOldestMajor = 8;
+
+Status Unavailable(int index, const std::string& why) {
+  return {StatusCode::kFailedPrecondition, "DEVICE_UNAVAILABLE",
+          "cuda:" + std::to_string(index) + " is not available: " + why +
+              "; device = \"cpu\" computes without it"};
+}
+
+cuda::DecodedType DecodedTypeOf(DenseType type) {
+  switch (type) {
+    case DenseType::kFp32:
+      return cuda::DecodedType::kFp32;
+    case DenseType::kBf16:
+      return cuda::DecodedType::kBf16;
+    case DenseType::kFp16:
+      break;
+  }
+  return cuda::DecodedType::kFp16;
+}
+
+}  // namespace
+
+Result<std::string> DescribeCudaDevice(int index) {
+  int driver_version = 0;
+  if (cudaDriverGetVersion(&driver_version) == cudaSuccess && driver_version == 0) {
+    return Unavailable(index, "this machine has no NVIDIA driver");
+  }
+  int count = 0;
+  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
+    return Unavailable(index, cudaGetErrorString(error));
+  }
+  if (index >= count) {
+    return Unavailable(index, "this machine has " + std::to_string(count) + " CUDA device" +
+                                  (count == 1 ? "" : "s"));
+  }
+  cudaDeviceProp properties{};
+  if (const cudaError_t error = cudaGetDeviceProperties(&properties, index); error != cudaSuccess) {
+    return Unavailable(index, cudaGetErrorString(error));
+  }
+  const std::string capability =
+      std::to_string(properties.major) + "." + std::to_string(properties.minor);
+  if (properties.major < kOldestMajor) {
+    return Unavailable(index, std::string(properties.name) + " has compute capability " +
+                                  capability + ", and the kernels need " +
+                                  std::to_string(kOldestMajor) + ".0");
+  }
+  return std::string(properties.name) + " (compute capability " + capability + ")";
+}
+
+CudaMemory ReadCudaMemory(int index) {
+  size_t free_bytes = 0;
+  size_t total_bytes = 0;
+  if (cudaSetDevice(index) != cudaSuccess ||
+      cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) {
+    return {};
+  }
+  return {static_cast<int64_t>(total_bytes), static_cast<int64_t>(free_bytes)};
+}
+
+Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, DenseType type, void* out) {
+  const cuda::DecodeJob job{.layout = layout, .packed = packed, .out = out};
+  const cudaError_t error = cuda::DecodeTensors({&job, 1}, DecodedTypeOf(type), /*stream=*/nullptr);
+  if (error == cudaSuccess) return OkStatus();
+  const char* const name = cudaGetErrorName(error);
+  if (std::optional<Status> loss = DeviceLossOf(error, name)) return *std::move(loss);
+  return Internal("could not decode a weight", name);
+}
+
+}  // namespace tightfit

@@ -1,0 +1,18 @@
+#include "server/model/cuda_device.h"
+
+namespace tightfit {
+
+Result<std::string> DescribeCudaDevice(int index) {
+  return Status(StatusCode::kFailedPrecondition, "DEVICE_UNAVAILABLE",
+                "cuda:" + std::to_string(index) +
+                    " is not available: this build has no CUDA kernels; use device = \"cpu\", or "
+                    "build where deploy/install.sh --cuda has put a CUDA compiler");
+}
+
+CudaMemory ReadCudaMemory(int) { return {}; }
+
+Status DecodeOnCuda(const PackedLayout&, const uint8_t*, DenseType, void*) {
+  return Internal("could not decode a weight", "this build has no CUDA kernels");
+}
+
+}  // namespace tightfit

@@ -1,0 +1,66 @@
+// LibTorch's allocator for CUDA tells of each block by the function that is called here.
+#include "server/model/device_accounts.h"
+
+#include "server/memory/memory_accounts.h"
+
+#include <c10/core/Allocator.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+namespace tightfit {
+namespace {
+
+const c10::Device kCuda("cuda:0");
+
+MemoryAccount* Account(const char* model) {
+  return MemoryAccounts::Instance().Get(model, "unet", MemoryPurpose::kActivations);
+}
+
+void Allocate(void* block, int64_t bytes, c10::Device device = kCuda) {
+  c10::reportMemoryUsageToProfiler(block, bytes, 0, 0, device);
+}
+void Free(void* block, int64_t bytes) { Allocate(block, -bytes); }
+
+TEST(DeviceAccountsTest, ChargesABlockToTheCurrentAccountAndCreditsTheSame) {
+  std::thread([] {
+    ChargeDeviceMemoryOfThisThread();
+    ChargeDeviceMemoryOfThisThread();
+    char blocks[2];
+    MemoryAccount* const first = Account("device-first");
+    MemoryAccount* const second = Account("device-second");
+    {
+      const ScopedMemoryAccount scope(first);
+      Allocate(&blocks[0], 512);
+      Allocate(&blocks[1], 1024);
+    }
+    const ScopedMemoryAccount scope(second);
+    EXPECT_EQ(first->current_bytes(), 1536);
+    Free(&blocks[0], 512);
+    EXPECT_EQ(first->current_bytes(), 1024);
+    // The allocator gives an address again.
+    Allocate(&blocks[0], 2048);
+    EXPECT_EQ(second->current_bytes(), 2048);
+    Free(&blocks[0], 2048);
+    Free(&blocks[1], 1024);
+    EXPECT_EQ(first->current_bytes(), 0);
+    EXPECT_EQ(first->peak_bytes(), 1536);
+    EXPECT_EQ(second->current_bytes(), 0);
+  }).join();
+}
+
+TEST(DeviceAccountsTest, LeavesHostMemoryAndUnknownBlocksAlone) {
+  std::thread([] {
+    ChargeDeviceMemoryOfThisThread();
+    char block = 0;
+    MemoryAccount* const account = Account("device-other");
+    const ScopedMemoryAccount scope(account);
+    Allocate(&block, 512, c10::Device(c10::DeviceType::CPU));
+    Free(&block, 512);
+    EXPECT_EQ(account->current_bytes(), 0);
+    EXPECT_EQ(account->peak_bytes(), 0);
+  }).join();
+}
+
+}  // namespace
+}  // namespace tightfit
