@@ -1,9 +1,10 @@
-# tightfit-server on Debian 12. It computes on the CPU.
+# tightfit-server on Debian 12. It computes on the first GPU, or on the CPU where there is none.
 #
 #   docker build --build-arg TIGHTFIT_BUILD_COMMIT="$(git describe --always --dirty)" --tag tightfit .
-#   docker run --read-only --stop-timeout 40 -v models:/models -p 50051:50051 -p 9400:9400 \
+#   docker run --gpus all --read-only --stop-timeout 40 -v models:/models -p 50051:50051 -p 9400:9400 \
 #     tightfit --model sdxl=/models/sdxl,format=e2m5r
 #
+# With --build-arg TIGHTFIT_DEVICE=cpu the image has none of CUDA's libraries and is a tenth of the size.
 # What follows the image's name are flags of tightfit-server, over the settings of /etc/tightfit/tightfit.toml.
 # deploy/container_check.sh runs these same instructions where there is no Docker.
 ARG DEBIAN=debian:bookworm-slim
@@ -13,7 +14,9 @@ ENV PIP_NO_CACHE_DIR=1
 WORKDIR /src
 # The tools first: they change less often than the sources.
 COPY deploy/install.sh deploy/requirements.txt deploy/
-RUN ./deploy/install.sh --image
+ARG TIGHTFIT_DEVICE=cuda
+RUN if [ "$TIGHTFIT_DEVICE" = cuda ]; then ./deploy/install.sh --image --cuda; \
+    else ./deploy/install.sh --image; fi
 COPY CMakeLists.txt CMakePresets.json LICENSE ./
 COPY deploy/cmake deploy/cmake
 COPY proto proto
@@ -24,7 +27,7 @@ ARG TIGHTFIT_BUILD_COMMIT=
 RUN cmake --preset release -DTIGHTFIT_BUILD_TESTS=OFF -DTIGHTFIT_WITH_CUDA=ON \
     && cmake --build build/release --target tightfit-server tightfit tightfit-weights
 COPY deploy/container/collect_runtime.sh deploy/container/
-RUN ./deploy/container/collect_runtime.sh build/release/bin /opt/tightfit \
+RUN ./deploy/container/collect_runtime.sh "$TIGHTFIT_DEVICE" build/release/bin /opt/tightfit \
       tightfit-server tightfit tightfit-weights
 
 FROM ${DEBIAN}
@@ -52,6 +55,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
     && mkdir /models
 COPY --from=build /opt/tightfit /opt/tightfit
 COPY deploy/container/tightfit.toml /etc/tightfit/tightfit.toml
+# What Docker's GPU support gives to the container: to compute, and nvidia-smi.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 ENV PATH=/opt/tightfit/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LABEL org.opencontainers.image.title="tightfit-server" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -53,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         " picture from the last one, and tells its size. Needs root, not Docker.",
     )
     parser.add_argument("--dockerfile", type=Path, default=ROOT / "Dockerfile")
+    parser.add_argument(
+        "--device",
+        choices=("cuda", "cpu"),
+        default="cuda",
+        help="the Dockerfile's TIGHTFIT_DEVICE: with CUDA's libraries, or a tenth of the size",
+    )
     parser.add_argument("--plan", action="store_true", help="print the steps as JSON, run nothing")
     parser.add_argument(
         "--work", type=Path, help="keep the roots here, and go on from what is there"
@@ -85,7 +91,7 @@ def _build_and_serve(options: argparse.Namespace, work: Path) -> None:
         capture_output=True,
         text=True,
     ).stdout.strip()
-    arguments = {"TIGHTFIT_BUILD_COMMIT": commit}
+    arguments = {"TIGHTFIT_BUILD_COMMIT": commit, "TIGHTFIT_DEVICE": options.device}
     dockerfile = read_dockerfile(options.dockerfile)
     build = ImageBuild(dockerfile, ROOT, work, arguments, given, say)
     settings = build.run()

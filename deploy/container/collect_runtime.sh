@@ -2,40 +2,54 @@
 # Gathers programs and the libraries that they link to and Debian does not have, so that they run from
 # any place: OUT/bin, OUT/lib, OUT/licenses.
 #
-#   collect_runtime.sh BIN_DIR OUT PROGRAM...
+#   collect_runtime.sh DEVICE BIN_DIR OUT PROGRAM...      DEVICE: cpu, or cuda for what a GPU needs, too
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 die() { printf 'collect_runtime.sh: %s\n' "$*" >&2; exit 1; }
-(($# >= 3)) || { sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-readonly BIN_DIR=$1 OUT=$2
-shift 2
+[[ $# -ge 4 && ($1 == cpu || $1 == cuda) ]] || { sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+readonly DEVICE=$1 BIN_DIR=$2 OUT=$3
+shift 3
 command -v patchelf >/dev/null || die "patchelf is missing: apt-get install patchelf"
 
 # Debian's packages own /lib and /usr/lib, and nothing else does.
 foreign_libraries() { ldd "$1" | awk '$2 == "=>" && $3 ~ "^/" && $3 !~ "^/(usr/)?lib" { print $3 }'; }
 
+take() { [[ -e $OUT/lib/${1##*/} ]] || install -m 755 "$1" "$OUT/lib/${1##*/}"; }
+take_what_it_links_to() {
+  local library
+  while read -r library; do take "$library"; done < <(foreign_libraries "$1")
+}
+
 mkdir -p "$OUT/bin" "$OUT/lib" "$OUT/licenses"
 for program in "$@"; do
-  while read -r library; do
-    [[ -e $OUT/lib/${library##*/} ]] || install -m 755 "$library" "$OUT/lib/${library##*/}"
-  done < <(foreign_libraries "$BIN_DIR/$program")
+  take_what_it_links_to "$BIN_DIR/$program"
   install -m 755 "$BIN_DIR/$program" "$OUT/bin/$program"
   patchelf --set-rpath '$ORIGIN/../lib' "$OUT/bin/$program"
 done
+if [[ $DEVICE == cuda ]]; then
+  # What the server and these libraries load by name, and nothing links to.
+  for library in .venv/lib/python3*/site-packages/{torch/lib/libtorch_cuda.so,torch/lib/libcaffe2_nvrtc.so} \
+    .venv/lib/python3*/site-packages/nvidia/cudnn/lib/libcudnn*.so.* \
+    .venv/lib/python3*/site-packages/nvidia/cu13/lib/libnvrtc-builtins.so.*; do
+    take "$(realpath -s "$library")"
+    take_what_it_links_to "$library"
+  done
+fi
 # A fifth of libtorch_cpu is a symbol table that only debuggers read.
 strip --strip-unneeded "$OUT"/lib/lib{torch,c10}*.so
 
 for file in "$OUT"/bin/* "$OUT"/lib/*; do
-  missing=$(ldd "$file" | grep 'not found' || true)
+  # The driver's own library comes with the driver.
+  missing=$(ldd "$file" | grep 'not found' | grep -v 'libcuda\.so\.1 ' || true)
   [[ -z $missing ]] || die "${file##*/} lacks $missing"
-  # libtorch_cpu has search paths of its own.
+  # LibTorch's libraries have search paths of their own.
   stray=$(foreign_libraries "$file" | grep -v "^$(realpath "$OUT")/" || true)
   [[ -z $stray ]] || die "${file##*/} would still load $stray"
 done
 
 cp LICENSE "$OUT/licenses/tightfit"
-for package in .venv/lib/python3*/site-packages/{torch,nvidia_cuda_runtime,nvidia_cuda_cupti}-*.dist-info; do
+for package in .venv/lib/python3*/site-packages/{torch,nvidia_*}-*.dist-info; do
   [[ -d $package/licenses ]] || continue
   name=${package##*/}
   cp -r "$package/licenses" "$OUT/licenses/${name%%-*}"

@@ -45,6 +45,16 @@ def test_compose_yaml_keeps_to_the_specification() -> None:
             compose_spec.PyCompose.from_yaml(TEXT.replace(was, becomes))
 
 
+def test_the_override_for_a_gpu_changes_the_server_alone() -> None:
+    text = (ROOT / "deploy" / "compose.gpu.yaml").read_text("utf-8")
+    compose_spec.PyCompose.from_yaml(text)
+    services = yaml.safe_load(text)["services"]
+    assert list(services) == ["tightfit"] and set(services["tightfit"]) == {"build", "deploy"}
+    args = services["tightfit"]["build"]["args"]
+    assert args == {"TIGHTFIT_DEVICE": "cuda"}
+    assert set(args) < set(SERVICES["tightfit"]["build"]["args"])
+
+
 def test_what_is_mounted_is_there() -> None:
     volumes = set(yaml.safe_load(TEXT)["volumes"])
     for service in SERVICES:
