@@ -61,14 +61,14 @@ class AsyncConnection:
         self.server = ServerServiceStub(self._channel)
         self._health = self._channel.unary_unary(HEALTH_CHECK, as_bytes, as_bytes)
         self._connected = False
-        self.closed = False
+        self.closed = asyncio.Event()
 
     async def close(self) -> None:
         """Cancels what runs."""
-        self.closed = True
+        self.closed.set()
         await self._channel.close()
 
-    async def wait_connected(self, attempts: Attempts) -> None:
+    async def wait_connected(self, attempts: Attempts, stop: asyncio.Event) -> None:
         """Returns at once where a call has come through before. Raises TightfitError."""
         if self._connected:
             return
@@ -82,6 +82,8 @@ class AsyncConnection:
             answer = asyncio.ensure_future(self._answers(left))
             try:
                 while not (await asyncio.wait({answer}, timeout=ASK_WHY_SECONDS))[0]:
+                    if stop.is_set():
+                        raise cancelled()
                     if (failure := await self._last_failure()) is None:
                         continue
                     if failure.certain:
@@ -90,7 +92,7 @@ class AsyncConnection:
                 self._connected = answer.result()
             except asyncio.CancelledError:
                 # gRPC says so too where the channel was closed meanwhile.
-                if not self.closed:
+                if not self.closed.is_set():
                     raise
                 raise cancelled() from None
             finally:
@@ -130,7 +132,7 @@ class AsyncConnection:
         """`method` with retries. Raises TightfitError."""
         attempts = Attempts(self.settings.max_attempts, timeout)
         while True:
-            await self.wait_connected(attempts)
+            await self.wait_connected(attempts, self.closed)
             try:
                 return await method(
                     request, timeout=attempts.remaining(), metadata=self.settings.metadata()
@@ -139,18 +141,28 @@ class AsyncConnection:
                 error = self.error(failure, attempts)
             except asyncio.CancelledError:
                 # gRPC says so too where the channel was closed meanwhile.
-                if not self.closed:
+                if not self.closed.is_set():
                     raise
                 raise cancelled() from None
-            await pause_or_raise(error, attempts)
+            await pause_or_raise(error, attempts, self.closed)
 
 
-async def pause_or_raise(error: TightfitError, attempts: Attempts) -> None:
+async def pause_or_raise(error: TightfitError, attempts: Attempts, *stops: asyncio.Event) -> None:
+    """Any of `stops` ends the pause, and with it the call."""
     delay = attempts.delay_after(error)
     if delay is None:
         raise error
     _logger.info("%s; trying again in %.2f s", error, delay)
-    await asyncio.sleep(delay)
+    waiting = [asyncio.ensure_future(stop.wait()) for stop in stops]
+    try:
+        stopped, _ = await asyncio.wait(
+            waiting, timeout=delay, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        for each in waiting:
+            each.cancel()
+    if stopped:
+        raise cancelled()
 
 
 class AsyncImageStream(AsyncIterator[Event]):
@@ -174,7 +186,7 @@ class AsyncImageStream(AsyncIterator[Event]):
         self._decoder = EventDecoder()
         self._passed_on = False
         self._finished = False
-        self._closed = False
+        self._stop = asyncio.Event()
 
     async def __aenter__(self) -> AsyncImageStream:
         return self
@@ -188,7 +200,7 @@ class AsyncImageStream(AsyncIterator[Event]):
         self._cancel()
 
     def __del__(self) -> None:
-        if hasattr(self, "_closed") and not self._connection.loop.is_closed():
+        if hasattr(self, "_stop") and not self._connection.loop.is_closed():
             self._cancel()
 
     def __aiter__(self) -> AsyncImageStream:
@@ -199,7 +211,7 @@ class AsyncImageStream(AsyncIterator[Event]):
         self._cancel()
 
     def _cancel(self) -> None:
-        self._closed = True
+        self._stop.set()
         if self._call is not None:
             self._call.cancel()
 
@@ -224,10 +236,12 @@ class AsyncImageStream(AsyncIterator[Event]):
         if self._attempts is None:
             self._attempts = Attempts(connection.settings.max_attempts, self._timeout)
         while True:
-            if self._closed:
+            if self._stop.is_set() or connection.closed.is_set():
                 raise cancelled()
             if self._call is None:
-                await connection.wait_connected(self._attempts)
+                await connection.wait_connected(self._attempts, self._stop)
+                if self._stop.is_set():
+                    raise cancelled()
                 self._call = connection.images.StreamImages(
                     self._request,
                     timeout=self._attempts.remaining(),
@@ -239,7 +253,7 @@ class AsyncImageStream(AsyncIterator[Event]):
                 error = connection.error(failure, self._attempts)
             except asyncio.CancelledError:
                 # gRPC says so too where the call was cancelled, not the task.
-                if not (self._closed or connection.closed):
+                if not (self._stop.is_set() or connection.closed.is_set()):
                     raise
                 raise cancelled() from None
             else:
@@ -250,8 +264,8 @@ class AsyncImageStream(AsyncIterator[Event]):
                 if event is None:
                     continue
                 return event
-            if self._passed_on or self._closed:
+            if self._passed_on or self._stop.is_set():
                 raise error
-            await pause_or_raise(error, self._attempts)
+            await pause_or_raise(error, self._attempts, self._stop, connection.closed)
             self._call = None
             self._decoder = EventDecoder()

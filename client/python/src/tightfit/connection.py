@@ -250,9 +250,19 @@ class ImageStream(Iterator[Event]):
                 raise cancelled() from None
             if self._passed_on or self._stop.is_set():
                 raise error
-            pause_or_raise(error, self._attempts, self._stop.wait)
+            pause_or_raise(error, self._attempts, self._stopped_within)
             self._call = None
             self._decoder = EventDecoder()
+
+    def _stopped_within(self, seconds: float) -> bool:
+        """As `Event.wait`, for the end of the stream or of its client."""
+        until = time.monotonic() + seconds
+        while not (self._stop.is_set() or self._connection.closed.is_set()):
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            self._stop.wait(min(left, POLL_SECONDS))
+        return True
 
     def _start(self, attempts: Attempts) -> None:
         self._connection.wait_connected(attempts, self._stop)
