@@ -118,12 +118,14 @@ class Connection:
             except grpc.FutureCancelledError:  # the channel was closed
                 break
             except grpc.RpcError as failure:
+                _let_go(failure)
                 return isinstance(failure, grpc.Call) and failure.code() not in UNREACHED
         raise cancelled()
 
     def error(self, failure: grpc.RpcError, attempts: Attempts) -> TightfitError:
         if not isinstance(failure, grpc.Call):
             raise failure  # gRPC's failures of calls all are
+        _let_go(failure)
         error = error_of_call(
             failure.code(),
             failure.details() or "",
@@ -154,6 +156,14 @@ class Connection:
                     raise
                 raise cancelled() from None
             pause_or_raise(error, attempts, self.closed.wait)
+
+
+def _let_go(failure: grpc.RpcError) -> None:
+    """gRPC raises the call itself, which its traceback's frames hold, and with it the stream.
+
+    In such a circle a stream that is dropped would run on until the next garbage collection.
+    """
+    failure.__traceback__ = None
 
 
 def pause_or_raise(error: TightfitError, attempts: Attempts, wait: Callable[[float], bool]) -> None:
