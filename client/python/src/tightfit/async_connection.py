@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
 
 from tightfit.attempts import Attempts
 from tightfit.errors import ConnectionLostError, TightfitError
-from tightfit.event_decoder import EventDecoder
+from tightfit.event_decoder import Decoder, EventDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
 from tightfit.settings import (
@@ -26,21 +27,32 @@ from tightfit.settings import (
     connect_budget,
 )
 from tightfit.tls_failure import TlsFailure, explain
-from tightfit.v1 import image_generation_pb2 as pb
+from tightfit.v1 import image_generation_pb2
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
 from tightfit.v1.server_pb2_grpc import ServerServiceStub
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _logger = logging.getLogger("tightfit")
 
 Request = TypeVar("Request", contravariant=True)
 Response = TypeVar("Response", covariant=True)
+Message = TypeVar("Message")
+Output = TypeVar("Output", covariant=True)
 
 
 class UnaryMethod(Protocol[Request, Response]):
     def __call__(
         self, request: Request, *, timeout: float | None, metadata: Metadata
     ) -> Awaitable[Response]: ...
+
+
+class StreamMethod(Protocol[Request, Message]):
+    def __call__(
+        self, request: Request, *, timeout: float | None, metadata: Metadata
+    ) -> grpc.aio.UnaryStreamCall[Any, Message]: ...
 
 
 class AsyncConnection:
@@ -165,30 +177,33 @@ async def pause_or_raise(error: TightfitError, attempts: Attempts, *stops: async
         raise cancelled()
 
 
-class AsyncImageStream(AsyncIterator[Event]):
-    """The events of one request, in order: Queued*, Started, Progress and ImageReady, Completed.
+class AsyncEventStream(AsyncIterator[Output], Generic[Message, Output]):
+    """What one streaming call gives, message by message.
 
-    The request is sent when the first event is asked for. Leaving an `async with` block, `close()`,
-    cancelling the task that iterates, or dropping the iterator cancels the work on the server.
-    Iterating raises TightfitError; images that were passed on before are whole.
+    The call is made when the first event is asked for. Leaving an `async with` block, `close()`,
+    cancelling the task that iterates, or dropping the iterator ends it. Iterating raises
+    TightfitError.
     """
 
     def __init__(
-        self, connection: AsyncConnection, request: pb.StreamImagesRequest, timeout: float | None
+        self,
+        connection: AsyncConnection,
+        method: StreamMethod[Request, Message],
+        request: Request,
+        decoder: Callable[[], Decoder[Message, Output]],
+        timeout: float | None,
     ) -> None:
         self._connection = connection
-        self._request = request
+        self._begin = functools.partial(method, request)
+        self._new_decoder = decoder
         self._timeout = timeout
         self._attempts: Attempts | None = None
-        self._call: (
-            grpc.aio.UnaryStreamCall[pb.StreamImagesRequest, pb.StreamImagesResponse] | None
-        ) = None
-        self._decoder = EventDecoder()
-        self._passed_on = False
+        self._call: grpc.aio.UnaryStreamCall[Any, Message] | None = None
+        self._decoder = decoder()
         self._finished = False
         self._stop = asyncio.Event()
 
-    async def __aenter__(self) -> AsyncImageStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -203,11 +218,11 @@ class AsyncImageStream(AsyncIterator[Event]):
         if hasattr(self, "_stop") and not self._connection.loop.is_closed():
             self._cancel()
 
-    def __aiter__(self) -> AsyncImageStream:
+    def __aiter__(self) -> Self:
         return self
 
     async def close(self) -> None:
-        """Cancels what is left of the work; callable any number of times."""
+        """Ends the call, and its work on the server; callable any number of times."""
         self._cancel()
 
     def _cancel(self) -> None:
@@ -215,7 +230,7 @@ class AsyncImageStream(AsyncIterator[Event]):
         if self._call is not None:
             self._call.cancel()
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> Output:
         if self._finished:
             raise StopAsyncIteration
         try:
@@ -227,10 +242,9 @@ class AsyncImageStream(AsyncIterator[Event]):
         if event is None:
             self._finished = True
             raise StopAsyncIteration
-        self._passed_on = True
         return event
 
-    async def _next(self) -> Event | None:
+    async def _next(self) -> Output | None:
         """None at the end."""
         connection = self._connection
         if self._attempts is None:
@@ -242,10 +256,8 @@ class AsyncImageStream(AsyncIterator[Event]):
                 await connection.wait_connected(self._attempts, self._stop)
                 if self._stop.is_set():
                     raise cancelled()
-                self._call = connection.images.StreamImages(
-                    self._request,
-                    timeout=self._attempts.remaining(),
-                    metadata=connection.settings.metadata(),
+                self._call = self._begin(
+                    timeout=self._attempts.remaining(), metadata=connection.settings.metadata()
                 )
             try:
                 message = await self._call.read()
@@ -257,15 +269,34 @@ class AsyncImageStream(AsyncIterator[Event]):
                     raise
                 raise cancelled() from None
             else:
-                if not isinstance(message, pb.StreamImagesResponse):  # grpc.aio.EOF
+                if message is grpc.aio.EOF:
                     self._decoder.check_end()
                     return None
-                event = self._decoder.add(message)
+                event = self._decoder.add(cast("Message", message))
                 if event is None:
                     continue
+                self._attempts.answered(may_begin_again=self._decoder.may_begin_again)
                 return event
-            if self._passed_on or self._stop.is_set():
+            if self._stop.is_set():
                 raise error
             await pause_or_raise(error, self._attempts, self._stop, connection.closed)
             self._call = None
-            self._decoder = EventDecoder()
+            self._decoder = self._new_decoder()
+
+
+class AsyncImageStream(AsyncEventStream[image_generation_pb2.StreamImagesResponse, Event]):
+    """The events of one request, in order: Queued*, Started, Progress and ImageReady, Completed.
+
+    The request is sent when the first event is asked for. Leaving an `async with` block, `close()`,
+    cancelling the task that iterates, or dropping the iterator cancels the work on the server.
+    Iterating raises TightfitError; images that were passed on before are whole.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        request: image_generation_pb2.StreamImagesRequest,
+        timeout: float | None,
+    ) -> None:
+        method = connection.images.StreamImages
+        super().__init__(connection, method, request, EventDecoder, timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from tightfit.conversion import from_message
 from tightfit.errors import broken_stream
@@ -18,8 +19,26 @@ from tightfit.generation import (
 from tightfit.image import Image
 from tightfit.v1 import image_generation_pb2 as pb
 
+Message = TypeVar("Message", contravariant=True)
+Output = TypeVar("Output", covariant=True)
+
 # Larger than any picture a server draws; stops one that announces nonsense.
 MAX_IMAGE_BYTES = 256 << 20
+
+
+class Decoder(Protocol[Message, Output]):
+    """One attempt of a streaming call.
+
+    may_begin_again: what another attempt tells may follow what this one has told
+    """
+
+    may_begin_again: bool
+
+    def add(self, message: Message) -> Output | None:
+        """The event that this message completes, if any. Raises BrokenStreamError."""
+
+    def check_end(self) -> None:
+        """Raises BrokenStreamError where the server must not end the stream."""
 
 
 @dataclass
@@ -79,7 +98,9 @@ class ImageAssembler:
 
 
 class EventDecoder:
-    """One attempt of a request."""
+    """Of a request for pictures."""
+
+    may_begin_again = False
 
     def __init__(self) -> None:
         self._assembler: ImageAssembler | None = None
