@@ -14,9 +14,10 @@ import grpc
 
 from tightfit.attempts import Attempts
 from tightfit.errors import ConnectionLostError, TightfitError
-from tightfit.event_decoder import Decoder, EventDecoder
+from tightfit.event_decoder import Decoder, EventDecoder, ModelDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
+from tightfit.server_types import Model
 from tightfit.settings import (
     ASK_WHY_SECONDS,
     HEALTH_CHECK,
@@ -27,7 +28,7 @@ from tightfit.settings import (
     connect_budget,
 )
 from tightfit.tls_failure import TlsFailure, explain
-from tightfit.v1 import image_generation_pb2
+from tightfit.v1 import image_generation_pb2, model_pb2
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
 from tightfit.v1.server_pb2_grpc import ServerServiceStub
@@ -314,3 +315,16 @@ class ImageStream(EventStream[image_generation_pb2.StreamImagesResponse, Event])
     ) -> None:
         method = connection.images.StreamImages
         super().__init__(connection, method, request, EventDecoder, timeout)
+
+
+class ModelWatch(EventStream[model_pb2.WatchModelsResponse, Model]):
+    """All models, then each one whose state or policy changes, until it is left as a stream is.
+
+    Of what a slow reader has not taken, the server keeps each model's newest state only. Where the
+    call ends in UNAVAILABLE it is made again and all models are told again; one that a restarted
+    server no longer has is not told. Iterating raises TightfitError.
+    """
+
+    def __init__(self, connection: Connection, timeout: float | None) -> None:
+        method, request = connection.models.WatchModels, model_pb2.WatchModelsRequest()
+        super().__init__(connection, method, request, ModelDecoder, timeout)

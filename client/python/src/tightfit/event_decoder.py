@@ -17,7 +17,9 @@ from tightfit.generation import (
     Started,
 )
 from tightfit.image import Image
+from tightfit.server_types import Model
 from tightfit.v1 import image_generation_pb2 as pb
+from tightfit.v1 import model_pb2
 
 Message = TypeVar("Message", contravariant=True)
 Output = TypeVar("Output", covariant=True)
@@ -138,6 +140,18 @@ class EventDecoder:
     def check_end(self) -> None:
         if not self._completed:
             raise broken_stream("the stream ended before the request was completed")
+
+
+class ModelDecoder:
+    """Of a watch on models."""
+
+    may_begin_again = True
+
+    def add(self, message: model_pb2.WatchModelsResponse) -> Model | None:
+        return from_message(Model, message.model) if message.HasField("model") else None
+
+    def check_end(self) -> None:
+        raise broken_stream("the server ended the watch, which is the client's to end")
 
 
 class ResultCollector:
