@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,33 +22,53 @@ import pytest  # noqa: E402
 generate_stubs.refresh()
 
 import tightfit  # noqa: E402, F401  for tests to import once it is importable
-from tightfit import AsyncClient, Client, Event  # noqa: E402
+from tightfit import AsyncClient, Client, Event, Model  # noqa: E402
 
-OnEvent = Callable[[Event], object]
+OnEvent = Callable[[Any], object]
 
 
-class SyncSide:
+class Side(ABC):
+    """Options of the client are prefixed `client_`, the others are the call's."""
+
+    @abstractmethod
     def call(self, server: str, method: str, *args: Any, **options: Any) -> Any:
-        """One unary call. Options of the client are prefixed `client_`."""
-        of_client, of_call = _split(options)
-        with Client(server, **of_client) as client:
-            return getattr(client, method)(*args, **of_call)
+        """One unary call."""
+
+    @abstractmethod
+    def iterate(
+        self, server: str, method: str, *args: Any, on_event: OnEvent | None, **options: Any
+    ) -> list[Any]:
+        """All events of a stream; `on_event` may return True to leave it early."""
 
     def events(
         self, server: str, prompt: str, on_event: OnEvent | None = None, **options: Any
     ) -> list[Event]:
-        """All events of a stream; `on_event` may return True to leave it early."""
+        return self.iterate(server, "stream", prompt, on_event=on_event, **options)
+
+    def watch(self, server: str, on_model: OnEvent | None = None, **options: Any) -> list[Model]:
+        return self.iterate(server, "watch_models", on_event=on_model, **options)
+
+
+class SyncSide(Side):
+    def call(self, server: str, method: str, *args: Any, **options: Any) -> Any:
+        of_client, of_call = _split(options)
+        with Client(server, **of_client) as client:
+            return getattr(client, method)(*args, **of_call)
+
+    def iterate(
+        self, server: str, method: str, *args: Any, on_event: OnEvent | None, **options: Any
+    ) -> list[Any]:
         of_client, of_call = _split(options)
         seen = []
         with Client(server, **of_client) as client:
-            for event in client.stream(prompt, **of_call):
+            for event in getattr(client, method)(*args, **of_call):
                 seen.append(event)
                 if on_event is not None and on_event(event):
                     break
         return seen
 
 
-class AsyncSide:
+class AsyncSide(Side):
     def call(self, server: str, method: str, *args: Any, **options: Any) -> Any:
         of_client, of_call = _split(options)
 
@@ -57,15 +78,15 @@ class AsyncSide:
 
         return asyncio.run(run())
 
-    def events(
-        self, server: str, prompt: str, on_event: OnEvent | None = None, **options: Any
-    ) -> list[Event]:
+    def iterate(
+        self, server: str, method: str, *args: Any, on_event: OnEvent | None, **options: Any
+    ) -> list[Any]:
         of_client, of_call = _split(options)
         seen = []
 
         async def run() -> None:
             async with AsyncClient(server, **of_client) as client:
-                async for event in client.stream(prompt, **of_call):
+                async for event in getattr(client, method)(*args, **of_call):
                     seen.append(event)
                     if on_event is not None and on_event(event):
                         break
@@ -74,8 +95,7 @@ class AsyncSide:
         return seen
 
 
-Side = SyncSide | AsyncSide
-SIDES = {"sync": SyncSide(), "asyncio": AsyncSide()}
+SIDES: dict[str, Side] = {"sync": SyncSide(), "asyncio": AsyncSide()}
 
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,11 +12,12 @@ import client_sides  # noqa: F401  makes tightfit importable
 import grpc
 from google.protobuf import any_pb2
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from tightfit.v1 import image_generation_pb2 as pb
 from tightfit.v1 import image_generation_pb2_grpc, model_pb2, model_pb2_grpc
 
-Script = Callable[[int], Iterator[pb.StreamImagesResponse]]
+Script = Callable[[int], Iterator[Message]]
 
 
 class Refusal(Exception):
@@ -84,16 +85,24 @@ class FakeServer(
         self.metadata.append(dict(context.invocation_metadata()))
         return len(self.calls) - 1
 
-    # The names are gRPC's.
-    def StreamImages(
-        self, request: pb.StreamImagesRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.StreamImagesResponse]:
+    def _play(self, context: grpc.ServicerContext) -> Iterator[Any]:
         call = self._arrived(context)
         context.add_callback(self.cancelled.set)
         try:
             yield from self._script(call)
         except Refusal as refusal:
             refusal.end(context)
+
+    # The names are gRPC's.
+    def StreamImages(
+        self, request: pb.StreamImagesRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.StreamImagesResponse]:
+        return self._play(context)
+
+    def WatchModels(
+        self, request: model_pb2.WatchModelsRequest, context: grpc.ServicerContext
+    ) -> Iterator[model_pb2.WatchModelsResponse]:
+        return self._play(context)
 
     def ListModels(
         self, request: model_pb2.ListModelsRequest, context: grpc.ServicerContext
@@ -150,3 +159,7 @@ def completed() -> pb.StreamImagesResponse:
 def whole_request(content: bytes = b"picture") -> list[pb.StreamImagesResponse]:
     size = len(content)
     return [started(), chunk(content, 0, size, last=True), completed()]
+
+
+def told(name: str) -> model_pb2.WatchModelsResponse:
+    return model_pb2.WatchModelsResponse(model=model_pb2.Model(name=name))

@@ -132,21 +132,39 @@ def test_results_are_frozen_and_everything_is_exported() -> None:
 
 def test_the_types_pass_mypy_strict(tmp_path: Path) -> None:
     """And users' mistakes do not: the keyword arguments are typed."""
-    good = 'import tightfit\nreveal_type(tightfit.Client().generate("x", seed=1).images[0].pil)\n'
+    good = """import tightfit
+reveal_type(tightfit.Client().generate("x", seed=1).images[0].pil)
+with tightfit.Client().watch_models() as models:
+    reveal_type(next(models))
+async def watch() -> None:
+    async with tightfit.AsyncClient().watch_models(timeout=1.5) as models:
+        async for model in models:
+            reveal_type(model.state)
+"""
     (tmp_path / "good.py").write_text(good)
-    bad = 'import tightfit\ntightfit.Client().generate("x", seed="1")\n'
-    (tmp_path / "bad.py").write_text(bad + 'tightfit.AsyncClient().stream("x", sede=1)\n')
+    bad = """import tightfit
+tightfit.Client().generate("x", seed="1")
+tightfit.AsyncClient().stream("x", sede=1)
+tightfit.Client().watch_models("emoji-xl")
+"""
+    (tmp_path / "bad.py").write_text(bad)
     command = [sys.executable, "-m", "mypy", "--config-file", str(PACKAGE / "pyproject.toml")]
     cache = ["--cache-dir", str(ROOT / "build" / "mypy-cache")]
     files = [str(PACKAGE / "src" / "tightfit"), str(tmp_path / "good.py")]
     done = run([*command, *cache, *files, "--strict"], cwd=PACKAGE)
-    assert 'Revealed type is "PIL.Image.Image"' in done, done
+    revealed = re.findall(r'Revealed type is "(.*)"', done)
+    assert revealed == [
+        "PIL.Image.Image",
+        "tightfit.server_types.Model",
+        "tightfit.server_types.ModelState",
+    ]
     refused = subprocess.run(
         [*command, *cache, str(tmp_path / "bad.py")], capture_output=True, text=True, cwd=PACKAGE
     )
     assert refused.returncode == 1
     assert re.search(r'bad.py:2: error: .*"seed".*"str"', refused.stdout), refused.stdout
     assert re.search(r'bad.py:3: error: .*"sede"', refused.stdout), refused.stdout
+    assert re.search(r"bad.py:4: error: Too many positional", refused.stdout), refused.stdout
 
 
 def test_the_wheel_carries_the_contract_of_this_checkout(wheel: Path, tmp_path: Path) -> None:

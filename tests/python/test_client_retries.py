@@ -105,15 +105,71 @@ def test_a_stream_is_not_begun_again_after_its_first_event(side: Side) -> None:
         assert len(server.calls) == 1
 
 
-def test_closing_a_stream_ends_the_wait_for_a_retry() -> None:
-    with FakeServer(refuse_first(99, Refusal(UNAVAILABLE, "MODEL_LOADING", 30))) as server:
+LATER = Refusal(UNAVAILABLE, "MODEL_LOADING", 30)
+
+
+@pytest.mark.parametrize("closed", ["stream", "client"])
+def test_closing_ends_a_streams_wait_for_a_retry(closed: str) -> None:
+    with FakeServer(refuse_first(99, LATER)) as server:
         with Client(server.address) as client:
             events = client.stream("x")
-            later(0.3, events.close)
+            later(0.3, (events if closed == "stream" else client).close)
             began = time.monotonic()
             with pytest.raises(RequestCancelledError):
                 next(events)
             assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("closed", ["stream", "client"])
+def test_closing_ends_an_asyncio_streams_wait_for_a_retry(closed: str) -> None:
+    async def run(server: FakeServer) -> None:
+        async with AsyncClient(server.address) as client:
+            events = client.stream("x")
+            event = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0.3)
+            await (events if closed == "stream" else client).close()
+            with pytest.raises(RequestCancelledError):
+                await asyncio.wait_for(event, timeout=5)
+
+    with FakeServer(refuse_first(99, LATER)) as server:
+        asyncio.run(run(server))
+
+
+def test_closing_an_asyncio_client_ends_a_calls_wait_for_a_retry() -> None:
+    async def run(server: FakeServer) -> None:
+        async with AsyncClient(server.address) as client:
+            models = asyncio.ensure_future(client.models())
+            await asyncio.sleep(0.3)
+            await client.close()
+            with pytest.raises(RequestCancelledError):
+                await asyncio.wait_for(models, timeout=5)
+
+    with FakeServer(refuse_first(99, LATER)) as server:
+        asyncio.run(run(server))
+
+
+@pytest.mark.parametrize("closed", ["stream", "client"])
+def test_closing_ends_an_asyncio_streams_wait_for_the_connection(closed: str) -> None:
+    async def run() -> None:
+        async with AsyncClient("127.0.0.1:1", connect_timeout=30) as client:
+            events = client.stream("x")
+            event = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0.3)
+            await (events if closed == "stream" else client).close()
+            with pytest.raises(RequestCancelledError):
+                await asyncio.wait_for(event, timeout=5)
+
+    asyncio.run(run())
+
+
+def test_an_asyncio_stream_of_a_closed_client_is_cancelled() -> None:
+    async def run() -> None:
+        async with AsyncClient("127.0.0.1:1") as client:
+            events = client.stream("x")
+        with pytest.raises(RequestCancelledError):
+            await anext(events)
+
+    asyncio.run(run())
 
 
 def draws(call: int) -> Iterator[pb.StreamImagesResponse]:

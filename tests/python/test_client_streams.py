@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -10,8 +12,17 @@ from pathlib import Path
 import grpc
 import pytest
 from client_sides import Side, on_both_sides
-from fake_tightfit_server import FakeServer, chunk, completed, progress, started, whole_request
+from fake_tightfit_server import (
+    FakeServer,
+    Refusal,
+    chunk,
+    completed,
+    progress,
+    started,
+    whole_request,
+)
 from tightfit import (
+    AsyncClient,
     BrokenStreamError,
     Client,
     Completed,
@@ -76,6 +87,46 @@ def test_a_broken_stream_is_cancelled_on_the_server(side: Side) -> None:
         with pytest.raises(BrokenStreamError):
             side.events(server.address, "x")
         assert server.cancelled.wait(5)
+
+
+@pytest.fixture
+def refused_once() -> Iterator[FakeServer]:
+    """Then it tells the start, and nothing for as long as the client stays."""
+
+    def script(call: int) -> Iterator[pb.StreamImagesResponse]:
+        if call == 0:
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, "MODEL_LOADING", 0.01)
+        server.cancelled.clear()
+        yield started()
+        server.cancelled.wait(30)
+
+    gc.disable()
+    with FakeServer(script) as server:
+        yield server
+    gc.enable()
+
+
+def test_a_dropped_stream_is_cancelled_without_a_garbage_collection(
+    refused_once: FakeServer,
+) -> None:
+    with Client(refused_once.address) as client:
+        events = client.stream("x")
+        next(events)
+        del events
+        assert refused_once.cancelled.wait(5)
+
+
+def test_a_dropped_asyncio_stream_is_cancelled_without_a_garbage_collection(
+    refused_once: FakeServer,
+) -> None:
+    async def run() -> None:
+        async with AsyncClient(refused_once.address) as client:
+            events = client.stream("x")
+            await anext(events)
+            del events
+            assert await asyncio.to_thread(refused_once.cancelled.wait, 5)
+
+    asyncio.run(run())
 
 
 @on_both_sides

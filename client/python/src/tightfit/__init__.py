@@ -9,9 +9,9 @@
 """
 
 from tightfit.async_client import AsyncClient
-from tightfit.async_connection import AsyncImageStream
+from tightfit.async_connection import AsyncImageStream, AsyncModelWatch
 from tightfit.client import Client
-from tightfit.connection import ImageStream
+from tightfit.connection import ImageStream, ModelWatch
 from tightfit.errors import (
     AccessDeniedError,
     BrokenStreamError,
@@ -68,6 +68,7 @@ __all__ = [
     "Admission",
     "AsyncClient",
     "AsyncImageStream",
+    "AsyncModelWatch",
     "BrokenStreamError",
     "CannotConnectError",
     "Capabilities",
@@ -92,6 +93,7 @@ __all__ = [
     "ModelDefaults",
     "ModelFailedError",
     "ModelState",
+    "ModelWatch",
     "ModuleLeft",
     "NotFoundError",
     "NotTightfitServerError",

@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tightfit.async_connection import AsyncConnection, AsyncImageStream
+from tightfit.async_connection import AsyncConnection, AsyncImageStream, AsyncModelWatch
 from tightfit.client import MAX_PAGES
 from tightfit.conversion import from_message
 from tightfit.errors import broken_stream
@@ -27,7 +27,7 @@ class AsyncClient:
 
     For one event loop: calls may run at the same time in its tasks. Every method takes `timeout`,
     seconds for the whole call, retries included; left out, the client's. Every method raises
-    TightfitError; only UNAVAILABLE is retried, and a stream only before its first event.
+    TightfitError; only UNAVAILABLE is retried, and pictures only before their first event.
     """
 
     def __init__(
@@ -158,6 +158,14 @@ class AsyncClient:
         connection = self._open()
         reply = await connection.unary(connection.models.GetModel, request, self._timeout(timeout))
         return from_message(Model, reply.model)
+
+    def watch_models(self, *, timeout: float | None = None) -> AsyncModelWatch:
+        """All models, then each one that changes: an async iterator; leaving it ends the call.
+
+        After UNAVAILABLE it begins again and tells all models again; max_attempts counts the tries
+        since a model was told.
+        """
+        return AsyncModelWatch(self._open(), self._timeout(timeout))
 
     async def load_model(self, name: str, *, timeout: float | None = None) -> Model:
         """Brings a model to the device, idle ones may go for it; returns once it is there."""

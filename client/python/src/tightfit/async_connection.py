@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
 
 from tightfit.attempts import Attempts
 from tightfit.errors import ConnectionLostError, TightfitError
-from tightfit.event_decoder import EventDecoder
+from tightfit.event_decoder import Decoder, EventDecoder, ModelDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
+from tightfit.server_types import Model
 from tightfit.settings import (
     ASK_WHY_SECONDS,
     HEALTH_CHECK,
@@ -26,21 +28,32 @@ from tightfit.settings import (
     connect_budget,
 )
 from tightfit.tls_failure import TlsFailure, explain
-from tightfit.v1 import image_generation_pb2 as pb
+from tightfit.v1 import image_generation_pb2, model_pb2
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
 from tightfit.v1.server_pb2_grpc import ServerServiceStub
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _logger = logging.getLogger("tightfit")
 
 Request = TypeVar("Request", contravariant=True)
 Response = TypeVar("Response", covariant=True)
+Message = TypeVar("Message")
+Output = TypeVar("Output", covariant=True)
 
 
 class UnaryMethod(Protocol[Request, Response]):
     def __call__(
         self, request: Request, *, timeout: float | None, metadata: Metadata
     ) -> Awaitable[Response]: ...
+
+
+class StreamMethod(Protocol[Request, Message]):
+    def __call__(
+        self, request: Request, *, timeout: float | None, metadata: Metadata
+    ) -> grpc.aio.UnaryStreamCall[Any, Message]: ...
 
 
 class AsyncConnection:
@@ -61,14 +74,14 @@ class AsyncConnection:
         self.server = ServerServiceStub(self._channel)
         self._health = self._channel.unary_unary(HEALTH_CHECK, as_bytes, as_bytes)
         self._connected = False
-        self.closed = False
+        self.closed = asyncio.Event()
 
     async def close(self) -> None:
         """Cancels what runs."""
-        self.closed = True
+        self.closed.set()
         await self._channel.close()
 
-    async def wait_connected(self, attempts: Attempts) -> None:
+    async def wait_connected(self, attempts: Attempts, stop: asyncio.Event) -> None:
         """Returns at once where a call has come through before. Raises TightfitError."""
         if self._connected:
             return
@@ -82,6 +95,8 @@ class AsyncConnection:
             answer = asyncio.ensure_future(self._answers(left))
             try:
                 while not (await asyncio.wait({answer}, timeout=ASK_WHY_SECONDS))[0]:
+                    if stop.is_set():
+                        raise cancelled()
                     if (failure := await self._last_failure()) is None:
                         continue
                     if failure.certain:
@@ -90,7 +105,7 @@ class AsyncConnection:
                 self._connected = answer.result()
             except asyncio.CancelledError:
                 # gRPC says so too where the channel was closed meanwhile.
-                if not self.closed:
+                if not self.closed.is_set():
                     raise
                 raise cancelled() from None
             finally:
@@ -130,7 +145,7 @@ class AsyncConnection:
         """`method` with retries. Raises TightfitError."""
         attempts = Attempts(self.settings.max_attempts, timeout)
         while True:
-            await self.wait_connected(attempts)
+            await self.wait_connected(attempts, self.closed)
             try:
                 return await method(
                     request, timeout=attempts.remaining(), metadata=self.settings.metadata()
@@ -139,44 +154,57 @@ class AsyncConnection:
                 error = self.error(failure, attempts)
             except asyncio.CancelledError:
                 # gRPC says so too where the channel was closed meanwhile.
-                if not self.closed:
+                if not self.closed.is_set():
                     raise
                 raise cancelled() from None
-            await pause_or_raise(error, attempts)
+            await pause_or_raise(error, attempts, self.closed)
 
 
-async def pause_or_raise(error: TightfitError, attempts: Attempts) -> None:
+async def pause_or_raise(error: TightfitError, attempts: Attempts, *stops: asyncio.Event) -> None:
+    """Any of `stops` ends the pause, and with it the call."""
     delay = attempts.delay_after(error)
     if delay is None:
         raise error
     _logger.info("%s; trying again in %.2f s", error, delay)
-    await asyncio.sleep(delay)
+    waiting = [asyncio.ensure_future(stop.wait()) for stop in stops]
+    try:
+        stopped, _ = await asyncio.wait(
+            waiting, timeout=delay, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        for each in waiting:
+            each.cancel()
+    if stopped:
+        raise cancelled()
 
 
-class AsyncImageStream(AsyncIterator[Event]):
-    """The events of one request, in order: Queued*, Started, Progress and ImageReady, Completed.
+class AsyncEventStream(AsyncIterator[Output], Generic[Message, Output]):
+    """What one streaming call gives, message by message.
 
-    The request is sent when the first event is asked for. Leaving an `async with` block, `close()`,
-    cancelling the task that iterates, or dropping the iterator cancels the work on the server.
-    Iterating raises TightfitError; images that were passed on before are whole.
+    The call is made when the first event is asked for. Leaving an `async with` block, `close()`,
+    cancelling the task that iterates, or dropping the iterator ends it. Iterating raises
+    TightfitError.
     """
 
     def __init__(
-        self, connection: AsyncConnection, request: pb.StreamImagesRequest, timeout: float | None
+        self,
+        connection: AsyncConnection,
+        method: StreamMethod[Request, Message],
+        request: Request,
+        decoder: Callable[[], Decoder[Message, Output]],
+        timeout: float | None,
     ) -> None:
         self._connection = connection
-        self._request = request
+        self._begin = functools.partial(method, request)
+        self._new_decoder = decoder
         self._timeout = timeout
         self._attempts: Attempts | None = None
-        self._call: (
-            grpc.aio.UnaryStreamCall[pb.StreamImagesRequest, pb.StreamImagesResponse] | None
-        ) = None
-        self._decoder = EventDecoder()
-        self._passed_on = False
+        self._call: grpc.aio.UnaryStreamCall[Any, Message] | None = None
+        self._decoder = decoder()
         self._finished = False
-        self._closed = False
+        self._stop = asyncio.Event()
 
-    async def __aenter__(self) -> AsyncImageStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -188,22 +216,22 @@ class AsyncImageStream(AsyncIterator[Event]):
         self._cancel()
 
     def __del__(self) -> None:
-        if hasattr(self, "_closed") and not self._connection.loop.is_closed():
+        if hasattr(self, "_stop") and not self._connection.loop.is_closed():
             self._cancel()
 
-    def __aiter__(self) -> AsyncImageStream:
+    def __aiter__(self) -> Self:
         return self
 
     async def close(self) -> None:
-        """Cancels what is left of the work; callable any number of times."""
+        """Ends the call, and its work on the server; callable any number of times."""
         self._cancel()
 
     def _cancel(self) -> None:
-        self._closed = True
+        self._stop.set()
         if self._call is not None:
             self._call.cancel()
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> Output:
         if self._finished:
             raise StopAsyncIteration
         try:
@@ -215,23 +243,22 @@ class AsyncImageStream(AsyncIterator[Event]):
         if event is None:
             self._finished = True
             raise StopAsyncIteration
-        self._passed_on = True
         return event
 
-    async def _next(self) -> Event | None:
+    async def _next(self) -> Output | None:
         """None at the end."""
         connection = self._connection
         if self._attempts is None:
             self._attempts = Attempts(connection.settings.max_attempts, self._timeout)
         while True:
-            if self._closed:
+            if self._stop.is_set() or connection.closed.is_set():
                 raise cancelled()
             if self._call is None:
-                await connection.wait_connected(self._attempts)
-                self._call = connection.images.StreamImages(
-                    self._request,
-                    timeout=self._attempts.remaining(),
-                    metadata=connection.settings.metadata(),
+                await connection.wait_connected(self._attempts, self._stop)
+                if self._stop.is_set():
+                    raise cancelled()
+                self._call = self._begin(
+                    timeout=self._attempts.remaining(), metadata=connection.settings.metadata()
                 )
             try:
                 message = await self._call.read()
@@ -239,19 +266,51 @@ class AsyncImageStream(AsyncIterator[Event]):
                 error = connection.error(failure, self._attempts)
             except asyncio.CancelledError:
                 # gRPC says so too where the call was cancelled, not the task.
-                if not (self._closed or connection.closed):
+                if not (self._stop.is_set() or connection.closed.is_set()):
                     raise
                 raise cancelled() from None
             else:
-                if not isinstance(message, pb.StreamImagesResponse):  # grpc.aio.EOF
+                if message is grpc.aio.EOF:
                     self._decoder.check_end()
                     return None
-                event = self._decoder.add(message)
+                event = self._decoder.add(cast("Message", message))
                 if event is None:
                     continue
+                self._attempts.answered(may_begin_again=self._decoder.may_begin_again)
                 return event
-            if self._passed_on or self._closed:
+            if self._stop.is_set():
                 raise error
-            await pause_or_raise(error, self._attempts)
+            await pause_or_raise(error, self._attempts, self._stop, connection.closed)
             self._call = None
-            self._decoder = EventDecoder()
+            self._decoder = self._new_decoder()
+
+
+class AsyncImageStream(AsyncEventStream[image_generation_pb2.StreamImagesResponse, Event]):
+    """The events of one request, in order: Queued*, Started, Progress and ImageReady, Completed.
+
+    The request is sent when the first event is asked for. Leaving an `async with` block, `close()`,
+    cancelling the task that iterates, or dropping the iterator cancels the work on the server.
+    Iterating raises TightfitError; images that were passed on before are whole.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        request: image_generation_pb2.StreamImagesRequest,
+        timeout: float | None,
+    ) -> None:
+        method = connection.images.StreamImages
+        super().__init__(connection, method, request, EventDecoder, timeout)
+
+
+class AsyncModelWatch(AsyncEventStream[model_pb2.WatchModelsResponse, Model]):
+    """All models, then each one whose state or policy changes, until it is left as a stream is.
+
+    Of what a slow reader has not taken, the server keeps each model's newest state only. Where the
+    call ends in UNAVAILABLE it is made again and all models are told again; one that a restarted
+    server no longer has is not told. Iterating raises TightfitError.
+    """
+
+    def __init__(self, connection: AsyncConnection, timeout: float | None) -> None:
+        method, request = connection.models.WatchModels, model_pb2.WatchModelsRequest()
+        super().__init__(connection, method, request, ModelDecoder, timeout)

@@ -29,6 +29,11 @@ class Attempts:
         self._delay = FIRST_DELAY_SECONDS
         self._failed = 0
 
+    def answered(self, *, may_begin_again: bool) -> None:
+        """A part of the answer has been passed on: the next failure is a first one, or final."""
+        self._delay = FIRST_DELAY_SECONDS
+        self._failed = 0 if may_begin_again else self.max_attempts
+
     def remaining(self) -> float | None:
         """Seconds that are left of the call; never negative."""
         return None if self._deadline is None else max(0.0, self._deadline - self.clock())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tightfit.connection import Connection, ImageStream
+from tightfit.connection import Connection, ImageStream, ModelWatch
 from tightfit.conversion import from_message
 from tightfit.errors import broken_stream
 from tightfit.event_decoder import ResultCollector
@@ -28,7 +28,7 @@ class Client:
 
     Thread-safe: calls may run at the same time. Every method takes `timeout`, seconds for the whole
     call, retries included; left out, the client's. Every method raises TightfitError; only
-    UNAVAILABLE is retried, and a stream only before its first event.
+    UNAVAILABLE is retried, and pictures only before their first event.
     """
 
     def __init__(
@@ -156,6 +156,14 @@ class Client:
             self._connection.models.GetModel, request, self._timeout(timeout)
         )
         return from_message(Model, reply.model)
+
+    def watch_models(self, *, timeout: float | None = None) -> ModelWatch:
+        """All models, then each one that changes: an iterator; leaving it ends the call.
+
+        After UNAVAILABLE it begins again and tells all models again; max_attempts counts the tries
+        since a model was told.
+        """
+        return ModelWatch(self._connection, self._timeout(timeout))
 
     def load_model(self, name: str, *, timeout: float | None = None) -> Model:
         """Brings a model to the device, idle ones may go for it; returns once it is there."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import grpc
 
 from tightfit.attempts import Attempts
 from tightfit.errors import ConnectionLostError, TightfitError
-from tightfit.event_decoder import EventDecoder
+from tightfit.event_decoder import Decoder, EventDecoder, ModelDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
+from tightfit.server_types import Model
 from tightfit.settings import (
     ASK_WHY_SECONDS,
     HEALTH_CHECK,
@@ -26,21 +28,32 @@ from tightfit.settings import (
     connect_budget,
 )
 from tightfit.tls_failure import TlsFailure, explain
-from tightfit.v1 import image_generation_pb2 as pb
+from tightfit.v1 import image_generation_pb2, model_pb2
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
 from tightfit.v1.server_pb2_grpc import ServerServiceStub
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _logger = logging.getLogger("tightfit")
 
 Request = TypeVar("Request", contravariant=True)
 Response = TypeVar("Response", covariant=True)
+Message = TypeVar("Message")
+Output = TypeVar("Output", covariant=True)
 
 
 class UnaryMethod(Protocol[Request, Response]):
     def __call__(
         self, request: Request, *, timeout: float | None, metadata: Metadata
     ) -> Response: ...
+
+
+class StreamMethod(Protocol[Request, Message]):
+    def __call__(
+        self, request: Request, *, timeout: float | None, metadata: Metadata
+    ) -> grpc._CallIterator[Message]: ...
 
 
 class Connection:
@@ -118,12 +131,14 @@ class Connection:
             except grpc.FutureCancelledError:  # the channel was closed
                 break
             except grpc.RpcError as failure:
+                _let_go(failure)
                 return isinstance(failure, grpc.Call) and failure.code() not in UNREACHED
         raise cancelled()
 
     def error(self, failure: grpc.RpcError, attempts: Attempts) -> TightfitError:
         if not isinstance(failure, grpc.Call):
             raise failure  # gRPC's failures of calls all are
+        _let_go(failure)
         error = error_of_call(
             failure.code(),
             failure.details() or "",
@@ -156,6 +171,14 @@ class Connection:
             pause_or_raise(error, attempts, self.closed.wait)
 
 
+def _let_go(failure: grpc.RpcError) -> None:
+    """gRPC raises the call itself, which its traceback's frames hold, and with it the stream.
+
+    In such a circle a stream that is dropped would run on until the next garbage collection.
+    """
+    failure.__traceback__ = None
+
+
 def pause_or_raise(error: TightfitError, attempts: Attempts, wait: Callable[[float], bool]) -> None:
     """`wait` sleeps; it returns True where it was woken to stop."""
     delay = attempts.delay_after(error)
@@ -166,28 +189,32 @@ def pause_or_raise(error: TightfitError, attempts: Attempts, wait: Callable[[flo
         raise cancelled()
 
 
-class ImageStream(Iterator[Event]):
-    """The events of one request, in order: Queued*, Started, Progress and ImageReady, Completed.
+class EventStream(Iterator[Output], Generic[Message, Output]):
+    """What one streaming call gives, message by message.
 
-    The request is sent when the first event is asked for. Leaving a `with` block, `close()`, or
-    dropping the iterator cancels the work on the server. Iterating raises TightfitError; images
-    that were passed on before are whole.
+    The call is made when the first event is asked for. Leaving a `with` block, `close()`, or
+    dropping the iterator ends it. Iterating raises TightfitError.
     """
 
     def __init__(
-        self, connection: Connection, request: pb.StreamImagesRequest, timeout: float | None
+        self,
+        connection: Connection,
+        method: StreamMethod[Request, Message],
+        request: Request,
+        decoder: Callable[[], Decoder[Message, Output]],
+        timeout: float | None,
     ) -> None:
         self._connection = connection
-        self._request = request
+        self._begin = functools.partial(method, request)
+        self._new_decoder = decoder
         self._timeout = timeout
         self._attempts: Attempts | None = None
-        self._call: grpc._CallIterator[pb.StreamImagesResponse] | None = None
-        self._decoder = EventDecoder()
-        self._passed_on = False
+        self._call: grpc._CallIterator[Message] | None = None
+        self._decoder = decoder()
         self._finished = False
         self._stop = threading.Event()
 
-    def __enter__(self) -> ImageStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -202,28 +229,26 @@ class ImageStream(Iterator[Event]):
         if hasattr(self, "_stop"):
             self.close()
 
-    def __iter__(self) -> ImageStream:
+    def __iter__(self) -> Self:
         return self
 
     def close(self) -> None:
-        """Cancels what is left of the work; callable from any thread, any number of times."""
+        """Ends the call, and its work on the server; from any thread, any number of times."""
         self._stop.set()
         if self._call is not None:
             self._call.cancel()
 
-    def __next__(self) -> Event:
+    def __next__(self) -> Output:
         if self._finished:
             raise StopIteration
         try:
-            event = self._next()
+            return self._next()
         except BaseException:  # Ctrl-C too: no work goes on that nobody waits for
             self._finished = True
             self.close()
             raise
-        self._passed_on = True
-        return event
 
-    def _next(self) -> Event:
+    def _next(self) -> Output:
         connection = self._connection
         if self._attempts is None:
             connection.check_open()
@@ -237,6 +262,7 @@ class ImageStream(Iterator[Event]):
                     continue
                 event = self._decoder.add(next(self._call))
                 if event is not None:
+                    self._attempts.answered(may_begin_again=self._decoder.may_begin_again)
                     return event
                 continue
             except StopIteration:
@@ -248,19 +274,57 @@ class ImageStream(Iterator[Event]):
                 if not connection.closed.is_set():
                     raise
                 raise cancelled() from None
-            if self._passed_on or self._stop.is_set():
+            if self._stop.is_set():
                 raise error
-            pause_or_raise(error, self._attempts, self._stop.wait)
+            pause_or_raise(error, self._attempts, self._stopped_within)
             self._call = None
-            self._decoder = EventDecoder()
+            self._decoder = self._new_decoder()
+
+    def _stopped_within(self, seconds: float) -> bool:
+        """As `Event.wait`, for the end of the stream or of its client."""
+        until = time.monotonic() + seconds
+        while not (self._stop.is_set() or self._connection.closed.is_set()):
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            self._stop.wait(min(left, POLL_SECONDS))
+        return True
 
     def _start(self, attempts: Attempts) -> None:
         self._connection.wait_connected(attempts, self._stop)
-        stub = self._connection.images
-        self._call = stub.StreamImages(
-            self._request,
-            timeout=attempts.remaining(),
-            metadata=self._connection.settings.metadata(),
+        self._call = self._begin(
+            timeout=attempts.remaining(), metadata=self._connection.settings.metadata()
         )
         if self._stop.is_set():  # set between the check before and this line
             self._call.cancel()
+
+
+class ImageStream(EventStream[image_generation_pb2.StreamImagesResponse, Event]):
+    """The events of one request, in order: Queued*, Started, Progress and ImageReady, Completed.
+
+    The request is sent when the first event is asked for. Leaving a `with` block, `close()`, or
+    dropping the iterator cancels the work on the server. Iterating raises TightfitError; images
+    that were passed on before are whole.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        request: image_generation_pb2.StreamImagesRequest,
+        timeout: float | None,
+    ) -> None:
+        method = connection.images.StreamImages
+        super().__init__(connection, method, request, EventDecoder, timeout)
+
+
+class ModelWatch(EventStream[model_pb2.WatchModelsResponse, Model]):
+    """All models, then each one whose state or policy changes, until it is left as a stream is.
+
+    Of what a slow reader has not taken, the server keeps each model's newest state only. Where the
+    call ends in UNAVAILABLE it is made again and all models are told again; one that a restarted
+    server no longer has is not told. Iterating raises TightfitError.
+    """
+
+    def __init__(self, connection: Connection, timeout: float | None) -> None:
+        method, request = connection.models.WatchModels, model_pb2.WatchModelsRequest()
+        super().__init__(connection, method, request, ModelDecoder, timeout)

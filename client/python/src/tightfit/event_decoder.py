@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from tightfit.conversion import from_message
 from tightfit.errors import broken_stream
@@ -16,10 +17,30 @@ from tightfit.generation import (
     Started,
 )
 from tightfit.image import Image
+from tightfit.server_types import Model
 from tightfit.v1 import image_generation_pb2 as pb
+from tightfit.v1 import model_pb2
+
+Message = TypeVar("Message", contravariant=True)
+Output = TypeVar("Output", covariant=True)
 
 # Larger than any picture a server draws; stops one that announces nonsense.
 MAX_IMAGE_BYTES = 256 << 20
+
+
+class Decoder(Protocol[Message, Output]):
+    """One attempt of a streaming call.
+
+    may_begin_again: what another attempt tells may follow what this one has told
+    """
+
+    may_begin_again: bool
+
+    def add(self, message: Message) -> Output | None:
+        """The event that this message completes, if any. Raises BrokenStreamError."""
+
+    def check_end(self) -> None:
+        """Raises BrokenStreamError where the server must not end the stream."""
 
 
 @dataclass
@@ -79,7 +100,9 @@ class ImageAssembler:
 
 
 class EventDecoder:
-    """One attempt of a request."""
+    """Of a request for pictures."""
+
+    may_begin_again = False
 
     def __init__(self) -> None:
         self._assembler: ImageAssembler | None = None
@@ -117,6 +140,18 @@ class EventDecoder:
     def check_end(self) -> None:
         if not self._completed:
             raise broken_stream("the stream ended before the request was completed")
+
+
+class ModelDecoder:
+    """Of a watch on models."""
+
+    may_begin_again = True
+
+    def add(self, message: model_pb2.WatchModelsResponse) -> Model | None:
+        return from_message(Model, message.model) if message.HasField("model") else None
+
+    def check_end(self) -> None:
+        raise broken_stream("the server ended the watch, which is the client's to end")
 
 
 class ResultCollector:
