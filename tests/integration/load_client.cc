@@ -50,12 +50,18 @@ class Sender {
       const std::lock_guard lock(mutex_);
       index = static_cast<size_t>(result_.sent++) % stubs_.size();
     }
-    stubs_[index]->async()->GenerateImages(&call->context, &request_, &call->response,
-                                           [this, call, due_at, then](const grpc::Status& status) {
-                                             Count(status, due_at);
-                                             if (then) then();
-                                             End();
-                                           });
+    // Named before it is moved into what is called at the end.
+    Call& begun = *call;
+    stubs_[index]->async()->GenerateImages(
+        &begun.context, &request_, &begun.response,
+        [this, call = std::move(call), due_at, then](const grpc::Status& status) mutable {
+          Count(status, due_at);
+          if (then) then();
+          // With the context goes a share of the channel, and the last share must not go on gRPC's
+          // own thread, which would wait for itself.
+          call.reset();
+          End();
+        });
   }
 
   LoadResult WaitForEnds() {

@@ -1,5 +1,7 @@
 #include "server/pipeline/sdxl_model.h"
 
+#include "server/model/open_device.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,15 +12,19 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-TEST(LoadSdxlModelTest, RefusesADeviceThatThisBuildLacksInOneLine) {
-  for (const char* device : {"cuda:0", "cuda", "mps"}) {
-    const auto model = LoadSdxlModel({.name = "m", .path = "/nowhere"}, device, nullptr);
-    ASSERT_FALSE(model.ok());
-    EXPECT_EQ(model.status().code(), StatusCode::kUnimplemented);
-    EXPECT_THAT(model.status().message(), HasSubstr("is not available in this build"));
-    EXPECT_THAT(model.status().message(), StartsWith(device));
-    EXPECT_THAT(model.status().message(), Not(HasSubstr("\n")));
-  }
+TEST(OpenDeviceTest, RefusesADeviceThatIsNotThereInOneLine) {
+  const Result<OpenedDevice> device = OpenDevice("cuda:99");
+  ASSERT_FALSE(device.ok());
+  EXPECT_EQ(device.status().reason(), "DEVICE_UNAVAILABLE");
+  EXPECT_THAT(device.status().message(), StartsWith("cuda:99 is not available: "));
+  EXPECT_THAT(device.status().message(), Not(HasSubstr("\n")));
+}
+
+TEST(OpenDeviceTest, TakesTheCpuWhereItIsAskedFor) {
+  const Result<OpenedDevice> device = OpenDevice("cpu");
+  ASSERT_TRUE(device.ok());
+  EXPECT_EQ(device->name, "cpu");
+  EXPECT_EQ(device->cuda_index, -1);
 }
 
 TEST(LoadSdxlModelTest, AMissingDirectoryIsRefusedWithoutItsPath) {
