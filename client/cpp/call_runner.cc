@@ -111,6 +111,10 @@ Status CallRunner::Run(const CallOptions& call, const Attempt& attempt) const {
     if (call.cancel.stop_requested()) return Cancelled();
 
     Status failure = Explain(std::move(outcome.status), call);
+    if (outcome.counts_anew) {
+      tries = 1;
+      delay = options_.first_retry_delay;
+    }
     if (failure.code() != StatusCode::kUnavailable || outcome.retry_forbidden ||
         tries >= options_.max_attempts) {
       return failure;

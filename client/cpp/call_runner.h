@@ -26,6 +26,9 @@ class CallRunner {
   struct Outcome {
     Status status;
     bool retry_forbidden = false;
+    // Of a call that tells everything anew when it is sent again: the server has answered, so what
+    // comes next counts as the first retry.
+    bool counts_anew = false;
   };
   using Attempt = std::function<Outcome(grpc::ClientContext& context)>;
 

@@ -167,7 +167,7 @@ Status GenerationClient::WatchModels(const std::function<void(Model)>& on_model,
     auto reader = connection_->models.WatchModels(&context, v1::WatchModelsRequest());
     v1::WatchModelsResponse response;
     while (reader->Read(&response)) {
-      outcome.retry_forbidden = true;
+      outcome.counts_anew = true;
       on_model(FromMessage(response.model()));
     }
     outcome.status = FromGrpc(reader->Finish());

@@ -86,7 +86,8 @@ class GenerationClient {
   // All pages.
   Result<std::vector<Model>> ListModels(const CallOptions& call = {});
   Result<Model> GetModel(const std::string& name, const CallOptions& call = {});
-  // Calls `on_model` on this thread for every model, then for each change, until cancelled.
+  // Calls `on_model` on this thread for every model, then for each change, until cancelled. A watch
+  // whose server went away begins again, with every model, when the server is back.
   Status WatchModels(const std::function<void(Model)>& on_model, const CallOptions& call = {});
   // Return once the model is there, gone, changed.
   Result<Model> LoadModel(const std::string& name, const CallOptions& call = {});

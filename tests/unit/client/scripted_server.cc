@@ -53,6 +53,12 @@ class ScriptedServer::Models final : public v1::ModelService::Service {
     const auto& answer = server_.script_.get_model;
     return answer ? answer(*request, *response) : NotScripted();
   }
+  grpc::Status WatchModels(grpc::ServerContext*, const v1::WatchModelsRequest*,
+                           ModelWriter* writer) override {
+    ++server_.call_count_;
+    const auto& answer = server_.script_.watch_models;
+    return answer ? answer(*writer) : NotScripted();
+  }
 
  private:
   ScriptedServer& server_;

@@ -20,6 +20,7 @@
 namespace tightfit::testing {
 
 using StreamWriter = grpc::ServerWriter<v1::StreamImagesResponse>;
+using ModelWriter = grpc::ServerWriter<v1::WatchModelsResponse>;
 
 class ScriptedServer {
  public:
@@ -29,6 +30,7 @@ class ScriptedServer {
         stream_images;
     std::function<grpc::Status(const v1::ListModelsRequest&, v1::ListModelsResponse&)> list_models;
     std::function<grpc::Status(const v1::GetModelRequest&, v1::GetModelResponse&)> get_model;
+    std::function<grpc::Status(ModelWriter&)> watch_models;
     std::function<grpc::Status(v1::GetServerInfoResponse&)> get_server_info;
     std::function<grpc::Status(v1::GetCapabilitiesResponse&)> get_capabilities;
   };

@@ -116,6 +116,43 @@ TEST(CallRetryTest, NeverRetriesAStreamAfterItsFirstEvent) {
   EXPECT_EQ(server.call_count(), 1);
 }
 
+class WatchRetryTest : public ::testing::Test {
+ protected:
+  // Each call tells one model and ends with `end`; after three of them nothing is told.
+  void Watch(const grpc::Status& end, int32_t max_attempts) {
+    const ScriptedServer server({.watch_models = [&](testing::ModelWriter& writer) {
+      if (++calls_ > 3) return Loading();
+      v1::WatchModelsResponse response;
+      response.mutable_model()->set_name("model-" + std::to_string(calls_));
+      writer.Write(response);
+      return end;
+    }});
+    GenerationClient client({.server = server.address(),
+                             .max_attempts = max_attempts,
+                             .first_retry_delay = milliseconds(1)});
+    status_ = client.WatchModels([this](const Model& model) { names_.push_back(model.name); });
+  }
+
+  int calls_ = 0;
+  std::vector<std::string> names_;
+  Status status_;
+};
+
+TEST_F(WatchRetryTest, BeginsAgainWithTheServerAndCountsAnewFromEachModel) {
+  Watch(Loading(), 2);
+  EXPECT_THAT(names_, ElementsAre("model-1", "model-2", "model-3"));
+  EXPECT_EQ(status_.reason(), "MODEL_LOADING");
+  EXPECT_EQ(calls_, 4) << "the fourth told nothing, and was the second attempt";
+}
+
+TEST_F(WatchRetryTest, EndsWithTheFirstFailureWhereNothingIsToBeRetried) {
+  Watch(Loading(), 1);
+  EXPECT_EQ(calls_, 1);
+  calls_ = 0;
+  Watch(MakeError({.code = grpc::StatusCode::INTERNAL, .reason = "BROKEN"}), 4);
+  EXPECT_EQ(calls_, 1);
+}
+
 TEST(CallRetryTest, DoesNotWaitPastTheDeadline) {
   const ScriptedServer server({.get_server_info = [&](v1::GetServerInfoResponse&) {
     return MakeError({.code = grpc::StatusCode::UNAVAILABLE,
