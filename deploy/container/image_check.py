@@ -157,7 +157,7 @@ def serve_picture(
 
 def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Served:
     began = time.monotonic()
-    image.start(["--model", "emoji-xl=/models/emoji-xl,format=e2m5r"])
+    image.start(["--model", "emoji-xl=/models/emoji-xl,format=e2m5r,preload=true"])
     image.wait_until(
         lambda: image.execute(settings.health_check).returncode == 0, "the first good health check"
     )
@@ -172,6 +172,7 @@ def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Serve
     image.wait_until(resident, "loading the model")
     started = time.monotonic() - began
     version = image.execute(["tightfit-server", "--version"]).stdout.strip()
+    _check_libraries(image)
     user = _check_confinement(image, settings)
     asked = ["generate", "red apple", "--seed", "1", "--server", f"{ADDRESS}:50051"]
     done = image.execute(["tightfit", *asked, "--output", "/tmp/picture.png"])
@@ -185,6 +186,19 @@ def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Serve
     if (code := image.stop()) != 0:
         raise StageError(f"{settings.stop_signal} ended the server with {code}:\n{image.told}")
     return Served(picture, version, user, started, time.monotonic() - stopped)
+
+
+def _check_libraries(image: RunningImage) -> None:
+    """Raises StageError where a library that is loaded by name alone would not be: those of CUDA."""
+    told = image.execute(["/bin/sh", "-c", "ldd /opt/tightfit/lib/*"]).stdout
+    # The driver's own library comes with the driver.
+    missing = {
+        line.split()[0]
+        for line in told.splitlines()
+        if "not found" in line and not line.strip().startswith("libcuda.so.1 ")
+    }
+    if missing or not told:
+        raise StageError(f"the image lacks {', '.join(sorted(missing)) or 'its libraries'}")
 
 
 def _check_confinement(image: RunningImage, settings: ImageSettings) -> str:
