@@ -157,7 +157,8 @@ def serve_picture(
 
 def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Served:
     began = time.monotonic()
-    image.start(["--model", "emoji-xl=/models/emoji-xl,format=e2m5r,preload=true"])
+    model = "emoji-xl=/models/emoji-xl,format=e2m5r,preload=true"
+    image.start(["--model", model])
     image.wait_until(
         lambda: image.execute(settings.health_check).returncode == 0, "the first good health check"
     )
@@ -189,7 +190,7 @@ def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Serve
 
 
 def _check_libraries(image: RunningImage) -> None:
-    """Raises StageError where a library that is loaded by name alone would not be: those of CUDA."""
+    """Raises StageError for a library that would not load; CUDA's are loaded by name alone."""
     told = image.execute(["/bin/sh", "-c", "ldd /opt/tightfit/lib/*"]).stdout
     # The driver's own library comes with the driver.
     missing = {
