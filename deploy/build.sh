@@ -1,12 +1,17 @@
 # Sourced by quickstart.sh and tests/run.sh: both share one build tree.
 
 # build_targets [TARGET...]: configures where needed and builds the targets; everything, the tests
-# included, when none is named. Named targets need no packages of the tests.
+# included, when none is named. Named targets need no packages of the tests. Where the last time no CUDA
+# compiler was found, it looks again.
 build_targets() {
   local targets=("$@") tests=ON
   if (($#)); then tests=OFF; fi
   if [[ ! -f build/release/build.ninja ]] ||
+    grep -q '^TIGHTFIT_NVCC:.*-NOTFOUND' build/release/CMakeCache.txt ||
     { [[ $tests == ON ]] && grep -q '^TIGHTFIT_BUILD_TESTS:BOOL=OFF' build/release/CMakeCache.txt; }; then
+    if [[ -f build/release/CMakeCache.txt ]] && grep -q '^TIGHTFIT_BUILD_TESTS:BOOL=ON' build/release/CMakeCache.txt; then
+      tests=ON
+    fi
     cmake --preset release -DTIGHTFIT_BUILD_TESTS=$tests > build-configure.log 2>&1 ||
       { cat build-configure.log >&2; return 1; }
     rm -f build-configure.log

@@ -8,7 +8,8 @@ namespace {
 
 tightfit::Result<tightfit::BackendDevice> OpenBackendDevice(const std::string& requested) {
   TF_ASSIGN_OR_RETURN(const tightfit::OpenedDevice opened, tightfit::OpenDevice(requested));
-  tightfit::BackendDevice device{.name = opened.name, .description = opened.description};
+  tightfit::BackendDevice device{
+      .name = opened.name, .description = opened.description, .note = opened.why_no_cuda};
   if (opened.cuda_index < 0) return device;
   device.read_memory = [index = opened.cuda_index] {
     const tightfit::CudaMemory memory = tightfit::ReadCudaMemory(index);
@@ -25,6 +26,7 @@ int main(int argc, char** argv) {
   backend.open_device = OpenBackendDevice;
   backend.init_process = tightfit::InitTorchProcess;
   backend.init_thread = tightfit::InitTorchThread;
+  backend.exit_thread = tightfit::ExitTorchThread;
   backend.describe = tightfit::DescribeSdxlModel;
   backend.drop_caches = tightfit::DropTorchCaches;
   backend.load = tightfit::LoadSdxlModel;

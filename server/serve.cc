@@ -170,6 +170,7 @@ class RunningServer {
                   {.max_queued_requests = config.limits.max_queued_requests,
                    .max_running_requests = config.max_running_requests,
                    .thread_init = ThreadInitOn(device_.name, backend),
+                   .thread_exit = backend.exit_thread,
                    .describe = DescriberOn(device_.name, backend),
                    .ledger = &ledger_,
                    .drop_caches = backend.drop_caches},
@@ -240,6 +241,8 @@ class RunningServer {
          {"device_description", info_.device_description},
          {"memory_limit_bytes", ledger_.limit_bytes()},
          {"model_count", static_cast<int64_t>(config_.models.size())}});
+    if (!device_.note.empty())
+      Log(LogLevel::kInfo, "computing on the CPU", {{"why", device_.note}});
     for (const std::string& warning : security_.warnings) Log(LogLevel::kWarning, warning);
     const Result<ListenAddress> metrics = ParseListenAddress(config_.metrics_listen);
     if (!metrics.ok() || metrics->is_local()) return;

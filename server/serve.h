@@ -31,6 +31,7 @@ struct OwnMemory {
 struct BackendDevice {
   std::string name = "cpu";  // "cpu", "cuda:0"
   std::string description;   // of a GPU, its name
+  std::string note;          // for the log: why "auto" means this one
   // Reads its memory as it is now; any thread. Empty: the host's memory is the device's.
   std::function<OwnMemory()> read_memory;
 };
@@ -47,6 +48,8 @@ struct ModelBackend {
       init_process;
   // First call on the executor's thread.
   std::function<void(const std::string& device)> init_thread;
+  // Last call there but for the models that go after it. May be empty.
+  std::function<void()> exit_thread;
   // As ModelDescriber; may be empty: then a model is known only once it was loaded.
   std::function<Result<ModelDescription>(const ModelSpec& spec, const std::string& device)>
       describe;

@@ -67,6 +67,8 @@ foreach(_architecture IN LISTS TIGHTFIT_CUDA_ARCHITECTURES)
   list(APPEND TIGHTFIT_NVCC_FLAGS
        -gencode arch=compute_${_architecture},code=sm_${_architecture})
 endforeach()
+# For devices between and beyond these the driver compiles from this.
+list(APPEND TIGHTFIT_NVCC_FLAGS -gencode arch=compute_90,code=compute_90)
 
 function(tightfit_cuda_objects variable)
   set(_objects)

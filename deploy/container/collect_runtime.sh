@@ -28,10 +28,20 @@ for program in "$@"; do
   patchelf --set-rpath '$ORIGIN/../lib' "$OUT/bin/$program"
 done
 if [[ $DEVICE == cuda ]]; then
-  # What the server and these libraries load by name, and nothing links to.
-  for library in .venv/lib/python3*/site-packages/{torch/lib/libtorch_cuda.so,torch/lib/libcaffe2_nvrtc.so} \
-    .venv/lib/python3*/site-packages/nvidia/cudnn/lib/libcudnn*.so.* \
-    .venv/lib/python3*/site-packages/nvidia/cu13/lib/libnvrtc-builtins.so.*; do
+  # What the server and these libraries load by name, and nothing links to: of the wheels, or of the
+  # system where they were not installed because it has them.
+  shopt -s nullglob
+  readonly packages=(.venv/lib/python3*/site-packages)
+  by_name=("${packages[0]}"/torch/lib/lib{torch_cuda,caffe2_nvrtc}.so)
+  for name in cudnn/lib/libcudnn cu13/lib/libnvrtc-builtins; do
+    wheels=("${packages[0]}/nvidia/$name"*.so.*)
+    if ((${#wheels[@]} == 0)); then
+      mapfile -t wheels < <(ldconfig -p | awk -v name="${name##*/}" 'index($1, name) == 1 && /\.so\.[0-9]/ { print $NF }')
+    fi
+    ((${#wheels[@]})) || die "${name##*/} is not there: deploy/install.sh --cuda"
+    by_name+=("${wheels[@]}")
+  done
+  for library in "${by_name[@]}"; do
     take "$(realpath -s "$library")"
     take_what_it_links_to "$library"
   done

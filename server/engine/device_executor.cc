@@ -66,6 +66,7 @@ class DeviceExecutor::Impl {
       Serve();
       // Samplings and models die on the thread that made them.
       EndAll();
+      if (options_.thread_exit) options_.thread_exit();
       for (const ModelSnapshot& snapshot : registry_->List()) {
         if (snapshot.state == ModelState::kResident) {
           residency_.Evict(snapshot.spec.name, "shutting down", Pins::kOverride);

@@ -28,6 +28,8 @@ struct ExecutorOptions {
   int32_t max_running_requests = 2;
   // Runs first on the executor's thread (thread-local LibTorch settings).
   std::function<void()> thread_init;
+  // On the same thread when it ends, before the models that are left go. May be empty.
+  std::function<void()> thread_exit;
   // Tells what a model is before it is loaded; without it a model answers only once resident.
   ModelDescriber describe;
   // What the server may use of its device; without one there is no limit. Must outlive the

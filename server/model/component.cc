@@ -218,7 +218,9 @@ Status Component::Fill(const SafetensorsFile& file, const std::string& sha256,
   description_.format = report.packed_module_count > 0 ? options_.format : kUnpackedFormat;
   description_.parameter_count = ParameterCount(file, slots_);
   description_.fp16_bytes = 2 * description_.parameter_count;
-  description_.weight_bytes = TensorBytes(module_);
+  // On another device than the CPU the allocator gives whole blocks.
+  description_.weight_bytes =
+      options_.device.is_cuda() ? conversion.weights->current_bytes() : TensorBytes(module_);
   description_.packed_bytes = report.packed_bytes;
   description_.packed_parameter_count = report.packed_parameter_count;
   description_.packed_module_count = report.packed_module_count;

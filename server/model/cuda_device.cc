@@ -76,6 +76,9 @@ Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, DenseType
   if (error == cudaSuccess) return OkStatus();
   const char* const name = cudaGetErrorName(error);
   if (std::optional<Status> loss = DeviceLossOf(error, name)) return *std::move(loss);
+  if (error == cudaErrorMemoryAllocation) {
+    return Internal("could not decode a weight", "CUDA error: out of memory");
+  }
   return Internal("could not decode a weight", name);
 }
 

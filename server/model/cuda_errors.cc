@@ -36,8 +36,12 @@ std::optional<Status> DeviceLossIn(std::string_view exception_text) {
 }
 
 bool TellsOutOfCudaMemory(std::string_view exception_text) {
-  for (const std::string_view text : {"CUDA out of memory", "CUDA error: out of memory",
-                                      "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"}) {
+  for (const std::string_view text :
+       {"CUDA out of memory", "CUDA error: out of memory", "CUDA driver error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+        "DefaultCPUAllocator: can't allocate memory"}) {
     if (exception_text.find(text) != std::string_view::npos) return true;
   }
   return false;

@@ -44,7 +44,7 @@ std::optional<Status> DeviceLossOf(int cuda_error_code, std::string_view detail)
 // put "CUDA error: " or "CUDA driver error: " before it.
 std::optional<Status> DeviceLossIn(std::string_view exception_text);
 
-// Whether the text of an exception tells that memory of a CUDA device ran out.
+// Whether the text of an exception tells that memory ran out, of a CUDA device or of its host.
 bool TellsOutOfCudaMemory(std::string_view exception_text);
 
 }  // namespace tightfit

@@ -31,6 +31,11 @@ class DeviceAccounts final : public c10::MemoryReportingInfoBase {
     blocks_.erase(found);
   }
 
+  // Told before the exception is thrown, which cuDNN's callers swallow to try another way.
+  void reportOutOfMemory(int64_t, size_t, size_t, c10::Device) override {
+    MemoryAccounts::Instance().CountFailed();
+  }
+
   bool memoryProfilingEnabled() const override { return true; }
 
  private:

@@ -53,7 +53,13 @@ Result<OpenedDevice> OpenCuda(int index) {
     at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
     return OkStatus();
   }));
-  return OpenedDevice{name, std::move(description), index};
+  if (ReadCudaMemory(index).total_bytes == 0) {
+    return Status(StatusCode::kFailedPrecondition, "DEVICE_UNAVAILABLE",
+                  name +
+                      " is not available: it takes no further process; nvidia-smi tells who "
+                      "uses it");
+  }
+  return OpenedDevice{.name = name, .description = std::move(description), .cuda_index = index};
 }
 
 }  // namespace
@@ -62,7 +68,8 @@ Result<OpenedDevice> OpenDevice(const std::string& requested) {
   if (requested == "cpu") return OpenedDevice{.name = "cpu"};
   if (requested != "auto") return OpenCuda(IndexOf(requested));
   Result<OpenedDevice> cuda = OpenCuda(0);
-  return cuda.ok() ? cuda : OpenDevice("cpu");
+  if (cuda.ok()) return cuda;
+  return OpenedDevice{.name = "cpu", .why_no_cuda = cuda.status().message()};
 }
 
 }  // namespace tightfit

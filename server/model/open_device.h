@@ -13,6 +13,7 @@ struct OpenedDevice {
   std::string name;         // "cpu", "cuda:0": what at::Device reads
   std::string description;  // "NVIDIA H100 80GB HBM3 (compute capability 9.0)"; "" of a CPU
   int cuda_index = -1;      // -1: a CPU
+  std::string why_no_cuda;  // where "auto" took the CPU
 };
 
 // Makes a device ready for this process. `requested`: "cpu", "cuda:N", or "auto", which is cuda:0

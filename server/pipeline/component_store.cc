@@ -75,7 +75,9 @@ bool ComponentStore::KeepOnHost(Left* left) {
     AccountOf(component, left->content, MemoryPurpose::kWeights)->HandOver(left->host_bytes, host);
     return true;
   }
-  if (component.description().weight_bytes > host_cache_limit_bytes_) return false;
+  const int64_t bytes = component.description().weight_bytes;
+  if (bytes > host_cache_limit_bytes_) return false;
+  Trim(host_cache_limit_bytes_ - bytes);  // before the copy is there, not after
   const Result<int64_t> moved = component.MoveWeightsToHost();
   if (!moved.ok()) return false;
   left->host_bytes = *moved;
@@ -113,8 +115,9 @@ void ComponentStore::Free(Left* left) {
 }
 
 void ComponentStore::Leave(const std::string& content, std::unique_ptr<Component> component) {
-  left_.push_front({.content = content, .component = std::move(component)});
-  if (!KeepOnHost(&left_.front())) left_.front().component->ClearWeights();
+  Left left{.content = content, .component = std::move(component)};
+  if (!KeepOnHost(&left)) left.component->ClearWeights();
+  left_.push_front(std::move(left));
   Trim(host_cache_limit_bytes_);
   // The last of them have lost their weights long ago.
   while (left_.size() > kMaxLeft && !left_.back().component->has_weights()) left_.pop_back();

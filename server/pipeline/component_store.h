@@ -19,13 +19,13 @@
 
 namespace tightfit {
 
-// For the executor's thread, but for SetHostCacheLimit before it starts.
+// For the executor's thread, or before it starts.
 class ComponentStore {
  public:
   // The process's; never destroyed.
   static ComponentStore& Instance();
 
-  // Bytes of weights that may stay in host memory; 0 at first.
+  // Bytes of weights that may stay in host memory from now on; 0 at first.
   void SetHostCacheLimit(int64_t bytes);
 
   // With its weights, from another model or from host memory; else nullptr.

@@ -104,7 +104,7 @@ int64_t ParameterCount(const ModelDescription& description) {
 
 }  // namespace
 
-Result<RequestCosts> SdxlPipeline::MeasureCosts() {
+Result<RequestCosts> SdxlPipeline::MeasureCosts(const std::function<void()>& on_picture) {
   RequestCosts costs;
   costs.kept_latent_bytes = kKeptLatents * parts_.latent_channels * sizeof(float);
 
@@ -120,8 +120,10 @@ Result<RequestCosts> SdxlPipeline::MeasureCosts() {
   };
   Measurement tiny;
   for (const int32_t side : sides) {
+    on_picture();
     TF_ASSIGN_OR_RETURN(const Measurement one, Measure(*this, {.side = side, .rows = 1}));
     AddPoint(Area(side), margin(side) * one.denoise_peak, &costs.denoise_one);
+    on_picture();
     const bool decodes = side <= largest_decoded;
     TF_ASSIGN_OR_RETURN(const Measurement pair,
                         Measure(*this, {.side = side, .rows = 2, .decodes = decodes}));
@@ -134,6 +136,7 @@ Result<RequestCosts> SdxlPipeline::MeasureCosts() {
   costs.row_bytes = tiny.state / 2 - costs.row_latent_bytes * Area(kTiny);
 
   costs.encode_bytes = tiny.encode_peak;
+  on_picture();
   TF_ASSIGN_OR_RETURN(const Measurement chunks,
                       Measure(*this, {.side = kTiny, .rows = 2, .prompt = "a BREAK a"}));
   costs.encode_chunk_bytes = std::max(chunks.encode_peak - tiny.encode_peak, 0.0);

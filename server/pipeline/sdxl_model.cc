@@ -122,8 +122,9 @@ class SdxlLoader {
       pipeline.SetCosts(found->second);
       return OkStatus();
     }
-    Report("warm-up", 0);
-    TF_ASSIGN_OR_RETURN(RequestCosts costs, pipeline.MeasureCosts());
+    // The first calls on a device take long; the watchdog sees that they go on.
+    TF_ASSIGN_OR_RETURN(RequestCosts costs,
+                        pipeline.MeasureCosts([this] { Report("warm-up", 0); }));
     MeasuredCosts()[contents_] = costs;
     pipeline.SetCosts(std::move(costs));
     return OkStatus();

@@ -30,6 +30,9 @@ std::vector<float> LatentsOf(const Sampling& sampling);
 
 // Settings of LibTorch that are local to a thread; once per thread that calls a model on `device`.
 void InitTorchThread(const std::string& device);
+// The thread calls no model any more: what leaves the device from now on is not kept in host
+// memory.
+void ExitTorchThread();
 // Gives back what this thread keeps for the next call.
 void DropTorchCaches();
 // Settings of the process, before any tensor exists: whose memory is counted, intra-op threads

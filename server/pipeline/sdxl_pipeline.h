@@ -14,6 +14,7 @@
 #include "server/pipeline/text_encoder.h"
 #include "server/pipeline/vae.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -32,9 +33,9 @@ class SdxlPipeline : public DiffusionModel {
   };
   explicit SdxlPipeline(Parts parts) : parts_(std::move(parts)) {}
 
-  // Draws a dozen small pictures, which also warms the networks up, and tells what they took.
-  // Errors: those of drawing.
-  Result<RequestCosts> MeasureCosts();
+  // Draws a dozen small pictures, which also warms the networks up, and tells what they took;
+  // calls `on_picture` before each. Errors: those of drawing.
+  Result<RequestCosts> MeasureCosts(const std::function<void()>& on_picture);
   // Before the first request.
   void SetCosts(RequestCosts costs) { parts_.description.memory.costs = std::move(costs); }
   void SetLoadTime(double seconds) { parts_.description.load_seconds = seconds; }

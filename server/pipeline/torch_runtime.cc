@@ -45,6 +45,8 @@ void InitTorchThread(const std::string& device) {
   torch::jit::setGraphExecutorOptimize(false);
 }
 
+void ExitTorchThread() { ComponentStore::Instance().SetHostCacheLimit(0); }
+
 void DropTorchCaches() {
   if (process_device.is_cpu()) {
     // They are of the same memory.
@@ -52,7 +54,11 @@ void DropTorchCaches() {
   }
   ReleaseDecodeScratch();
   ReleaseCachedBlocks();
-  ReleaseDeviceCache(process_device);
+  // It waits for the device, whose errors come up then.
+  static_cast<void>(RunTorch("give memory back", [] {
+    ReleaseDeviceCache(process_device);
+    return OkStatus();
+  }));
   malloc_trim(0);
 }
 

@@ -51,6 +51,8 @@ class ModelGpuTest : public testing::Test {
     if (!device.ok()) GTEST_SKIP() << device.status().message();
     if (kDevice.is_cpu()) InstallCountingAllocator();
     SetThreadDevice(kDevice);
+    // As the server does: otherwise the second call would be fused, and give other numbers.
+    torch::jit::setGraphExecutorOptimize(false);
     ChargeDeviceMemoryOfThisThread();
     // As exact as a CPU: otherwise products of fp32 are rounded to 10 bits.
     at::globalContext().setAllowTF32CuDNN(false);

@@ -16,7 +16,7 @@ from diffusers import UNet2DConditionModel
 from parity.check import assert_different, assert_same
 from parity.jobs import FORMATS, SCOPES, Job, Weights
 from parity.packing import PLANE_BITS, layout_bytes, selected_layers
-from parity.probe import ProbeResult, load_status, probe_binary, run_probe
+from parity.probe import DEVICE, ProbeResult, load_status, probe_binary, run_probe
 from parity.reference import SCHEDULERS, Reference
 
 pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
@@ -71,6 +71,8 @@ PACKED_JOB = Job(prompt="a house by the sea", negative_prompt="fog", sampler="eu
 PACKED = [Weights(f, s) for f, s in itertools.product(FORMATS, SCOPES)]
 NEIGHBOUR = {"hf8": "hf8x", "hf8x": "hf8", "hf10": "hf12", "hf12": "hf10", "e2m5r": "hf8x"}
 GRAPH_CONSTANT_BYTES = 1 << 10
+# On a GPU each of a UNet's tensors takes whole blocks.
+PADDING_BYTES = 0 if DEVICE == "cpu" else 512 * 1000
 CONTROLS = {
     "another prompt": lambda job: job.but(prompt="a blue bird in the snow"),
     "one step more": lambda job: job.but(step_count=job.step_count + 1),
@@ -165,7 +167,7 @@ def test_nothing_of_the_fp16_copy_remains(
     account = load.accounts["unet", "weights"]
     assert account["current_bytes"] == unet["weight_bytes"]
     # Beside the weights the graph keeps its constants.
-    assert expected <= account["current_bytes"] <= expected + GRAPH_CONSTANT_BYTES
+    assert expected <= account["current_bytes"] <= expected + GRAPH_CONSTANT_BYTES + PADDING_BYTES
     assert load.accounts["unet", "scratch"]["current_bytes"] == 0
 
 

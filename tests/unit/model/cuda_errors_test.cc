@@ -89,7 +89,8 @@ TEST(CudaErrorsTest, KnowsMemoryThatRanOutFromOtherFailures) {
        {"CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB",
         "The following operation failed in the TorchScript interpreter.\nRuntimeError: CUDA out of "
         "memory.",
-        "CUDA error: out of memory",
+        "CUDA error: out of memory", "CUDA driver error: out of memory",
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1024 bytes",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"}) {
     EXPECT_TRUE(TellsOutOfCudaMemory(text)) << text;
   }

@@ -49,6 +49,15 @@ TEST(DeviceAccountsTest, ChargesABlockToTheCurrentAccountAndCreditsTheSame) {
   }).join();
 }
 
+TEST(DeviceAccountsTest, CountsMemoryThatRanOutWhateverBecomesOfTheException) {
+  std::thread([] {
+    ChargeDeviceMemoryOfThisThread();
+    const int64_t before = MemoryAccounts::Instance().failed_count();
+    c10::reportOutOfMemoryToProfiler(1 << 20, 0, 0, kCuda);
+    EXPECT_EQ(MemoryAccounts::Instance().failed_count(), before + 1);
+  }).join();
+}
+
 TEST(DeviceAccountsTest, LeavesHostMemoryAndUnknownBlocksAlone) {
   std::thread([] {
     ChargeDeviceMemoryOfThisThread();
