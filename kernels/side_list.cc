@@ -50,7 +50,9 @@ int64_t SideListLowerBound(const PackedLayout& layout, const uint8_t* packed, in
 void WriteSideList(const PackedLayout& layout, const uint16_t* fp16, uint8_t* packed) {
   uint8_t* const positions = packed + layout.side_position_offset_bytes;
   uint8_t* const values = packed + layout.side_value_offset_bytes;
-  std::memset(positions, 0, layout.total_bytes - layout.side_position_offset_bytes);
+  // An empty tensor has no bytes, and may have no address.
+  const int64_t bytes = layout.total_bytes - layout.side_position_offset_bytes;
+  if (bytes > 0) std::memset(positions, 0, bytes);
   if (layout.side_count == 0) return;
   const uint16_t largest = LargestMagnitudeAt(InfoOf(layout.format), layout.exponent_bias);
   // Almost no piece holds any.
