@@ -48,6 +48,9 @@ if ((full)); then
   phase "fuzz targets, ten minutes each"
   ./tests/fuzz/run.sh 600
 
+  phase "what needs a GPU, but for the GPU"
+  ./tests/gpu/run.sh --dry-run
+
   phase "the container image, without Docker"
   if ((EUID == 0)); then
     ./deploy/container_check.sh
