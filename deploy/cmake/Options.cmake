@@ -22,6 +22,8 @@ if(TIGHTFIT_SANITIZE)
   target_compile_options(tightfit_options INTERFACE
     -fsanitize=${TIGHTFIT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(tightfit_options INTERFACE -fsanitize=${TIGHTFIT_SANITIZE})
+  # Reports need lines; where variables lie in a codec takes GCC minutes more.
+  target_compile_options(tightfit_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-g1>)
 else()
   target_compile_options(tightfit_options INTERFACE
     $<$<CONFIG:Release>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2> -fstack-protector-strong)
@@ -35,7 +37,15 @@ if(TIGHTFIT_BUILD_FUZZERS)
                         "libclang-rt-14-dev, then cmake --preset fuzz")
   endif()
   target_compile_options(tightfit_options INTERFACE -fsanitize=fuzzer-no-link)
-  # Each instruction set takes clang minutes under two sanitizers: one, this machine's.
+endif()
+
+if(TIGHTFIT_SANITIZE STREQUAL "thread")
+  target_compile_definitions(tightfit_options INTERFACE TIGHTFIT_THREAD_SANITIZER)
+endif()
+
+# Each instruction set takes minutes under sanitizers. Where these look for other things than what a
+# codec reads and writes, there is one: this machine's.
+if(TIGHTFIT_BUILD_FUZZERS OR TIGHTFIT_SANITIZE STREQUAL "thread")
   target_compile_options(tightfit_options INTERFACE -march=native)
   target_compile_definitions(tightfit_options INTERFACE HWY_COMPILE_ONLY_STATIC)
 endif()
