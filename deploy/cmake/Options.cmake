@@ -39,10 +39,6 @@ if(TIGHTFIT_BUILD_FUZZERS)
   target_compile_options(tightfit_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-if(TIGHTFIT_SANITIZE STREQUAL "thread")
-  target_compile_definitions(tightfit_options INTERFACE TIGHTFIT_THREAD_SANITIZER)
-endif()
-
 # Each instruction set takes minutes under sanitizers. Where these look for other things than what a
 # codec reads and writes, there is one: this machine's.
 if(TIGHTFIT_BUILD_FUZZERS OR TIGHTFIT_SANITIZE STREQUAL "thread")

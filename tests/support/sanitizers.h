@@ -8,7 +8,7 @@ namespace tightfit {
 // and checks make it several times slower: what a process promises of its resident memory and of
 // the processor's time holds in builds without a sanitizer. Tests do everything else, and leave out
 // just these bounds.
-#if defined(__SANITIZE_ADDRESS__) || defined(TIGHTFIT_THREAD_SANITIZER)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kSanitized = true;
 #else
 inline constexpr bool kSanitized = false;
