@@ -10,11 +10,9 @@ tightfit::Result<tightfit::BackendDevice> OpenBackendDevice(const std::string& r
   TF_ASSIGN_OR_RETURN(const tightfit::OpenedDevice opened, tightfit::OpenDevice(requested));
   tightfit::BackendDevice device{
       .name = opened.name, .description = opened.description, .note = opened.why_no_cuda};
-  if (opened.cuda_index < 0) return device;
-  device.read_memory = [index = opened.cuda_index] {
-    const tightfit::CudaMemory memory = tightfit::ReadCudaMemory(index);
-    return tightfit::OwnMemory{.total_bytes = memory.total_bytes, .free_bytes = memory.free_bytes};
-  };
+  if (opened.cuda_index >= 0) {
+    device.read_memory = [index = opened.cuda_index] { return tightfit::ReadCudaMemory(index); };
+  }
   return device;
 }
 

@@ -241,8 +241,9 @@ class RunningServer {
          {"device_description", info_.device_description},
          {"memory_limit_bytes", ledger_.limit_bytes()},
          {"model_count", static_cast<int64_t>(config_.models.size())}});
-    if (!device_.note.empty())
+    if (!device_.note.empty()) {
       Log(LogLevel::kInfo, "computing on the CPU", {{"why", device_.note}});
+    }
     for (const std::string& warning : security_.warnings) Log(LogLevel::kWarning, warning);
     const Result<ListenAddress> metrics = ParseListenAddress(config_.metrics_listen);
     if (!metrics.ok() || metrics->is_local()) return;

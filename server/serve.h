@@ -3,6 +3,7 @@
 #ifndef TIGHTFIT_SERVER_SERVE_H_
 #define TIGHTFIT_SERVER_SERVE_H_
 
+#include "server/base/own_memory.h"
 #include "server/base/status.h"
 #include "server/config.h"
 #include "server/engine/diffusion_model.h"
@@ -20,12 +21,6 @@ enum ExitCode : int {
   kExitDevice = 71,        // the device is lost, or a call of a model hangs: start the process anew
   kExitDrainTimeout = 72,  // requests were cut: by the timeout or by a second signal
   kExitConfiguration = 78,  // also: an address in use, no model could be loaded
-};
-
-// Of a device that does not share the host's; `free_bytes` to all processes.
-struct OwnMemory {
-  int64_t total_bytes = 0;
-  int64_t free_bytes = 0;
 };
 
 struct BackendDevice {

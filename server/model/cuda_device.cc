@@ -19,18 +19,6 @@ Status Unavailable(int index, const std::string& why) {
               "; device = \"cpu\" computes without it"};
 }
 
-cuda::DecodedType DecodedTypeOf(DenseType type) {
-  switch (type) {
-    case DenseType::kFp32:
-      return cuda::DecodedType::kFp32;
-    case DenseType::kBf16:
-      return cuda::DecodedType::kBf16;
-    case DenseType::kFp16:
-      break;
-  }
-  return cuda::DecodedType::kFp16;
-}
-
 }  // namespace
 
 Result<std::string> DescribeCudaDevice(int index) {
@@ -60,7 +48,7 @@ Result<std::string> DescribeCudaDevice(int index) {
   return std::string(properties.name) + " (compute capability " + capability + ")";
 }
 
-CudaMemory ReadCudaMemory(int index) {
+OwnMemory ReadCudaMemory(int index) {
   size_t free_bytes = 0;
   size_t total_bytes = 0;
   if (cudaSetDevice(index) != cudaSuccess ||
@@ -70,9 +58,10 @@ CudaMemory ReadCudaMemory(int index) {
   return {static_cast<int64_t>(total_bytes), static_cast<int64_t>(free_bytes)};
 }
 
-Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, DenseType type, void* out) {
+Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, cuda::DecodedType type,
+                    void* out) {
   const cuda::DecodeJob job{.layout = layout, .packed = packed, .out = out};
-  const cudaError_t error = cuda::DecodeTensors({&job, 1}, DecodedTypeOf(type), /*stream=*/nullptr);
+  const cudaError_t error = cuda::DecodeTensors({&job, 1}, type, /*stream=*/nullptr);
   if (error == cudaSuccess) return OkStatus();
   const char* const name = cudaGetErrorName(error);
   if (std::optional<Status> loss = DeviceLossOf(error, name)) return *std::move(loss);

@@ -3,7 +3,9 @@
 #ifndef TIGHTFIT_SERVER_MODEL_CUDA_DEVICE_H_
 #define TIGHTFIT_SERVER_MODEL_CUDA_DEVICE_H_
 
+#include "kernels/cuda/decode_table.h"
 #include "kernels/packed_layout.h"
+#include "server/base/own_memory.h"
 #include "server/base/status.h"
 
 #include <cstdint>
@@ -11,25 +13,19 @@
 
 namespace tightfit {
 
-// The number formats that a packed weight is decoded to.
-enum class DenseType { kFp32, kBf16, kFp16 };
-
 // "NVIDIA H100 80GB HBM3 (compute capability 9.0)". Errors: FAILED_PRECONDITION
 // `DEVICE_UNAVAILABLE` where there is no driver, no such device, or one that is older than the
 // kernels of this build; what is missing and what to do.
 Result<std::string> DescribeCudaDevice(int index);
 
-struct CudaMemory {
-  int64_t total_bytes = 0;
-  int64_t free_bytes = 0;  // to all processes
-};
 // As the driver tells it now; zeros where it does not. Any thread.
-CudaMemory ReadCudaMemory(int index);
+OwnMemory ReadCudaMemory(int index);
 
 // Puts the decoding of a whole weight on the default stream of the current device. `packed`, device
 // memory aligned to 16 bytes, is what `layout` describes; `out` takes rows * columns values.
 // Errors: INTERNAL with CUDA's name of the error in the detail, or DEVICE_LOST.
-Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, DenseType type, void* out);
+Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, cuda::DecodedType type,
+                    void* out);
 
 }  // namespace tightfit
 

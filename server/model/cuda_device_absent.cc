@@ -9,9 +9,9 @@ Result<std::string> DescribeCudaDevice(int index) {
                     "build where deploy/install.sh --cuda has put a CUDA compiler");
 }
 
-CudaMemory ReadCudaMemory(int) { return {}; }
+OwnMemory ReadCudaMemory(int) { return {}; }
 
-Status DecodeOnCuda(const PackedLayout&, const uint8_t*, DenseType, void*) {
+Status DecodeOnCuda(const PackedLayout&, const uint8_t*, cuda::DecodedType, void*) {
   return Internal("could not decode a weight", "this build has no CUDA kernels");
 }
 

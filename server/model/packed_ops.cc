@@ -56,14 +56,14 @@ void DecodeWeightOnCpu(const PackedLayout& layout, const uint8_t* packed, at::Sc
   }
 }
 
-DenseType DenseTypeOf(at::ScalarType dtype) {
+cuda::DecodedType DecodedTypeOf(at::ScalarType dtype) {
   switch (dtype) {
     case at::kFloat:
-      return DenseType::kFp32;
+      return cuda::DecodedType::kFp32;
     case at::kBFloat16:
-      return DenseType::kBf16;
+      return cuda::DecodedType::kBf16;
     case at::kHalf:
-      return DenseType::kFp16;
+      return cuda::DecodedType::kFp16;
     default:
       TORCH_CHECK(false, "packed weights cannot be used with activations of ", dtype);
   }
@@ -75,7 +75,7 @@ void DecodeWeightOnCuda(const PackedLayout& layout, const at::Tensor& weight, at
       c10::impl::VirtualGuardImpl(weight.device().type()).getStream(weight.device());
   TORCH_CHECK(stream.id() == c10::Stream(c10::Stream::DEFAULT, weight.device()).id(),
               "packed weights are decoded on the default stream only");
-  const Status status = DecodeOnCuda(layout, PackedBytes(weight), DenseTypeOf(dtype), out);
+  const Status status = DecodeOnCuda(layout, PackedBytes(weight), DecodedTypeOf(dtype), out);
   TORCH_CHECK(status.ok(), status.ForLog());
 }
 

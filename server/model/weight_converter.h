@@ -46,12 +46,11 @@ std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, cons
 // Reads `file` once from beginning to end into one staging buffer of the largest tensor's size (and
 // one more for convolutions, to change the order of their weights), hashing every byte, and fills
 // each slot with its tensor, packed or in the compute dtype, on the device. It is packed in host
-// memory: over the bus go packed bytes. Tensors without a slot are read,
-// hashed and dropped. `sha256` is what the file must have, "" where that is not known. `progress`
-// gets the bytes read since the last call. Packable slots must have been rewritten. Errors:
-// DATA_LOSS FILE_TRUNCATED, CHECKSUM_MISMATCH; BAD_MODEL_DIRECTORY for a slot without a tensor.
-// After an error the slots hold empty tensors. May throw what LibTorch throws: call inside
-// RunTorch.
+// memory: over the bus go packed bytes. Tensors without a slot are read, hashed and dropped.
+// `sha256` is what the file must have, "" where that is not known. `progress` gets the bytes read
+// since the last call. Packable slots must have been rewritten. Errors: DATA_LOSS FILE_TRUNCATED,
+// CHECKSUM_MISMATCH; BAD_MODEL_DIRECTORY for a slot without a tensor. After an error the slots hold
+// empty tensors. May throw what LibTorch throws: call inside RunTorch.
 Result<ConversionReport> ConvertWeights(const SafetensorsFile& file, const std::string& sha256,
                                         std::vector<ParameterSlot>& slots,
                                         const ConversionOptions& options,

@@ -105,6 +105,10 @@ int64_t ParameterCount(const ModelDescription& description) {
 }  // namespace
 
 Result<RequestCosts> SdxlPipeline::MeasureCosts(const std::function<void()>& on_picture) {
+  const auto measure = [&](const Trial& trial) {
+    on_picture();
+    return Measure(*this, trial);
+  };
   RequestCosts costs;
   costs.kept_latent_bytes = kKeptLatents * parts_.latent_channels * sizeof(float);
 
@@ -120,13 +124,11 @@ Result<RequestCosts> SdxlPipeline::MeasureCosts(const std::function<void()>& on_
   };
   Measurement tiny;
   for (const int32_t side : sides) {
-    on_picture();
-    TF_ASSIGN_OR_RETURN(const Measurement one, Measure(*this, {.side = side, .rows = 1}));
+    TF_ASSIGN_OR_RETURN(const Measurement one, measure({.side = side, .rows = 1}));
     AddPoint(Area(side), margin(side) * one.denoise_peak, &costs.denoise_one);
-    on_picture();
     const bool decodes = side <= largest_decoded;
     TF_ASSIGN_OR_RETURN(const Measurement pair,
-                        Measure(*this, {.side = side, .rows = 2, .decodes = decodes}));
+                        measure({.side = side, .rows = 2, .decodes = decodes}));
     AddPoint(2 * Area(side), margin(side) * pair.denoise_peak, &costs.denoise);
     if (decodes) AddPoint(Area(side), margin(side) * pair.decode_peak, &costs.decode);
     if (side == kTiny) tiny = pair;
@@ -136,9 +138,8 @@ Result<RequestCosts> SdxlPipeline::MeasureCosts(const std::function<void()>& on_
   costs.row_bytes = tiny.state / 2 - costs.row_latent_bytes * Area(kTiny);
 
   costs.encode_bytes = tiny.encode_peak;
-  on_picture();
   TF_ASSIGN_OR_RETURN(const Measurement chunks,
-                      Measure(*this, {.side = kTiny, .rows = 2, .prompt = "a BREAK a"}));
+                      measure({.side = kTiny, .rows = 2, .prompt = "a BREAK a"}));
   costs.encode_chunk_bytes = std::max(chunks.encode_peak - tiny.encode_peak, 0.0);
   costs.row_chunk_bytes =
       std::max({chunks.state - tiny.state, chunks.denoise_peak - tiny.denoise_peak, 0.0}) / 2;

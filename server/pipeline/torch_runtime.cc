@@ -22,9 +22,12 @@ at::Device process_device = at::kCPU;
 
 void InitTorchProcess(const std::string& device, int thread_count, int64_t host_cache_bytes) {
   process_device = at::Device(device);
-  ReturnFreedBlocksToTheSystem();
-  // Where the device has memory of its own, that of the host is nobody's account.
-  if (process_device.is_cpu()) InstallCountingAllocator();
+  if (process_device.is_cpu()) {
+    InstallCountingAllocator();
+  } else {
+    // The device has memory of its own, and that of the host is nobody's account.
+    ReturnFreedBlocksToTheSystem();
+  }
   // LibTorch's own default is one thread for each core.
   if (thread_count > 0) at::set_num_threads(thread_count);
   ComponentStore::Instance().SetHostCacheLimit(host_cache_bytes);

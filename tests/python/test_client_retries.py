@@ -6,8 +6,9 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -108,6 +109,16 @@ def test_a_stream_is_not_begun_again_after_its_first_event(side: Side) -> None:
 LATER = Refusal(UNAVAILABLE, "MODEL_LOADING", 30)
 
 
+async def assert_closing_cancels(
+    waiting: Awaitable[Any], close: Callable[[], Awaitable[None]]
+) -> None:
+    task = asyncio.ensure_future(waiting)
+    await asyncio.sleep(0.3)
+    await close()
+    with pytest.raises(RequestCancelledError):
+        await asyncio.wait_for(task, timeout=5)
+
+
 @pytest.mark.parametrize("closed", ["stream", "client"])
 def test_closing_ends_a_streams_wait_for_a_retry(closed: str) -> None:
     with FakeServer(refuse_first(99, LATER)) as server:
@@ -125,11 +136,8 @@ def test_closing_ends_an_asyncio_streams_wait_for_a_retry(closed: str) -> None:
     async def run(server: FakeServer) -> None:
         async with AsyncClient(server.address) as client:
             events = client.stream("x")
-            event = asyncio.ensure_future(anext(events))
-            await asyncio.sleep(0.3)
-            await (events if closed == "stream" else client).close()
-            with pytest.raises(RequestCancelledError):
-                await asyncio.wait_for(event, timeout=5)
+            close = (events if closed == "stream" else client).close
+            await assert_closing_cancels(anext(events), close)
 
     with FakeServer(refuse_first(99, LATER)) as server:
         asyncio.run(run(server))
@@ -138,11 +146,7 @@ def test_closing_ends_an_asyncio_streams_wait_for_a_retry(closed: str) -> None:
 def test_closing_an_asyncio_client_ends_a_calls_wait_for_a_retry() -> None:
     async def run(server: FakeServer) -> None:
         async with AsyncClient(server.address) as client:
-            models = asyncio.ensure_future(client.models())
-            await asyncio.sleep(0.3)
-            await client.close()
-            with pytest.raises(RequestCancelledError):
-                await asyncio.wait_for(models, timeout=5)
+            await assert_closing_cancels(client.models(), client.close)
 
     with FakeServer(refuse_first(99, LATER)) as server:
         asyncio.run(run(server))
@@ -153,11 +157,8 @@ def test_closing_ends_an_asyncio_streams_wait_for_the_connection(closed: str) ->
     async def run() -> None:
         async with AsyncClient("127.0.0.1:1", connect_timeout=30) as client:
             events = client.stream("x")
-            event = asyncio.ensure_future(anext(events))
-            await asyncio.sleep(0.3)
-            await (events if closed == "stream" else client).close()
-            with pytest.raises(RequestCancelledError):
-                await asyncio.wait_for(event, timeout=5)
+            close = (events if closed == "stream" else client).close
+            await assert_closing_cancels(anext(events), close)
 
     asyncio.run(run())
 
