@@ -46,6 +46,10 @@ struct GenerationParameters {
   int32_t image_count = 1;
   PromptSyntax prompt_syntax = PromptSyntax::kWeighted;
   int32_t clip_skip = 0;  // 0 to ModelDescription::max_clip_skip
+  // "leading", "trailing" or "linspace"; empty: the model's.
+  std::string timestep_spacing;
+  // How far back a chunk may end at a comma; 0: never there. With kWeighted alone.
+  int32_t comma_backtrack_tokens = 20;
   // The part of the training timesteps to denoise over; step_count is that of the whole.
   float denoising_start = 0.0f;
   float denoising_end = 1.0f;
@@ -76,6 +80,15 @@ struct PromptTokens {
   int32_t token_count = 0;
   int32_t used_token_count = 0;
   int32_t chunk_count = 0;
+};
+
+// Something in a request that is allowed but is probably not what was meant.
+struct RequestWarning {
+  std::string reason;  // stable: "LORA_IGNORED"
+  std::string field;   // of GenerationParameters
+  int32_t offset_bytes = 0;
+  std::string text;     // the part of the field's value that is meant
+  std::string message;  // what was done with it, and what to do instead
 };
 
 struct GenerationProgress {
