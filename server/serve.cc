@@ -56,9 +56,17 @@ constexpr milliseconds kHangNotice{1000};
 // A GPU takes seconds for the longest step there is, a CPU minutes.
 constexpr std::chrono::minutes kWatchdogOnCpu{10};
 constexpr std::chrono::seconds kWatchdogOnGpu{30};
+// How long the last lines of the log may take: a pipe that nobody reads does not hold up the end.
+constexpr milliseconds kLogHandOver{500};
 
 void PrintError(const std::string& line) {
   std::fprintf(stderr, "tightfit-server: %s\n", line.c_str());
+}
+
+// Ends the process without destroying anything, once the log is written.
+[[noreturn]] void EndNow(int code) {
+  FlushLog(kLogHandOver);
+  _exit(code);
 }
 
 DeviceMemory ReadDeviceMemory(const BackendDevice& device) {
@@ -191,7 +199,8 @@ class RunningServer {
     Log(LogLevel::kInfo, "stopped", {{"exit_code", int64_t{code}}});
     // Nobody waits for a load to end that nobody will use, and taking models off a lost device may
     // fail in any way.
-    if (!models_loaded_ || device_lost_) _exit(code);
+    if (!models_loaded_ || device_lost_) EndNow(code);
+    FlushLog(kLogHandOver);
     return code;
   }
 
@@ -282,7 +291,7 @@ class RunningServer {
     executor_.Abandon(DeviceLost("a call of a model hangs"));
     std::this_thread::sleep_for(kHangNotice);
     RemoveAddressFile();
-    _exit(kExitDevice);
+    EndNow(kExitDevice);
   }
 
   // True when the server has to stop, false when no model can be served.
@@ -372,7 +381,7 @@ class RunningServer {
           Log(LogLevel::kError, "a model does not come back; abandoning it",
               {{"running", int64_t{executor_.running_count()}}, {"exit_code", int64_t{code}}});
           RemoveAddressFile();
-          _exit(code);
+          EndNow(code);
       }
     }
   }
