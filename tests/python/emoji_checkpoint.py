@@ -30,7 +30,7 @@ def save_checkpoint(
 ) -> Path:
     """Writes one file; without `tensors` the plain ones."""
     chosen = _plain() if tensors is None else tensors
-    save_file({key: tensor.contiguous() for key, tensor in chosen.items()}, path, metadata)
+    save_file({key: each.contiguous().clone() for key, each in chosen.items()}, path, metadata)
     return path
 
 

@@ -13,7 +13,8 @@ from tightfit_export.source_pipeline import SourcePipeline, with_scheduler
 
 # Empty tensors that mark the kind of training.
 _V_PREDICTION_MARK, _ZERO_SNR_MARK = "v_pred", "ztsnr"
-_MAX_DEFAULT_PX = 2048
+# What a server draws unless it is told otherwise.
+_MIN_PX, _MAX_PX = 16, 2048
 
 
 def with_words_of_file(
@@ -104,7 +105,7 @@ def _with_size(
 ) -> tuple[SourcePipeline, str]:
     shown = f"{size_px[0]}x{size_px[1]}"
     multiple = pipeline.pixels_per_latent
-    if any(not 0 < side <= _MAX_DEFAULT_PX or side % multiple for side in size_px):
+    if any(not _MIN_PX <= side <= _MAX_PX or side % multiple for side in size_px):
         return pipeline, f"{file_name} says {shown} of itself, which is no size for a picture"
     note = f"pictures are {shown} where a request says nothing, as {file_name} says of itself"
     return dataclasses.replace(pipeline, size_px=size_px), note
