@@ -197,6 +197,9 @@ SchedulerConfig ReadScheduler(const Reader& json) {
   scheduler.final_sigmas_type = json.TextOr("final_sigmas_type", absent.final_sigmas_type);
   scheduler.rescale_betas_zero_snr = json.BooleanOr("rescale_betas_zero_snr", false);
   scheduler.set_alpha_to_one = json.BooleanOr("set_alpha_to_one", absent.set_alpha_to_one);
+  if (json.BooleanOr("clip_sample", false)) {
+    scheduler.clip_sample_range = json.NumberOr("clip_sample_range", 0.0, 1e6, 1.0);
+  }
   return scheduler;
 }
 
@@ -296,8 +299,7 @@ Status CheckServable(const Reader& top, const ModelDirectory& model) {
       return Unimplemented("scheduler." + std::string(key) + " is not supported");
     }
   }
-  for (const char* key :
-       {"use_beta_sigmas", "use_flow_sigmas", "use_lu_lambdas", "thresholding", "clip_sample"}) {
+  for (const char* key : {"use_beta_sigmas", "use_flow_sigmas", "use_lu_lambdas", "thresholding"}) {
     if (settings.BooleanOr(key, false)) {
       return Unimplemented("scheduler." + std::string(key) + " is not supported");
     }

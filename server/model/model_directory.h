@@ -43,6 +43,8 @@ struct SchedulerConfig {
   std::string prediction_type = "epsilon";  // "epsilon", "v_prediction"
   bool rescale_betas_zero_snr = false;
   bool set_alpha_to_one = true;  // of ddim: the last step ends at alpha 1, not at the first alpha
+  // Of ddim, heun and lcm: predicted clean latents are cut off beyond +- this; 0: they are not.
+  double clip_sample_range = 0.0;
 };
 
 struct ModelDirectory {

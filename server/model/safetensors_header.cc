@@ -12,6 +12,7 @@ namespace tightfit {
 namespace {
 
 constexpr size_t kMaxNameBytes = 512;
+constexpr char kMetadataName[] = "__metadata__";
 
 std::optional<StoredDtype> DtypeByName(std::string_view name) {
   for (const StoredDtype dtype : {StoredDtype::kF16, StoredDtype::kBF16, StoredDtype::kF32}) {
@@ -41,7 +42,11 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
   std::vector<StoredTensor> tensors;
   std::string problem;
 
-  bool null() override { return Refuse("null is not allowed"); }
+  bool null() override {
+    // Some savers write it where they have no metadata; the safetensors library reads it.
+    if (state_ == State::kTop && tensor_.name == kMetadataName) return true;
+    return Refuse("null is not allowed");
+  }
   bool boolean(bool) override { return Refuse("a boolean is not allowed"); }
   bool number_integer(number_integer_t) override { return Refuse("a number is negative"); }
   bool number_float(number_float_t, const string_t&) override {
@@ -84,7 +89,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
         state_ = State::kTop;
         return true;
       case State::kTop:
-        state_ = tensor_.name == "__metadata__" ? State::kMetadata : State::kTensor;
+        state_ = tensor_.name == kMetadataName ? State::kMetadata : State::kTensor;
         return true;
       default:
         return Refuse("an object stands where it may not");

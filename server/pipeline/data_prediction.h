@@ -39,6 +39,11 @@ inline at::Tensor CleanFromAlpha(PredictionType type, const at::Tensor& output,
   return latents * alpha - output * sigma;
 }
 
+// `clean` cut off beyond +-`range`, or as it is if `range` is 0.
+inline at::Tensor Clipped(const at::Tensor& clean, double range) {
+  return range > 0.0 ? clean.clamp(-range, range) : clean;
+}
+
 }  // namespace tightfit
 
 #endif  // TIGHTFIT_SERVER_PIPELINE_DATA_PREDICTION_H_

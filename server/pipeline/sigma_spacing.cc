@@ -34,6 +34,7 @@ std::vector<double> ExponentialSigmas(double largest, double smallest, int32_t c
 }
 
 double TimestepOfSigma(double sigma, const std::vector<float>& training_sigmas) {
+  if (training_sigmas.size() < 2) return 0.0;
   const double log_sigma = std::log(std::max(sigma, 1e-10));
   // The last level that is not above sigma, but for the very last one.
   size_t low = 0;

@@ -50,6 +50,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "last alpha": SDXL | {"set_alpha_to_one": False},
     "sigma_min": SDXL | {"final_sigmas_type": "sigma_min"},
+    "clipped": SDXL | {"clip_sample": True},
+    "v clipped": SDXL
+    | {"prediction_type": "v_prediction", "clip_sample": True, "clip_sample_range": 0.4},
 }
 # Whose fields the model's config has, but that are not of the model.
 KARRAS, EXPONENTIAL = {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}
@@ -75,7 +78,7 @@ SAMPLED = (
     *(("sdxl", 8), ("sdxl", 3), ("sdxl", 20), ("trailing", 4), ("trailing", 17), ("linspace", 3)),
     *(("linspace", 9), ("linear", 1), ("linear", 2), ("v", 6), ("v", 16), ("v trailing", 5)),
     *(("v zero snr", 4), ("v zero snr", 15), ("last alpha", 5), ("sigma_min", 5)),
-    *(("sigma_min", 16), ("short", 7)),
+    *(("sigma_min", 16), ("short", 7), ("clipped", 3), ("clipped", 9), ("v clipped", 6)),
 )
 
 
@@ -104,7 +107,7 @@ def first_noise() -> tuple[list[torch.Generator], torch.Tensor]:
 
 def sampled(sampler: str, name: str, step_count: int) -> dict[str, Any]:
     kind, settings = SAMPLERS[sampler]
-    scheduler = kind.from_config(CONFIGS[name] | settings)
+    scheduler = kind.from_config(settings | CONFIGS[name])
     scheduler.set_timesteps(step_count)
     generators, noise = first_noise()
     latents = noise * scheduler.init_noise_sigma
@@ -130,7 +133,7 @@ def is_known(sampler: str, name: str, step_count: int) -> bool:
     if sampler == "heun" and CONFIGS[name].get("rescale_betas_zero_snr"):
         return False  # diffusers' scheduler ignores it
     kind, settings = SAMPLERS[sampler]
-    scheduler = kind.from_config(CONFIGS[name] | settings)
+    scheduler = kind.from_config(settings | CONFIGS[name])
     scheduler.set_timesteps(step_count)
     return len(scheduler.timesteps) == (2 * step_count - 1 if sampler == "heun" else step_count)
 

@@ -1,7 +1,7 @@
 """A pipeline's weights in Stability's original layout, by rules written apart from the exporter's.
 
-Replacements in diffusers' names, as conversion scripts do it, for networks with one layer to a
-block and three blocks, as the small random pipeline has.
+Replacements in diffusers' names, as conversion scripts do it, for UNets with one layer to a block
+and three blocks, as the small random pipeline and emoji-xl have.
 """
 
 from __future__ import annotations
@@ -67,11 +67,18 @@ _VAE = [
     (".to_out.0.", ".proj_out."),
     (".upsamplers.0.", ".upsample."),
     (".downsamplers.0.", ".downsample."),
-    *((f"decoder.up_blocks.{i}.resnets", f"decoder.up.{3 - i}.block") for i in range(4)),
-    *((f"decoder.up_blocks.{i}.", f"decoder.up.{3 - i}.") for i in range(4)),
-    *((f"encoder.down_blocks.{i}.resnets", f"encoder.down.{i}.block") for i in range(4)),
-    *((f"encoder.down_blocks.{i}.", f"encoder.down.{i}.") for i in range(4)),
 ]
+
+
+def _vae_levels(count: int) -> list[tuple[str, str]]:
+    """The decoder's levels are numbered from the other end."""
+    pairs = []
+    for i in range(count):
+        up, down = f"decoder.up_blocks.{i}.", f"encoder.down_blocks.{i}."
+        last = count - 1 - i
+        pairs += [(f"{up}resnets", f"decoder.up.{last}.block"), (up, f"decoder.up.{last}.")]
+        pairs += [(f"{down}resnets", f"encoder.down.{i}.block"), (down, f"encoder.down.{i}.")]
+    return pairs
 
 
 def original_unet(tensors: Tensors) -> Tensors:
@@ -90,8 +97,9 @@ def original_unet(tensors: Tensors) -> Tensors:
 
 def original_vae(tensors: Tensors, prefix: str = "first_stage_model.") -> Tensors:
     result = {}
+    count = 1 + max(int(key.split(".")[2]) for key in tensors if key.startswith("decoder.up_"))
     for key, tensor in tensors.items():
-        for new, old in _VAE:
+        for new, old in [*_VAE, *_vae_levels(count)]:
             key = key.replace(new, old)
         # The original's attention is made of 1x1 convolutions.
         is_projection = ".attn_1." in key and ".norm." not in key and key.endswith("weight")

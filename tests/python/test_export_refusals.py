@@ -163,8 +163,7 @@ def test_destinations_that_hold_something(
     assert "holds no model.json" in refusal([*source, "--overwrite"], out, capsys)
     assert (out / "precious.txt").read_text() == "keep"
     assert "is no directory" in refusal(source, out / "precious.txt", capsys)
-    assert main([*source, "--out", str(tmp_path / "no" / "out"), "--quiet"]) == 2
-    assert "no such directory" in capsys.readouterr().err
+    assert "is no directory" in refusal(source, out / "precious.txt" / "out", capsys)
 
 
 def test_too_little_disk_space(
@@ -207,6 +206,7 @@ def test_the_default_sampler_follows_the_scheduler(
 ) -> None:
     source = copy_of_source()
     edit(source / "scheduler/scheduler_config.json", **settings)
+    edit(source / "model_index.json", scheduler=["diffusers", settings["_class_name"]])
     edit(source / "unet/config.json", sample_size=[12, 10])
     pipeline = open_pipeline(source, "name", None)
     assert pipeline.default_sampler == sampler

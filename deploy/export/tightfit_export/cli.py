@@ -17,12 +17,12 @@ from tightfit_export import DTYPES
 from tightfit_export.cli_options import parser
 from tightfit_export.errors import ExportError, SourceError
 from tightfit_export.export import ExportOptions, ExportSummary, check_destination, export
-from tightfit_export.manifest import SamplingDefaults
 from tightfit_export.open_source import SourceOptions, open_source
 from tightfit_export.partial_directory import Interrupted
 from tightfit_export.perturbed_weights import with_perturbed_unet
 from tightfit_export.progress import Progress, size_text
 from tightfit_export.random_base import BASE, HALF, random_base
+from tightfit_export.sampling_defaults import AskedDefaults, with_defaults
 from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
 
 _INTERRUPTED_EXIT_CODE = 130
@@ -85,6 +85,13 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
             pipeline = with_perturbed_unet(pipeline, options.perturb_unet)
         if options.out is None:
             return None
+        asked = AskedDefaults(
+            options.default_steps,
+            options.default_guidance,
+            options.timestep_spacing,
+            options.defaults_from,
+        )
+        pipeline, defaults = with_defaults(pipeline, asked)
         return export(
             pipeline,
             ExportOptions(
@@ -93,7 +100,7 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
                 license=options.license,
                 attribution=options.attribution,
                 overwrite=options.overwrite,
-                defaults=SamplingDefaults(options.default_steps, options.default_guidance),
+                defaults=defaults,
             ),
             progress,
         )
@@ -106,7 +113,7 @@ def _check_flags(options: argparse.Namespace) -> None:
         wrong, place = ("seed", "save_source", "vocabulary"), "--random"
     else:
         wrong = ("config", "prediction_type", "variant", "revision", "vae")
-        wrong += ("zero_terminal_snr", "vae_fp16_safe")
+        wrong += ("zero_terminal_snr", "vae_fp16_safe", "timestep_spacing")
         place = "--source"
     for flag in wrong:
         if getattr(options, flag) not in (None, False):
@@ -139,6 +146,8 @@ def _pipeline(options: argparse.Namespace, progress: Progress) -> Iterator[Sourc
 def _tiny_source(options: argparse.Namespace, seed: int, progress: Progress) -> Iterator[Path]:
     """The small random pipeline as a diffusers directory, which goes away if nobody keeps it."""
     place = options.save_source.absolute().parent if options.save_source else None
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".tightfit-random-", dir=place) as holder:
         folder = Path(holder) / options.random
         with progress.stage(f"random {options.random}: making the pipeline"):

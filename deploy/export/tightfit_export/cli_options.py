@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from tightfit_export import DTYPES, OFFLINE, __version__
-from tightfit_export.config_checks import PREDICTION_TYPES
+from tightfit_export.few_step import KINDS
 from tightfit_export.manifest import SamplingDefaults
+from tightfit_export.scheduler_settings import PREDICTION_TYPES, TIMESTEP_SPACINGS
 
 _EXAMPLES = """\
 examples:
@@ -25,15 +26,21 @@ examples:
     python -m tightfit_export --source stabilityai/stable-diffusion-xl-base-1.0 --out models/sdxl \\
         --dtypes bf16
 
+  A model of few steps (Turbo, Lightning, Hyper-SD, LCM, DMD2), with its trainers' defaults:
+    python -m tightfit_export --source my-model-lightning-8step.safetensors --out models/fast \\
+        --dtypes fp16 --defaults-from lightning
+
   Random weights, to try the server without a download: a small pipeline, or one of full size:
     python -m tightfit_export --random tiny --out ./models/tiny --save-source ./tiny-diffusers
     python -m tightfit_export --random sdxl-base --out ./models/random --dtypes bf16
 
 sources: safetensors only. Pickle (.ckpt, .pt, .pth, .bin) is a program that runs when it is opened
-and is never read. A single file has Stability's original layout; its SHA-256 becomes the model's
-hash, whose first 10 digits web UIs and model sites show. Files that say so (by the keys v_pred and
-ztsnr) are taken as v-prediction; --prediction-type says it of files that do not. Refused, with the
-reason: inpainting, InstructPix2Pix, LCM-distilled UNets, the refiner, LoRA, SD 1.x, 2.x, 3, Flux.
+and is never read. A single file has Stability's original layout, or what ComfyUI, Forge and
+converters make of it; its SHA-256 becomes the model's hash, whose first 10 digits web UIs and model
+sites show. What a file says of its training (the keys v_pred and ztsnr, ModelSpec, kohya's and
+OneTrainer's metadata) is taken; --prediction-type and --zero-terminal-snr go over it. Refused, with
+the reason: inpainting, InstructPix2Pix, LCM-distilled UNets, the refiner, LoRA, quantised weights,
+flow matching, EDM, SD 1.x, 2.x, 3, Flux.
 
 Weights are written once, in fp16; --dtypes says in which types the server may compute. The
 vae_decoder always gets an fp32 graph. Every graph is loaded again and compared with the network in
@@ -91,8 +98,16 @@ def _add_source(result: argparse._ArgumentGroup) -> None:
     )
     result.add_argument(
         "--zero-terminal-snr",
-        action="store_true",
-        help="the model was trained down to pure noise: rescale_betas_zero_snr, trailing timesteps",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="the model was trained down to pure noise: rescale_betas_zero_snr, trailing timesteps "
+        "(default: what the source says)",
+    )
+    result.add_argument(
+        "--timestep-spacing",
+        choices=TIMESTEP_SPACINGS,
+        help="where the steps lie among the training's; few-step models need trailing (default: "
+        "what the source says; leading for a single file)",
     )
     result.add_argument(
         "--variant",
@@ -142,18 +157,24 @@ def _add_output(result: argparse._ArgumentGroup) -> None:
     result.add_argument("--license", help="licence text (default: what the model card names)")
     result.add_argument("--attribution", default="", help="whom to credit")
     result.add_argument(
+        "--defaults-from",
+        choices=tuple(KINDS),
+        help="steps, guidance, timestep spacing and sampler as the trainers of such models ask for; "
+        "steps as the name tells, if it does (4step, 8steps); other flags go over it",
+    )
+    result.add_argument(
         "--default-steps",
         type=_whole_number,
-        default=SamplingDefaults.step_count,
         metavar="N",
-        help="denoising steps of a request that names none (default: %(default)s)",
+        help="denoising steps of a request that names none "
+        f"(default: {SamplingDefaults.step_count})",
     )
     result.add_argument(
         "--default-guidance",
         type=_guidance_scale,
-        default=SamplingDefaults.guidance_scale,
         metavar="SCALE",
-        help="guidance scale of a request that names none (default: %(default)s)",
+        help="guidance scale of a request that names none "
+        f"(default: {SamplingDefaults.guidance_scale})",
     )
     result.add_argument(
         "--overwrite", action="store_true", help="replace the model directory that is at --out"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tightfit_export import MAX_TOKENS
 from tightfit_export.errors import SourceError
 from tightfit_export.foreign_layouts import LCM_UNET, REFINER, refuse_channels
+from tightfit_export.quantised import refuse_quantised_config
 
 Config = dict[str, Any]
-
-PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 _PIPELINE_CLASSES = (
     "StableDiffusionXLPipeline",
@@ -25,12 +25,24 @@ _OTHER_PIPELINES = {
 }
 
 
-def check_configs(configs: dict[str, Config], scheduler: Config) -> None:
+# Of VAEs that have other latents than SDXL's.
+_FOREIGN_SCALINGS = {
+    0.18215: "Stable Diffusion 1.x and 2.x",
+    0.41407: "PixArt",
+    1.5305: "Stable Diffusion 3",
+    0.3611: "Flux",
+}
+SDXL_SCALING = 0.13025
+_MAX_SCALING = 1000.0  # the server's limit
+
+
+def check_configs(configs: dict[str, Config]) -> None:
     """`configs` are by component. Errors: SourceError with the first thing wrong."""
+    for component, config in configs.items():
+        refuse_quantised_config(component, config)
     _check_unet(configs["unet"])
     check_vae(configs["vae"], configs["unet"])
     _check_text_encoders(configs)
-    check_scheduler(scheduler)
 
 
 def check_model_index(index: Config) -> None:
@@ -80,8 +92,32 @@ def check_vae(vae: Config, unet: Config) -> None:
         raise SourceError(f"the VAE has {vae.get('latent_channels')} latent channels, the UNet 4")
     if vae.get("latents_mean") is not None or vae.get("latents_std") is not None:
         raise SourceError("the VAE normalises latents by mean and std; tightfit only scales them")
-    if not vae.get("scaling_factor"):
+    scaling = vae.get("scaling_factor")
+    if not scaling:
         raise SourceError("the VAE's scaling_factor is missing")
+    if type(scaling) not in (int, float) or not 0 < scaling <= _MAX_SCALING:
+        raise SourceError(f"the VAE's scaling_factor is {scaling}, no number above 0")
+    # SDXL's pipeline in diffusers does not shift, so that 0 says nothing else.
+    if vae.get("shift_factor"):
+        raise SourceError(
+            f"the VAE shifts latents (shift_factor {vae['shift_factor']}, as those of Stable "
+            "Diffusion 3 and Flux do); SDXL's only scales them"
+        )
+
+
+def vae_notes(vae: Config, expected: float) -> tuple[str, ...]:
+    """What to say of a VAE that has SDXL's shapes and another scaling of its latents."""
+    scaling = vae["scaling_factor"]
+    if math.isclose(scaling, expected, rel_tol=1e-4):
+        return ()
+    known = next((name for value, name in _FOREIGN_SCALINGS.items() if value == scaling), None)
+    whose = f", as VAEs of {known} have it" if known else ""
+    if known is None and expected == SDXL_SCALING:
+        return ()  # a VAE that was trained with this UNet
+    return (
+        f"the VAE's scaling_factor is {scaling}{whose}, not {expected}: unless this model was "
+        "trained with that VAE, its pictures will be wrong; take SDXL's own VAE",
+    )
 
 
 def _check_text_encoders(configs: dict[str, Config]) -> None:
@@ -113,16 +149,4 @@ def _check_text_encoders(configs: dict[str, Config]) -> None:
             "the UNet's projection_class_embeddings_input_dim is "
             f"{unet.get('projection_class_embeddings_input_dim')}, not {wanted} "
             "(six time ids and the pooled embedding)"
-        )
-
-
-def check_scheduler(scheduler: Config) -> None:
-    """Errors: SourceError where no sampler of tightfit goes with it."""
-    if "_class_name" not in scheduler:
-        raise SourceError("scheduler/scheduler_config.json names no _class_name")
-    prediction_type = scheduler.get("prediction_type", "epsilon")
-    if prediction_type not in PREDICTION_TYPES:
-        raise SourceError(
-            f"prediction type '{prediction_type}' cannot be served, "
-            "only 'epsilon' and 'v_prediction'"
         )

@@ -14,6 +14,7 @@ from tightfit_export.errors import SourceError
 from tightfit_export.manifest import SamplingDefaults, file_entry, manifest, manifest_text
 from tightfit_export.partial_directory import (
     PartialDirectory,
+    existing_parent,
     folder_of,
     identity_key,
     partial_directory,
@@ -57,8 +58,9 @@ class ExportSummary:
 def check_destination(out: Path, overwrite: bool) -> None:
     """Errors: SourceError where writing would destroy something."""
     if not out.exists() and not out.is_symlink():
-        if not out.absolute().parent.is_dir():
-            raise SourceError(f"{out.absolute().parent}: no such directory")
+        existing = existing_parent(out)
+        if not existing.is_dir():
+            raise SourceError(f"{existing} is no directory")
         return
     if not out.is_dir() or out.is_symlink():
         raise SourceError(f"{out} exists and is no directory")
@@ -78,7 +80,9 @@ def export(pipeline: SourcePipeline, options: ExportOptions, progress: Progress)
     check_destination(options.out, options.overwrite)
     key = identity_key(pipeline.identity())
     check_space(pipeline, options.out, key)
-    if not pipeline.sampler_is_native:
+    for note in pipeline.notes:
+        progress.note(note)
+    if not pipeline.sampler_is_native and options.defaults.sampler is None:
         progress.note(
             f"{pipeline.scheduler['_class_name']} has no sampler of its own; the default is euler"
         )
@@ -97,10 +101,11 @@ def check_space(pipeline: SourcePipeline, out: Path, key: str) -> None:
     if begun.is_dir():
         weights -= sum(path.stat().st_size for path in begun.glob("*.safetensors"))
     needed = max(0, weights) + _SPACE_BESIDE_WEIGHTS_BYTES
-    free = shutil.disk_usage(out.absolute().parent).free
+    place = existing_parent(out)
+    free = shutil.disk_usage(place).free
     if free < needed:
         raise SourceError(
-            f"{out.absolute().parent} has {free / 1e9:.1f} GB free; "
+            f"{place} has {free / 1e9:.1f} GB free; "
             f"up to {needed / 1e9:.1f} GB are needed"
         )
 

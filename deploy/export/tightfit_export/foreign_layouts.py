@@ -17,6 +17,7 @@ _IN_CHANNELS = {
     9: "an inpainting UNet (9 input channels) cannot be exported; take the text-to-image model",
     8: "an InstructPix2Pix UNet (8 input channels) cannot be exported; take a text-to-image model",
 }
+_CONV_IN = f"{UNET_PREFIX}input_blocks.0.0.weight"
 LCM_UNET = (
     "the UNet takes the guidance scale as an embedding (time_cond_proj_dim, as LCM-distilled "
     "UNets do); take the model that it was distilled from, or one with an LCM LoRA merged in"
@@ -41,10 +42,18 @@ def refuse_foreign(path: Path, tensors: Tensors) -> None:
     for holds, what in _LAYOUTS:
         if holds(tensors):
             raise SourceError(f"{path.name} is {what}")
-    if not any(key.startswith(UNET_PREFIX) for key in tensors):
+    components = (UNET_PREFIX, VAE_PREFIX, "conditioner.")
+    held = [prefix for prefix in components if any(key.startswith(prefix) for key in tensors)]
+    if held == [UNET_PREFIX]:
+        conv_in = tensors.get(_CONV_IN)
+        if conv_in is None or len(conv_in.shape) != 4 or conv_in.shape[1] not in _IN_CHANNELS:
+            raise SourceError(f"{path.name} is a UNet alone; {_FULL_CHECKPOINT}")
+    if held == ["conditioner."]:
+        raise SourceError(f"{path.name} holds text encoders alone; {_FULL_CHECKPOINT}")
+    if UNET_PREFIX not in held:
         first = ", ".join(list(tensors)[:3]) or "none"
         raise SourceError(f"{path.name} is no SDXL checkpoint; its first tensors are {first}")
-    conv_in = tensors.get(f"{UNET_PREFIX}input_blocks.0.0.weight")
+    conv_in = tensors.get(_CONV_IN)
     if conv_in is not None and len(conv_in.shape) == 4:
         refuse_channels(conv_in.shape[1])
     if f"{UNET_PREFIX}time_embed.cond_proj.weight" in tensors:
@@ -109,7 +118,7 @@ _LAYOUTS: tuple[tuple[Callable[[Tensors], bool], str], ...] = (
         "a UNet in diffusers' layout; give the whole diffusers directory",
     ),
     (
-        _begins("input_blocks.", "label_emb."),
-        f"a UNet alone; {_FULL_CHECKPOINT}",
+        _begins("text_model.", "transformer.resblocks.", "encoder.layers.", "vision_model."),
+        f"a text encoder alone; {_FULL_CHECKPOINT}",
     ),
 )

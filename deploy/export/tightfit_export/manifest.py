@@ -22,6 +22,7 @@ class SamplingDefaults:
 
     step_count: int = 25
     guidance_scale: float = 5.0
+    sampler: str | None = None  # None: the source's own
 
 
 @dataclass
@@ -77,7 +78,7 @@ def manifest(
         "scheduler": pipeline.scheduler,
         "vae": {
             "scaling_factor": vae["scaling_factor"],
-            "shift_factor": vae.get("shift_factor"),
+            "shift_factor": vae.get("shift_factor") or None,
             "force_upcast": bool(vae.get("force_upcast", True)),
             "latent_channels": vae["latent_channels"],
             "sample_size_px": sample_size_px(vae),
@@ -91,7 +92,7 @@ def manifest(
             "height_px": height_px,
             "step_count": defaults.step_count,
             "guidance_scale": defaults.guidance_scale,
-            "sampler": pipeline.default_sampler,
+            "sampler": defaults.sampler or pipeline.default_sampler,
         },
         "text": {
             "max_length": MAX_TOKENS,

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tightfit_export.errors import SourceError
+from tightfit_export.few_step import kind_of, refuse_one_step_lightning
 from tightfit_export.foreign_layouts import refuse_pickle
 from tightfit_export.hub import looks_like_repository, open_repository
 from tightfit_export.progress import Progress
 from tightfit_export.single_file import open_checkpoint
-from tightfit_export.source_pipeline import SourcePipeline, open_pipeline, with_prediction
+from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
+from tightfit_export.training_words import with_flags
 from tightfit_export.vae_source import with_vae, without_upcast
 
 
@@ -27,14 +29,20 @@ class SourceOptions:
     vae: Path | None = None
     vae_fp16_safe: bool = False
     prediction_type: str | None = None
-    zero_terminal_snr: bool = False
+    zero_terminal_snr: bool | None = None
+    timestep_spacing: str | None = None
 
 
 def open_source(options: SourceOptions, progress: Progress) -> SourcePipeline:
     """Errors: SourceError with the first thing wrong."""
-    pipeline = with_prediction(
-        _open(options, progress), options.prediction_type, options.zero_terminal_snr
+    pipeline = with_flags(
+        _open(options, progress),
+        options.prediction_type,
+        options.zero_terminal_snr,
+        options.timestep_spacing,
     )
+    if options.prediction_type is None:
+        refuse_one_step_lightning(pipeline.names, (kind_of(pipeline.names) or ("", None))[1])
     if options.vae is not None:
         return with_vae(pipeline, options.vae, options.variant, options.vae_fp16_safe)
     return without_upcast(pipeline) if options.vae_fp16_safe else pipeline
@@ -45,7 +53,14 @@ def _open(options: SourceOptions, progress: Progress) -> SourcePipeline:
     if path.is_file():
         _refuse_flags(options, ("variant", "revision"), "a single file")
         name = options.name or path.stem
-        return open_checkpoint(path, name, options.config, has_vae=options.vae is None)
+        return open_checkpoint(
+            path,
+            name,
+            options.config,
+            has_vae=options.vae is None,
+            prediction_type=options.prediction_type,
+            zero_terminal_snr=options.zero_terminal_snr,
+        )
     _refuse_flags(options, ("config",), "a diffusers pipeline, which has its own")
     if path.is_dir():
         _refuse_flags(options, ("revision",), "a directory")

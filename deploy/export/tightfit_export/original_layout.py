@@ -14,6 +14,8 @@ UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 TEXT_PREFIX = "conditioner.embedders.0.transformer.text_model."
 TEXT_2_PREFIX = "conditioner.embedders.1.model."
+# Of text encoder 2 where a saver wrote it under transformers' names, without `text_model.`.
+TEXT_2_TRANSFORMERS_PREFIX = "conditioner.embedders.1.transformer."
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,25 @@ class Place:
     transposed: bool = False
 
 
-def places(component: str, names: Iterable[str], config: dict[str, Any]) -> dict[str, Place]:
+def places(
+    component: str,
+    names: Iterable[str],
+    config: dict[str, Any],
+    keys: Iterable[str] = (),
+) -> dict[str, Place]:
     """The place of each parameter, by its diffusers' or transformers' name.
 
-    A name that the layout does not know gets a key that no file has.
+    `keys` are a file's, of which some say in which form it has text encoder 2. A name that the
+    layout does not know gets a key that no file has.
     """
     if component == "unet":
         return _by_blocks(names, UNET_PREFIX, _unet_blocks(config), _UNET_LEAVES)
     if component == "vae":
         return vae_places(names, config, VAE_PREFIX)
-    place = _text_place if component == "text_encoder" else _open_clip_place
+    place = _text_place
+    if component == "text_encoder_2":
+        is_transformers = any(key.startswith(TEXT_2_TRANSFORMERS_PREFIX) for key in keys)
+        place = _transformers_place if is_transformers else _open_clip_place
     return {name: place(name.removeprefix("text_model.")) for name in names}
 
 
@@ -179,6 +190,12 @@ _OPEN_CLIP_LEAVES = {
     "self_attn.out_proj": "attn.out_proj",
 }
 _FUSED = re.compile(r"self_attn\.([qkv])_proj\.(weight|bias)")
+
+
+def _transformers_place(name: str) -> Place:
+    if name == "text_projection.weight":
+        return _open_clip_place(name)
+    return Place(TEXT_2_TRANSFORMERS_PREFIX + name)
 
 
 def _open_clip_place(name: str) -> Place:

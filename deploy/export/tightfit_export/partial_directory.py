@@ -69,6 +69,26 @@ def folder_of(out: Path, key: str) -> Path:
     return out.parent / f".{out.name}.{key}.partial"
 
 
+def existing_parent(out: Path) -> Path:
+    """The nearest directory above `out` that is there; those below it are made by an export."""
+    return next(folder for folder in out.absolute().parents if folder.exists())
+
+
+@contextmanager
+def made_parents(out: Path) -> Iterator[None]:
+    """Directories above `out` are made; those that then hold nothing are taken away again."""
+    missing = [folder for folder in out.absolute().parents if not folder.exists()]
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for folder in missing:
+            try:
+                folder.rmdir()
+            except OSError:
+                break  # it holds something
+
+
 @contextmanager
 def partial_directory(
     out: Path, key: str, overwrite: bool, progress: Progress
@@ -81,27 +101,35 @@ def partial_directory(
     """
     out = out.absolute()
     folder = folder_of(out, key)
-    folder.mkdir(exist_ok=True)
-    with _locked(folder):
-        partial = PartialDirectory(folder)
-        keep = False
-        try:
-            partial.finished = _take_over(folder, progress)
+    with made_parents(out):
+        folder.mkdir(exist_ok=True)
+        with _locked(folder), _growing(folder, out, overwrite, progress) as partial:
             yield partial
-            _move(folder, out, overwrite)
-            _remove_others(out)
-        except KeyboardInterrupt as error:
-            keep = partial.finished_bytes >= WORTH_KEEPING_BYTES
-            if not keep:
-                raise Interrupted("nothing was written") from error
-            _remove_unfinished(folder, partial.finished)
-            raise Interrupted(
-                f"{out.name} was not written; the same command goes on after the "
-                f"{size_text(partial.finished_bytes)} of weights kept in {folder.name}"
-            ) from error
-        finally:
-            if not keep:
-                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _growing(
+    folder: Path, out: Path, overwrite: bool, progress: Progress
+) -> Iterator[PartialDirectory]:
+    partial = PartialDirectory(folder)
+    keep = False
+    try:
+        partial.finished = _take_over(folder, progress)
+        yield partial
+        _move(folder, out, overwrite)
+        _remove_others(out)
+    except KeyboardInterrupt as error:
+        keep = partial.finished_bytes >= WORTH_KEEPING_BYTES
+        if not keep:
+            raise Interrupted("nothing was written") from error
+        _remove_unfinished(folder, partial.finished)
+        raise Interrupted(
+            f"{out.name} was not written; the same command goes on after the "
+            f"{size_text(partial.finished_bytes)} of weights kept in {folder.name}"
+        ) from error
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -21,15 +21,52 @@ _DPM_SOLVERS = {
     ("sde-dpmsolver++", "karras"): "dpmpp-2m-sde-karras",
 }
 _SPACINGS = ("karras", "exponential", "beta")
+# Names of other classes' solvers, which these classes take for their own.
+_MIDPOINT = ("midpoint", "logrho", "bh1", "bh2")
+_BH2 = ("bh2", "midpoint", "heun", "logrho")
+# Most steps that a sampler takes, whatever the model.
+MAX_STEPS = {"lcm": 50}
+# What these cannot do: see `SaysWhatASamplerCannotDo` among the server's tests.
+_NOT_FROM_PURE_NOISE = ("ddim", "lcm")
 
 
 def sampler_of(scheduler: dict[str, Any]) -> str | None:
-    """The sampler of a scheduler_config.json; None where the server has none of its own."""
+    """The sampler of a scheduler's whole settings; None where the server has none of its own."""
     spacing = next((name for name in _SPACINGS if scheduler.get(f"use_{name}_sigmas")), "")
     if scheduler.get("solver_order", 2) != 2:
         return None
-    if scheduler["_class_name"] != "DPMSolverMultistepScheduler":
-        return _SAMPLERS.get((scheduler["_class_name"], spacing))
-    if scheduler.get("euler_at_final") or scheduler.get("solver_type", "midpoint") != "midpoint":
+    if scheduler["_class_name"] == "DPMSolverMultistepScheduler":
+        return _dpm_solver(scheduler, spacing)
+    if scheduler["_class_name"] == "UniPCMultistepScheduler" and not _is_plain_unipc(scheduler):
         return None
-    return _DPM_SOLVERS.get((scheduler.get("algorithm_type", "dpmsolver++"), spacing))
+    sampler = _SAMPLERS.get((scheduler["_class_name"], spacing))
+    return sampler if sampler is None or can_draw(sampler, scheduler) else None
+
+
+def can_draw(sampler: str, scheduler: dict[str, Any]) -> bool:
+    """Whether a sampler can begin where the model's noise levels begin."""
+    return not (
+        sampler in _NOT_FROM_PURE_NOISE
+        and scheduler.get("rescale_betas_zero_snr")
+        and scheduler.get("prediction_type", "epsilon") == "epsilon"
+    )
+
+
+def _dpm_solver(scheduler: dict[str, Any], spacing: str) -> str | None:
+    if scheduler.get("euler_at_final") or scheduler.get("solver_type", "midpoint") not in _MIDPOINT:
+        return None
+    ends_clean = scheduler.get("final_sigmas_type", "zero") == "zero"
+    if not ends_clean and not scheduler.get("lower_order_final", True):
+        return None
+    algorithm = scheduler.get("algorithm_type", "dpmsolver++")
+    return _DPM_SOLVERS.get(("dpmsolver++" if algorithm == "deis" else algorithm, spacing))
+
+
+def _is_plain_unipc(scheduler: dict[str, Any]) -> bool:
+    return bool(
+        scheduler.get("predict_x0", True)
+        and scheduler.get("lower_order_final", True)
+        and scheduler.get("solver_type", "bh2") in _BH2
+        and not scheduler.get("disable_corrector")
+        and scheduler.get("solver_p") is None
+    )

@@ -1,4 +1,4 @@
-"""Checkpoints of one safetensors file in Stability's original layout."""
+"""Checkpoints of one safetensors file in Stability's original layout, or what savers made of it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from tightfit_export import COMPONENTS, TOKENIZERS
 from tightfit_export.bundled_configs import sdxl_base
 from tightfit_export.errors import SourceError
 from tightfit_export.foreign_layouts import refuse_foreign, refuse_pickle
-from tightfit_export.original_layout import Place, places, present
-from tightfit_export.source_pipeline import (
-    SourcePipeline,
-    file_identity,
-    read_configuration,
-    with_prediction,
+from tightfit_export.original_layout import (
+    TEXT_2_PREFIX,
+    TEXT_2_TRANSFORMERS_PREFIX,
+    TEXT_PREFIX,
+    Place,
+    places,
+    present,
 )
+from tightfit_export.quantised import refuse_quantised_tensors
+from tightfit_export.source_pipeline import SourcePipeline, file_identity, read_configuration
+from tightfit_export.stored_names import StandardFile
 from tightfit_export.tensor_file import StoredTensor, TensorFile
+from tightfit_export.training_words import with_words_of_file
 
 if TYPE_CHECKING:
     import torch
@@ -36,16 +41,23 @@ _IGNORED_PREFIXES = (
     "log_one_minus_alphas_cumprod",
     "posterior_",
     "alphas_cumprod",
+    # CLIP's head that SDXL does not use, and its pictures' side.
+    f"{TEXT_PREFIX}text_projection",
+    *(
+        f"{prefix}{part}"
+        for prefix in (TEXT_PREFIX, TEXT_2_PREFIX, TEXT_2_TRANSFORMERS_PREFIX)
+        for part in ("vision_model.", "visual_projection.", "visual.")
+    ),
 )
 _IGNORED_NAMES = ("position_ids", "logit_scale", "attn_mask", "betas", "v_pred", "ztsnr")
-_V_PREDICTION_MARK, _ZERO_SNR_MARK = "v_pred", "ztsnr"
+_IGNORED_NAMES += ("scale_factor", "global_step", "epoch")
 _NAMED = 3  # of missing or foreign tensors
 
 
 class PlacedWeights:
     """A component's tensors under diffusers' names, out of a file with other names."""
 
-    def __init__(self, file: TensorFile, placed: Mapping[str, Place]) -> None:
+    def __init__(self, file: TensorFile | StandardFile, placed: Mapping[str, Place]) -> None:
         self._file = file
         self._places = {name: place for name, place in placed.items() if place.key in file.tensors}
         self.tensors = {
@@ -65,7 +77,7 @@ class PlacedWeights:
         self._file.close()
 
 
-def _shape(file: TensorFile, place: Place) -> tuple[int, ...]:
+def _shape(file: TensorFile | StandardFile, place: Place) -> tuple[int, ...]:
     shape = file.tensors[place.key].shape
     if place.third is not None and shape and shape[0] % 3 == 0:
         shape = (shape[0] // 3, *shape[1:])
@@ -77,7 +89,7 @@ class Checkpoint:
     """The file, and which of its tensors are spoken for."""
 
     path: Path
-    tensors: dict[str, StoredTensor]
+    stored_keys: dict[str, str]  # by their standard names
     has_vae: bool
     used: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
@@ -90,16 +102,22 @@ class Checkpoint:
         hint = "; --config takes the architecture from a diffusers directory"
         if self.missing:
             raise SourceError(f"{self.path.name} lacks {_listed(self.missing)} of SDXL's{hint}")
-        foreign = [key for key in self.tensors if key not in self.used and not self._ignores(key)]
+        foreign = [
+            stored
+            for key, stored in self.stored_keys.items()
+            if key not in self.used and not ignores(key, self.has_vae)
+        ]
         if foreign:
             raise SourceError(
                 f"{self.path.name} holds {_listed(foreign)} that SDXL does not have{hint}"
             )
 
-    def _ignores(self, key: str) -> bool:
-        if not self.has_vae and key.startswith("first_stage_model."):
-            return True
-        return key.startswith(_IGNORED_PREFIXES) or key.rpartition(".")[2] in _IGNORED_NAMES
+
+def ignores(key: str, has_vae: bool) -> bool:
+    """Whether a tensor of that standard name is left out knowingly."""
+    if not has_vae and key.startswith("first_stage_model."):
+        return True
+    return key.startswith(_IGNORED_PREFIXES) or key.rpartition(".")[2] in _IGNORED_NAMES
 
 
 def _listed(keys: list[str]) -> str:
@@ -118,10 +136,10 @@ class CheckpointPart:
 
     def open(self, module: nn.Module) -> PlacedWeights:
         names = [name for name, _ in module.named_parameters()]
-        file = TensorFile(self.checkpoint.path, self.component)
+        file = StandardFile(TensorFile(self.checkpoint.path, self.component))
         placed = {
             name: present(place, file.tensors)
-            for name, place in places(self.component, names, self.config).items()
+            for name, place in places(self.component, names, self.config, file.tensors).items()
         }
         keys = dict.fromkeys(place.key for place in placed.values())
         self.checkpoint.used.update(keys)
@@ -133,29 +151,45 @@ class CheckpointPart:
 
 
 def open_checkpoint(
-    path: Path, name: str, config: Path | None, has_vae: bool = True
+    path: Path,
+    name: str,
+    config: Path | None,
+    *,
+    has_vae: bool = True,
+    prediction_type: str | None = None,
+    zero_terminal_snr: bool | None = None,
 ) -> SourcePipeline:
     """Reads the header and refuses what is no SDXL checkpoint. Errors: SourceError.
 
     `config` is a diffusers directory in place of SDXL base's own configuration. Without `has_vae`
-    the file's VAE is not wanted: another one takes its place.
+    the file's VAE is not wanted: another one takes its place. `prediction_type` and
+    `zero_terminal_snr` are the command line's, for the notes on what the file says itself.
     """
     refuse_pickle(path)
+    if path.suffix == ".gguf":
+        raise SourceError(
+            f"{path.name} is GGUF, which is quantised; take the model as .safetensors in fp16, "
+            "bf16 or fp32"
+        )
     if path.suffix != ".safetensors":
         raise SourceError(f"{path} is a file, but no .safetensors checkpoint")
-    file = TensorFile(path, "the checkpoint")
-    file.close()
+    stored_file = TensorFile(path, "the checkpoint")
+    stored_file.close()
+    file = StandardFile(stored_file)
+    wanted = {key: stored for key, stored in file.tensors.items() if not ignores(key, has_vae)}
     refuse_foreign(path, file.tensors)
+    refuse_quantised_tensors(path.name, wanted)
     if has_vae and not any(key.startswith("first_stage_model.decoder.") for key in file.tensors):
         raise SourceError(f"{path.name} has no VAE; give one with --vae")
+    notes: tuple[str, ...] = ()
     if config is None:
         index, configs, scheduler = sdxl_base()
         tokenizers: dict[str, Path | None] = dict.fromkeys(TOKENIZERS)
     else:
-        index, configs, scheduler, tokenizers = read_configuration(config)
-    checkpoint = Checkpoint(path, file.tensors, has_vae)
+        index, configs, scheduler, tokenizers, notes = read_configuration(config)
+    checkpoint = Checkpoint(path, file.stored_keys, has_vae)
     # A component takes its share of the file; the sum is what counts.
-    sizes = {part: file.total_bytes if part == "unet" else 0 for part in COMPONENTS}
+    sizes = {part: stored_file.total_bytes if part == "unet" else 0 for part in COMPONENTS}
     pipeline = SourcePipeline(
         name,
         index,
@@ -165,7 +199,14 @@ def open_checkpoint(
         tokenizers,
         {"kind": "single_file", "name": path.name},
         hashed_files={"": path},
+        notes=notes,
         check_complete=checkpoint.check_complete,
     )
-    prediction_type = "v_prediction" if _V_PREDICTION_MARK in file.tensors else None
-    return with_prediction(pipeline, prediction_type, _ZERO_SNR_MARK in file.tensors)
+    return with_words_of_file(
+        pipeline,
+        path.name,
+        stored_file.metadata,
+        file.tensors,
+        prediction_type,
+        zero_terminal_snr,
+    )

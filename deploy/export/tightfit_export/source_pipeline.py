@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tightfit_export import COMPONENTS, TOKENIZERS, max_clip_skip
-from tightfit_export.config_checks import Config, check_configs, check_model_index
+from tightfit_export.config_checks import (
+    SDXL_SCALING,
+    Config,
+    check_configs,
+    check_model_index,
+    vae_notes,
+)
 from tightfit_export.errors import SourceError
 from tightfit_export.foreign_layouts import refuse_pickle
+from tightfit_export.quantised import refuse_quantised_tensors
 from tightfit_export.samplers import sampler_of
+from tightfit_export.scheduler_settings import resolved
 from tightfit_export.source_weights import ComponentWeights, SourceWeights, find_weight_files
 
 if TYPE_CHECKING:
@@ -71,6 +79,9 @@ class SourcePipeline:
     # Files whose SHA-256 is taken: where in `description` it goes, and the file. That of the
     # description itself ("") is the model's hash.
     hashed_files: dict[str, Path] = field(default_factory=dict)
+    title: str = ""  # what a single file's metadata calls the model
+    size_px: tuple[int, int] | None = None  # width and height, if the source says them itself
+    notes: tuple[str, ...] = ()  # what the person should know before anything is written
     # Called when the weights of every component were opened. Errors: SourceError.
     check_complete: Callable[[], None] = lambda: None
 
@@ -81,6 +92,8 @@ class SourcePipeline:
     @property
     def default_size_px(self) -> tuple[int, int]:
         """Width and height."""
+        if self.size_px is not None:
+            return self.size_px
         size = self.configs["unet"].get("sample_size") or 128
         height, width = size if isinstance(size, list) else (size, size)
         return width * self.pixels_per_latent, height * self.pixels_per_latent
@@ -98,6 +111,15 @@ class SourcePipeline:
         """Layers that both text encoders can leave out."""
         names = ("text_encoder", "text_encoder_2")
         return min(max_clip_skip(self.configs[name]["num_hidden_layers"]) for name in names)
+
+    @property
+    def names(self) -> str:
+        """What the source and its metadata call the model."""
+        return f"{self.description.get('name', '')} {self.title}".strip()
+
+    @property
+    def train_timestep_count(self) -> int:
+        return self.scheduler.get("num_train_timesteps", 1000)
 
     @property
     def default_sampler(self) -> str:
@@ -128,13 +150,15 @@ def open_pipeline(
     if directory.is_file():
         refuse_pickle(directory)
         raise SourceError(f"{directory} is a file, not a diffusers directory")
-    index, configs, scheduler, tokenizers = read_configuration(directory)
+    index, configs, scheduler, tokenizers, notes = read_configuration(directory)
     weights = {
         component: WeightFiles(
             component, find_weight_files(directory, component, variant, preferred)
         )
         for component in COMPONENTS
     }
+    for component, origin in weights.items():
+        refuse_quantised_files(component, origin.files)
     return SourcePipeline(
         name,
         index,
@@ -144,13 +168,24 @@ def open_pipeline(
         tokenizers,
         {"kind": "diffusers", "name": directory.resolve().name},
         directory / "README.md",
+        notes=notes,
     )
+
+
+def refuse_quantised_files(component: str, files: list[Path]) -> None:
+    """Reads headers alone. Errors: SourceError."""
+    source = SourceWeights(component, files)
+    source.close()
+    refuse_quantised_tensors(component, source.tensors)
 
 
 def read_configuration(
     directory: Path,
-) -> tuple[Config, dict[str, Config], Config, dict[str, Path | None]]:
-    """Index, components' configurations, scheduler and tokenizers of a diffusers directory."""
+) -> tuple[Config, dict[str, Config], Config, dict[str, Path | None], tuple[str, ...]]:
+    """Index, configurations, scheduler and tokenizers of a diffusers directory, and notes on it.
+
+    The scheduler's settings are whole: absent keys have what diffusers takes for them.
+    """
     if not directory.is_dir():
         raise SourceError(f"{directory}: no such directory")
     if not (directory / "model_index.json").is_file():
@@ -160,14 +195,30 @@ def read_configuration(
     index = read_json(directory / "model_index.json")
     check_model_index(index)
     configs = {name: read_json(directory / name / "config.json") for name in COMPONENTS}
-    scheduler = read_json(directory / "scheduler" / "scheduler_config.json")
+    check_configs(configs)
+    scheduler, notes = _read_scheduler(directory, index)
+    notes += vae_notes(configs["vae"], SDXL_SCALING)
     tokenizers: dict[str, Path | None] = {}
     for tokenizer in TOKENIZERS:
         if not (directory / tokenizer).is_dir():
             raise SourceError(f"{tokenizer}: no such folder in {directory}")
         tokenizers[tokenizer] = directory / tokenizer
-    check_configs(configs, scheduler)
-    return index, configs, scheduler, tokenizers
+    return index, configs, scheduler, tokenizers, notes
+
+
+def _read_scheduler(directory: Path, index: Config) -> tuple[Config, tuple[str, ...]]:
+    """The whole settings, of the class that diffusers would make."""
+    config = read_json(directory / "scheduler" / "scheduler_config.json")
+    entry = index.get("scheduler")
+    class_name = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    own_class = config.get("_class_name")
+    scheduler = resolved(config, class_name)
+    if class_name in (None, own_class):
+        return scheduler, ()
+    return scheduler, (
+        f"model_index.json names {class_name}, scheduler_config.json {own_class}; as diffusers "
+        f"does, {class_name} is taken",
+    )
 
 
 def _instead(directory: Path) -> str:
@@ -185,14 +236,8 @@ def _instead(directory: Path) -> str:
     return ""
 
 
-def with_prediction(
-    pipeline: SourcePipeline, prediction_type: str | None, zero_terminal_snr: bool
-) -> SourcePipeline:
-    """The same with what the command line says of the training."""
-    changes: Config = {} if prediction_type is None else {"prediction_type": prediction_type}
-    if zero_terminal_snr:
-        # A model trained down to pure noise has to begin there, which `leading` does not.
-        changes |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+def with_scheduler(pipeline: SourcePipeline, **changes: Any) -> SourcePipeline:
+    """The same with other settings of the scheduler."""
     return dataclasses.replace(pipeline, scheduler=pipeline.scheduler | changes)
 
 

@@ -17,10 +17,13 @@ from tightfit_export.errors import SourceError
 if TYPE_CHECKING:
     import torch
 
-_ELEMENT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "U64": 8}
-_ELEMENT_BYTES |= {"U32": 4, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+_ELEMENT_BITS = {"C64": 64, "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "BOOL": 8}
+_ELEMENT_BITS |= {f"{kind}{bits}": bits for kind in "IU" for bits in (8, 16, 32, 64)}
+_ELEMENT_BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
+_ELEMENT_BITS |= {"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4}
 READABLE_DTYPES = ("F64", "F32", "F16", "BF16")
 _MAX_HEADER_BYTES = 100 << 20
+_GGUF_MAGIC = b"GGUF"
 # How a zip archive and the versions of pickle begin: what torch.save writes.
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -52,6 +55,7 @@ class TensorFile:
         self.path = path
         self._what = what
         self.tensors: dict[str, StoredTensor] = {}
+        self.metadata: dict[str, str] = {}
         self._begins: dict[str, int] = {}
         try:
             self._file = path.open("rb")
@@ -82,20 +86,24 @@ class TensorFile:
 
     def _read_header(self) -> None:
         start = self._file.read(8)
+        if start.startswith(_GGUF_MAGIC):
+            raise ValueError("this is GGUF, which is quantised; take the model as .safetensors")
         if start.startswith(_PICKLE_MAGIC):
             raise ValueError("this is a pickle under another name; the exporter reads no pickle")
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(_MAX_HEADER_BYTES, self.total_bytes - 8):
             raise ValueError("this is no whole safetensors file")
         header = json.loads(self._file.read(length))
-        header.pop("__metadata__", None)
+        # Absent and null are the same to the safetensors library.
+        metadata = header.pop("__metadata__", None) or {}
+        self.metadata = {key: text for key, text in metadata.items() if isinstance(text, str)}
         for key, entry in header.items():
             stored = StoredTensor(entry["dtype"], tuple(int(size) for size in entry["shape"]))
             begin, end = entry["data_offsets"]
-            element_bytes = _ELEMENT_BYTES.get(stored.dtype)
+            bits = _ELEMENT_BITS.get(stored.dtype)
             if not 0 <= begin <= end <= self.total_bytes - 8 - length:
                 raise ValueError(f"the file ends before its tensor {key}")
-            if element_bytes and end - begin != element_bytes * math.prod(stored.shape):
+            if bits and 8 * (end - begin) != bits * math.prod(stored.shape):
                 raise ValueError(f"tensor {key} has another size than its shape says")
             self.tensors[key] = stored
             self._begins[key] = 8 + length + begin

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tightfit_export.config_checks import Config, check_vae
+from tightfit_export.config_checks import Config, check_vae, vae_notes
 from tightfit_export.errors import SourceError
 from tightfit_export.foreign_layouts import refuse_pickle
+from tightfit_export.file_metadata import refuse_foreign_architecture
 from tightfit_export.original_layout import VAE_PREFIX, vae_places
+from tightfit_export.quantised import refuse_quantised_config, refuse_quantised_tensors
 from tightfit_export.single_file import PlacedWeights
-from tightfit_export.source_pipeline import SourcePipeline, WeightFiles, file_identity, read_json
+from tightfit_export.source_pipeline import (
+    SourcePipeline,
+    WeightFiles,
+    file_identity,
+    read_json,
+    refuse_quantised_files,
+)
 from tightfit_export.source_weights import ComponentWeights, SourceWeights, find_weight_files
 from tightfit_export.tensor_file import TensorFile
 
@@ -22,6 +31,11 @@ if TYPE_CHECKING:
 # One tensor of each layout that the other two do not have.
 _DIFFUSERS_KEY = "decoder.conv_norm_out.weight"
 _ORIGINAL_KEY = "decoder.norm_out.weight"
+_KNOWN_FOREIGN = re.compile(
+    r"vae-ft-(?:mse|ema)|kl-f8-anime|orangemix|clearvae|blessed|sd-?v?1[._-]?[45]|sd-?v?2[._-]?[01]"
+    r"|stable-diffusion-v?[12]|nai\b|animevae|anything",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,9 @@ def with_vae(
         config = read_json(folder / "config.json")
         if config.get("_class_name") != "AutoencoderKL":
             raise SourceError(f"{path} is a {config.get('_class_name')}; SDXL has an AutoencoderKL")
+        refuse_quantised_config("the VAE", config)
         files = find_weight_files(folder.parent, folder.name, variant)
+        refuse_quantised_files("the VAE", files)
         origin: WeightFiles | VaeFile = WeightFiles("vae", files)
         said: dict[str, Any] = {"kind": "diffusers", "name": path.resolve().name}
     elif path.is_file():
@@ -77,8 +93,15 @@ def with_vae(
     check_vae(config, pipeline.configs["unet"])
     if len(config["block_out_channels"]) != len(pipeline.configs["vae"]["block_out_channels"]):
         raise SourceError(f"{path} makes pictures of another size than the source's VAE")
+    notes = vae_notes(config, pipeline.configs["vae"]["scaling_factor"])
+    if said["kind"] == "single_file" and _names_another_model(path.name):
+        notes += (
+            f"by its name {path.name} is a VAE of Stable Diffusion 1.x or 2.x, whose latents are "
+            "others than SDXL's: the pictures would be wrong; take a VAE of SDXL",
+        )
     return dataclasses.replace(
         pipeline,
+        notes=(*pipeline.notes, *notes),
         configs=pipeline.configs | {"vae": config},
         weights=pipeline.weights | {"vae": origin},
         description=pipeline.description | {"vae": said},
@@ -92,13 +115,27 @@ def without_upcast(pipeline: SourcePipeline) -> SourcePipeline:
     return dataclasses.replace(pipeline, configs=pipeline.configs | {"vae": config})
 
 
+def _names_another_model(file_name: str) -> bool:
+    """Whether it is one of the well-known VAEs of SD 1.x and 2.x, which no shape tells."""
+    return bool(_KNOWN_FOREIGN.search(file_name)) and "xl" not in file_name.lower()
+
+
 def _vae_file(path: Path, config: Config) -> VaeFile:
     refuse_pickle(path)
     file = TensorFile(path, "vae")
     file.close()
+    refuse_foreign_architecture(path.name, file.metadata)
+    refuse_quantised_tensors(path.name, file.tensors)
+    for key, stored in file.tensors.items():
+        if key.endswith("decoder.conv_in.weight") and len(stored.shape) == 4:
+            if stored.shape[1] != config["latent_channels"]:
+                raise SourceError(
+                    f"{path.name} has {stored.shape[1]} latent channels, SDXL "
+                    f"{config['latent_channels']}: it is the VAE of another kind of model"
+                )
     if _DIFFUSERS_KEY in file.tensors:
         return VaeFile(path, config, None)
-    for prefix in ("", VAE_PREFIX):
+    for prefix in ("", VAE_PREFIX, "vae."):
         if prefix + _ORIGINAL_KEY in file.tensors:
             return VaeFile(path, config, prefix)
     raise SourceError(f"{path.name} holds no VAE of SDXL's kind (no {_ORIGINAL_KEY})")

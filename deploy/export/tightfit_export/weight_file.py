@@ -80,6 +80,10 @@ def _current_name(component: str, key: str, expected: dict[str, torch.Size]) -> 
         if key not in expected and ".attentions." in key:
             for old, new in _OLD_VAE_ATTENTION.items():
                 key = key.replace(old, new)
+    if component == "text_encoder" and key.rpartition("text_projection")[1]:
+        return None  # of CLIP models that were saved whole
+    if component.startswith("text_encoder") and key.startswith(("vision_model.", "visual_")):
+        return None
     if component.startswith("text_encoder") and key not in expected:
         inner = key.removeprefix("text_model.")
         return inner if inner in expected else f"text_model.{key}"

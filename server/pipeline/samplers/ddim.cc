@@ -14,7 +14,8 @@ class Ddim : public VariancePreservingSampler {
       : VariancePreservingSampler({timesteps.begin(), timesteps.end()}, type),
         alphas_(std::move(alphas)),
         stride_(config.num_train_timesteps / static_cast<int32_t>(timesteps_.size())),
-        final_alpha_(config.set_alpha_to_one ? 1.0f : alphas_.front()) {}
+        final_alpha_(config.set_alpha_to_one ? 1.0f : alphas_.front()),
+        clip_range_(config.clip_sample_range) {}
 
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& /*noise*/) override {
@@ -24,7 +25,9 @@ class Ddim : public VariancePreservingSampler {
     const float alpha_before = before >= 0 ? alphas_[before] : final_alpha_;
     const float signal = std::sqrt(alpha);
     const float sigma = std::sqrt(1.0f - alpha);
-    const at::Tensor clean = CleanFromAlpha(type_, output, latents, signal, sigma);
+    const at::Tensor clean =
+        Clipped(CleanFromAlpha(type_, output, latents, signal, sigma), clip_range_);
+    // The noise is what the UNet said, also where the clean latents were clipped.
     const at::Tensor epsilon =
         type_ == PredictionType::kEpsilon ? output : output * signal + latents * sigma;
     return clean * std::sqrt(alpha_before) + epsilon * std::sqrt(1.0f - alpha_before);
@@ -34,6 +37,7 @@ class Ddim : public VariancePreservingSampler {
   const std::vector<float> alphas_;  // of training
   const int32_t stride_;             // from one timestep to the one before it
   const float final_alpha_;
+  const double clip_range_;
 };
 
 }  // namespace

@@ -15,14 +15,18 @@ constexpr float kSigmaData = 0.5f;
 
 class Lcm : public VariancePreservingSampler {
  public:
-  Lcm(std::vector<float> timesteps, std::vector<float> alphas, PredictionType type)
-      : VariancePreservingSampler(std::move(timesteps), type), alphas_(std::move(alphas)) {}
+  Lcm(std::vector<float> timesteps, std::vector<float> alphas, PredictionType type,
+      double clip_range)
+      : VariancePreservingSampler(std::move(timesteps), type),
+        alphas_(std::move(alphas)),
+        clip_range_(clip_range) {}
 
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,
                   LatentNoise& noise) override {
     const float alpha = AlphaAt(call);
     const at::Tensor clean =
-        CleanFromAlpha(type_, output, latents, std::sqrt(alpha), std::sqrt(1.0f - alpha));
+        Clipped(CleanFromAlpha(type_, output, latents, std::sqrt(alpha), std::sqrt(1.0f - alpha)),
+                clip_range_);
     // The boundary condition: at timestep 0 the latents are clean already.
     const float scaled = timestep(call) * kTimestepScaling;
     const float variance = scaled * scaled + kSigmaData * kSigmaData;
@@ -37,6 +41,7 @@ class Lcm : public VariancePreservingSampler {
   float AlphaAt(int32_t call) const { return alphas_[static_cast<size_t>(timesteps_[call])]; }
 
   const std::vector<float> alphas_;  // of training
+  const double clip_range_;
 };
 
 }  // namespace
@@ -60,8 +65,8 @@ Result<std::unique_ptr<Sampler>> MakeLcm(const SchedulerConfig& config, int32_t 
     const auto index = static_cast<int32_t>(i * (static_cast<double>(original) / step_count));
     timesteps.push_back(static_cast<float>((original - index) * stride - 1));
   }
-  return std::unique_ptr<Sampler>(
-      std::make_unique<Lcm>(std::move(timesteps), std::move(alphas), type));
+  return std::unique_ptr<Sampler>(std::make_unique<Lcm>(std::move(timesteps), std::move(alphas),
+                                                        type, config.clip_sample_range));
 }
 
 }  // namespace tightfit

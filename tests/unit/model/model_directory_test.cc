@@ -54,6 +54,25 @@ TEST(ModelDirectoryTest, ReadsEveryFieldOfAGoodManifest) {
   EXPECT_EQ((*model).tokenizers.at("tokenizer_2").at("vocab.json").file, "tokenizer_2/vocab.json");
 }
 
+TEST(ModelDirectoryTest, ClipsCleanLatentsIfToldSo) {
+  Json json = GoodManifest();
+  const auto range_of = [&json] {
+    const auto model = ReadText(json.dump());
+    return model.ok() ? (*model).scheduler.clip_sample_range : -1.0;
+  };
+  EXPECT_EQ(range_of(), 0.0);
+  json["scheduler"]["clip_sample_range"] = 2.5;
+  EXPECT_EQ(range_of(), 0.0);
+  json["scheduler"]["clip_sample"] = false;
+  EXPECT_EQ(range_of(), 0.0);
+  json["scheduler"]["clip_sample"] = true;
+  EXPECT_EQ(range_of(), 2.5);
+  json["scheduler"].erase("clip_sample_range");
+  EXPECT_EQ(range_of(), 1.0);
+  json["scheduler"]["clip_sample_range"] = 0.0;
+  EXPECT_EQ(range_of(), -1.0);
+}
+
 TEST(ModelDirectoryTest, TakesTheHashOfTheSingleFileThatTheModelWas) {
   const std::string of_file(64, 'a');
   Json manifest = GoodManifest();
@@ -198,7 +217,6 @@ TEST(ModelDirectoryTest, SaysWhichModelsThisBuildCannotServe) {
        "trained_betas"},
       {"beta sigmas", [](Json& j) { j["scheduler"]["use_beta_sigmas"] = true; }, "use_beta_sigmas"},
       {"thresholding", [](Json& j) { j["scheduler"]["thresholding"] = true; }, "thresholding"},
-      {"clipping", [](Json& j) { j["scheduler"]["clip_sample"] = true; }, "clip_sample"},
       {"continuous timesteps", [](Json& j) { j["scheduler"]["timestep_type"] = "continuous"; },
        "timestep_type"},
       {"a shifted VAE", [](Json& j) { j["vae"]["shift_factor"] = 0.1; }, "shift_factor"},

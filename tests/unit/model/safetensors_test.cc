@@ -53,6 +53,15 @@ TEST(SafetensorsHeaderTest, AcceptsEmptyTensorsAndAnEmptyFile) {
   EXPECT_EQ((*tensors)[1].name, "z");
 }
 
+TEST(SafetensorsHeaderTest, TakesMetadataThatIsNullForNone) {
+  const auto tensors = Parse(R"({"__metadata__":null,)"
+                             R"("a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}})",
+                             2);
+  ASSERT_TRUE(tensors.ok()) << tensors.status().ForLog();
+  ASSERT_EQ((*tensors).size(), 1u);
+  EXPECT_EQ((*tensors)[0].name, "a");
+}
+
 struct HostileHeader {
   const char* what;
   std::string header;
@@ -87,7 +96,10 @@ std::vector<HostileHeader> HostileHeaders() {
       {"the same key twice", Tensor(good + R"(,"shape":[2])"), "occurs twice"},
       {"the same tensor twice", "{\"a\":{" + good + "},\"a\":{" + good + "}}", "occurs twice"},
       {"metadata twice", R"({"__metadata__":{},"__metadata__":{}})", "occurs twice"},
+      {"metadata that is null twice", R"({"__metadata__":null,"__metadata__":null})",
+       "occurs twice"},
       {"metadata that is a number", R"({"__metadata__":{"x":1}})", "a number stands"},
+      {"metadata that holds null", R"({"__metadata__":{"x":null}})", "null"},
       {"an empty name", "{\"\":{" + good + "}}", "empty name"},
       {"a long name", "{\"" + std::string(513, 'n') + "\":{" + good + "}}", "longer than 512"},
       {"a newline in a name", "{\"a\\n\":{" + good + "}}", "control character"},

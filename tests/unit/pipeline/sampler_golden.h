@@ -31,6 +31,9 @@ inline SchedulerConfig GoldenConfig(const std::string& name) {
   config.prediction_type = json.value("prediction_type", "epsilon");
   config.rescale_betas_zero_snr = json.value("rescale_betas_zero_snr", false);
   config.set_alpha_to_one = json.value("set_alpha_to_one", true);
+  if (json.value("clip_sample", false)) {
+    config.clip_sample_range = json.value("clip_sample_range", 1.0);
+  }
   return config;
 }
 

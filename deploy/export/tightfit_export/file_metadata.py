@@ -1,0 +1,175 @@
+"""What a single file's `__metadata__` says of the model: how it was trained, and that it is SDXL.
+
+Read are Stability's ModelSpec (`modelspec.*`), kohya's trainer (`ss_*`), OneTrainer's configuration
+(`ot_config`), and the same words of other tools, in whatever case and spelling.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tightfit_export.errors import SourceError
+from tightfit_export.foreign_layouts import REFINER
+from tightfit_export.scheduler_settings import PREDICTION_TYPES
+
+_TRUE = ("true", "1", "yes", "y", "on")
+_NOTHING = ("", "none", "null", "unknown", "default", "n/a")
+_PREDICTIONS = ("prediction_type", "prediction", "pred_type", "parameterization", "parametrization")
+_PREDICTIONS += ("prediction_target", "model_prediction_type")
+_EPSILON = ("epsilon", "eps", "e", "noise", "epsilon_prediction", "eps_prediction", "eps_pred")
+_V = ("v", "v_prediction", "vprediction", "v_pred", "vpred", "velocity", "v_parameterization")
+_V_MARKS = ("v_parameterization", "v_prediction", "v_pred", "vpred", "force_v_prediction")
+_EPSILON_MARKS = ("force_epsilon_prediction",)
+# OneTrainer's rescaling makes the model predict v as well.
+_ZERO_SNR_WITH_V = "rescale_noise_scheduler_to_zero_terminal_snr"
+_ZERO_SNR = ("zero_terminal_snr", "zero_snr", "zsnr", "ztsnr", "rescale_betas_zero_snr")
+_ZERO_SNR += ("rescale_zero_terminal_snr", "force_zero_terminal_snr", _ZERO_SNR_WITH_V)
+_FLOW_MARKS = ("flow_matching", "rectified_flow")
+_NOISE = ("noise_process",)
+_RESOLUTIONS = ("modelspec.resolution", "ss_resolution", "resolution")
+_ARCHITECTURES = ("modelspec.architecture", "ss_base_model_version")
+_TITLES = ("modelspec.title", "ss_output_name", "modelspec.tags", "title", "name", "model_name")
+_PREFIX = re.compile(r"(?:ss|sd|st|ot|sai)_")
+_FOREIGN = re.compile(
+    r"(?:stable-diffusion-|sd-?)v?[123](?!\d)|flux|chroma|stable-cascade|wuerstchen|pixart|kolors"
+    r"|kandinsky|hunyuan|auraflow|lumina|qwen|z-image|hidream|sana|cosmos|wan-|ltx"
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a file says of itself; None: nothing."""
+
+    prediction_type: str | None = None
+    prediction_key: str = ""  # where it says so
+    zero_terminal_snr: bool = False
+    zero_snr_key: str = ""
+    size_px: tuple[int, int] | None = None  # width and height
+    title: str = ""
+    contradiction: str = ""  # of the file with itself
+
+
+def read_metadata(file_name: str, metadata: Mapping[str, str], asked: str | None) -> Said:
+    """`asked` is the prediction type of the command line, which goes over the file's.
+
+    Errors: SourceError if the file says that it is no SDXL model, or was trained for a prediction
+    that cannot be served.
+    """
+    refuse_foreign_architecture(file_name, metadata)
+    votes: dict[str, str] = {}
+    zero_snr_key = ""
+    for key, value in _entries(metadata):
+        kind = _prediction_of(key, value)
+        if kind is not None and kind not in PREDICTION_TYPES and asked is None:
+            raise SourceError(
+                f"{file_name}: its metadata says {key}: {_shown(value)}, which cannot be served, "
+                "only epsilon and v; --prediction-type goes over what the file says"
+            )
+        if kind is not None:
+            votes.setdefault(kind, key)
+        if _leaf(key) in _ZERO_SNR and value.lower() in _TRUE:
+            zero_snr_key = zero_snr_key or key
+    # Tools that know nothing of v write epsilon, so that one v counts for more.
+    kind = next((name for name in ("v_prediction", "epsilon") if name in votes), None)
+    kind = kind or next(iter(votes), None)
+    contradiction = ""
+    if "v_prediction" in votes and "epsilon" in votes:
+        contradiction = (
+            f"{file_name} says v-prediction ({votes['v_prediction']}) and epsilon "
+            f"({votes['epsilon']}) of itself; v-prediction is taken, --prediction-type goes over it"
+        )
+    return Said(
+        kind,
+        votes.get(kind or "", ""),
+        bool(zero_snr_key),
+        zero_snr_key,
+        _size_px(metadata),
+        " ".join(metadata.get(key, "") for key in _TITLES).strip(),
+        contradiction,
+    )
+
+
+def _entries(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """All keys and values, those of OneTrainer's configuration among them."""
+    for key, value in metadata.items():
+        if key == "ot_config":
+            yield from _nested(value)
+        else:
+            yield key, value.strip().strip("\"'")
+
+
+def _nested(text: str) -> Iterator[tuple[str, str]]:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if isinstance(value, (str, bool, int)):
+                yield f"ot_config.{key}", str(value).strip()
+
+
+def _leaf(key: str) -> str:
+    name = key.lower().replace("-", "_").rpartition(".")[2]
+    return _PREFIX.sub("", name, count=1)
+
+
+def _prediction_of(key: str, value: str) -> str | None:
+    """A prediction type, or the word for one that is not served; None: the entry says nothing."""
+    leaf = _leaf(key)
+    word = re.sub(r"[\s-]+", "_", value.lower())
+    is_true = word in _TRUE
+    if leaf in _PREDICTIONS:
+        if word in _NOTHING:
+            return None
+        return "epsilon" if word in _EPSILON else "v_prediction" if word in _V else word
+    if leaf in _V_MARKS or leaf == _ZERO_SNR_WITH_V:
+        return "v_prediction" if is_true else None
+    if leaf in _EPSILON_MARKS:
+        return "epsilon" if is_true else None
+    if leaf in _FLOW_MARKS:
+        return "flow" if is_true else None
+    return "flow" if leaf in _NOISE and "flow" in word else None
+
+
+def refuse_foreign_architecture(file_name: str, metadata: Mapping[str, str]) -> None:
+    """Errors: SourceError if the metadata names another kind of model than SDXL."""
+    for key in _ARCHITECTURES:
+        said = metadata.get(key, "")
+        word = said.lower().strip().replace("_", "-")
+        base, _, adapter = word.partition("/")
+        if adapter:
+            raise SourceError(
+                f"{file_name}: its metadata says {key}: {_shown(said)}, which is no whole model; "
+                "merge it into its base model, or take the full SDXL checkpoint"
+            )
+        if "xl" in base and "refiner" in base:
+            raise SourceError(f"{file_name}: its metadata says {key}: {_shown(said)}; {REFINER}")
+        if "xl" not in base and _FOREIGN.match(base):
+            raise SourceError(
+                f"{file_name}: its metadata says {key}: {_shown(said)}; tightfit serves SDXL alone"
+            )
+    if metadata.get("ss_v2", "").lower() in _TRUE:
+        raise SourceError(
+            f"{file_name}: its metadata says ss_v2: {_shown(metadata['ss_v2'])}, Stable Diffusion "
+            "2.x; tightfit serves SDXL alone"
+        )
+
+
+def _size_px(metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    for key in _RESOLUTIONS:
+        found = re.fullmatch(
+            r"\D{0,2}(\d{1,5})(?:\s*[xX×*,]\s*(\d{1,5}))?\D{0,2}", metadata.get(key, "").strip()
+        )
+        if found:
+            return int(found[1]), int(found[2] or found[1])
+    return None
+
+
+def _shown(value: str) -> str:
+    """On one line, and not the whole of a long one."""
+    text = " ".join(value.split())
+    return f"'{text[:60]}...'" if len(text) > 60 else f"'{text}'"

@@ -1,0 +1,82 @@
+"""Where an export goes: directories above it are made, and only for an export that is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from emoji_checkpoint import DIFFUSERS
+
+from tightfit_export.cli import main
+
+
+def arguments(out: Path, *flags: str) -> list[str]:
+    return ["--source", str(DIFFUSERS), "--out", str(out), "--dtypes", "fp32", "--quiet", *flags]
+
+
+def test_directories_above_are_made(tmp_path: Path, without_graphs: None) -> None:
+    out = tmp_path / "models" / "small" / "emoji"
+    assert main(arguments(out)) == 0
+    assert (out / "model.json").is_file()
+    assert [path.name for path in out.parent.iterdir()] == ["emoji"]
+
+
+def test_a_relative_path_below_what_is_not_there(
+    tmp_path: Path, without_graphs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments(Path("models/emoji"))) == 0
+    assert (tmp_path / "models/emoji/model.json").is_file()
+
+
+def test_an_export_that_fails_leaves_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tightfit_export import export
+    from tightfit_export.errors import VerificationError
+
+    def fail(*_: object) -> None:
+        raise VerificationError("not equal")
+
+    monkeypatch.setattr(export, "_write", fail)
+    assert main(arguments(tmp_path / "models" / "emoji")) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert "not equal" in capsys.readouterr().err
+
+
+def test_a_directory_above_that_holds_something_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tightfit_export import export
+    from tightfit_export.errors import VerificationError
+
+    models = tmp_path / "models"
+
+    def fail(*_: object) -> None:
+        (models / "other").mkdir()
+        raise VerificationError("not equal")
+
+    monkeypatch.setattr(export, "_write", fail)
+    assert main(arguments(models / "emoji")) == 1
+    assert [path.name for path in models.iterdir()] == ["other"]
+
+
+def test_a_refusal_makes_nothing(tmp_path: Path) -> None:
+    missing = ["--source", str(tmp_path / "no"), "--out", str(tmp_path / "a" / "b"), "--quiet"]
+    assert main(missing) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_notes_and_defaults_reach_the_summary_and_model_json(
+    tmp_path: Path, without_graphs: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(arguments(out, "--defaults-from", "lightning", "--json", "--name", "l")) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert any(note.startswith("defaults of Lightning models: 4 steps") for note in notes)
+    content = json.loads((out / "model.json").read_text())
+    assert content["defaults"]["step_count"] == 4
+    assert content["defaults"]["guidance_scale"] == 0.0
+    assert content["defaults"]["sampler"] == "euler"
+    assert content["scheduler"]["timestep_spacing"] == "trailing"
