@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace tightfit {
 
@@ -25,6 +26,7 @@ struct AcceptedRequest {
   GenerationParameters parameters;  // every default filled in, the seed drawn
   std::shared_ptr<const ModelDescription> model;
   bool embed_metadata = true;
+  std::vector<RequestWarning> warnings;  // at most kMaxRequestWarnings, in the order of the fields
 };
 
 // Errors: INVALID_ARGUMENT with a violation for every bad field; NOT_FOUND; UNAVAILABLE

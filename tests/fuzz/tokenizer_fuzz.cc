@@ -49,7 +49,8 @@ void ReadPrompt(std::string_view prompt) {
     Require(std::abs(part.weight) <= kMaxPromptWeight);
   }
   for (const PromptSyntax syntax : {PromptSyntax::kWeighted, PromptSyntax::kPlain}) {
-    const ChunkedPrompt chunked = ChunkPrompt(prompt, syntax, tokenizer);
+    const ChunkedPrompt chunked =
+        ChunkPrompt(prompt, {.syntax = syntax, .comma_backtrack_tokens = 20}, tokenizer);
     Require(!chunked.chunks.empty() && chunked.chunks.size() <= kMaxPromptChunks);
     Require(chunked.used_token_count <= chunked.token_count);
     for (const TokenChunk& chunk : chunked.chunks) {
