@@ -151,6 +151,9 @@ class Scanner {
   bool AtWordBegin() const {
     return IsWordCharacter(text_[at_]) && (at_ == 0 || !IsWordCharacter(text_[at_ - 1]));
   }
+  bool FollowsWord(size_t at) const {
+    return !last_word_.empty() && last_word_begin_ + last_word_.size() == at;
+  }
   // Whether a word or a suffix can end before `at`.
   bool IsBoundary(size_t at) const {
     if (at >= text_.size()) return true;
@@ -341,7 +344,7 @@ class Scanner {
       colons_begin_ = begins_group ? number : kNone;
     } else if (begins_group) {
       colons_begin_ = number;
-    } else if (begin > 0 && IsWordCharacter(text_[begin - 1])) {
+    } else if (FollowsWord(begin)) {
       size_t end = at_;
       if (CharAt(end) == '-') ++end;
       while (IsDigit(CharAt(end)) || (CharAt(end) == '.' && IsDigit(CharAt(end + 1)))) ++end;
@@ -356,7 +359,7 @@ class Scanner {
     const char sign = text_[at_];
     const size_t begin = at_;
     while (CharAt(at_) == sign) ++at_;
-    if (begin > 0 && IsWordCharacter(text_[begin - 1])) {
+    if (FollowsWord(begin)) {
       const bool has_letter = std::any_of(last_word_.begin(), last_word_.end(), IsLetter);
       const bool is_a_name =
           sign == '+' && (last_word_.size() == 1 || IsAmong(Lower(last_word_), kPlusNames));
@@ -387,7 +390,7 @@ class Scanner {
       method_begin_ = closed_begin_;
     } else if (text_[at_ - 1] == '"' && quote_end_ == at_) {
       method_begin_ = quote_begin_;
-    } else if (IsWordCharacter(text_[at_ - 1])) {
+    } else if (FollowsWord(at_)) {
       method_begin_ = last_word_begin_;
     } else {
       return;
@@ -403,6 +406,9 @@ class Scanner {
     while (open_.back().bracket != bracket) Pop();
     const Open closed = open_.back();
     Pop();
+    if (colons_begin_ != kNone && colons_begin_ > closed.begin) {
+      Report(std::exchange(colons_begin_, kNone), end - 1, kColonsMessage);
+    }
     if (bracket == '[') return CloseSquare(closed, end);
     if (bracket == '{') return CloseBraces(closed, end);
     closed_begin_ = closed.begin;

@@ -75,6 +75,8 @@ TEST(PromptWarningsTest, TellMarkupOfOtherToolsThatIsReadAsText) {
       // Dynamic prompts.
       {"a {red|blue} car", {"{red|blue}"}},
       {"{2$$a|b|c}", {"{2$$a|b|c}"}},
+      {"{0.5::red|2::blue} car", {"{0.5::red|2::blue}"}},
+      {"(1.2::red dog) car", {"1.2::red dog"}},
       {"a __colors__ car", {"__colors__"}},
       {"__animals/cats__, __*__", {"__animals/cats__", "__*__"}},
       {"in __season__.", {"__season__"}},
