@@ -314,6 +314,17 @@ std::vector<RequestWarning> WarningsOf(const v1::ImageParameters& message) {
   return warnings;
 }
 
+// No message of `warnings` is larger.
+int64_t BytesOf(const std::vector<RequestWarning>& warnings) {
+  constexpr size_t kTagBytes = 32;
+  size_t bytes = 0;
+  for (const RequestWarning& warning : warnings) {
+    bytes += warning.reason.size() + warning.field.size() + warning.text.size() +
+             warning.message.size() + kTagBytes;
+  }
+  return static_cast<int64_t>(bytes);
+}
+
 // The model that is asked for; nullopt when it is not configured. A choice that the client must
 // make is a violation.
 std::optional<ModelSnapshot> FindModel(const v1::ImageParameters& message,
@@ -384,7 +395,8 @@ Result<AcceptedRequest> ValidateRequest(const v1::GenerateImagesRequest& request
                                         const Limits& limits, const ModelRegistry& registry) {
   TF_ASSIGN_OR_RETURN(AcceptedRequest accepted, Validate(request, request.parameters(),
                                                          request.request_id(), limits, registry));
-  const int64_t reply_bytes = LargestUnaryReplyBytes(accepted.parameters);
+  const int64_t reply_bytes =
+      LargestUnaryReplyBytes(accepted.parameters) + BytesOf(accepted.warnings);
   if (reply_bytes > limits.max_unary_reply_bytes) {
     return RefuseIfAny({{"image_count", "the reply may take " + std::to_string(reply_bytes) +
                                             " bytes, more than the " +
@@ -412,9 +424,7 @@ int64_t LargestUnaryReplyBytes(const GenerationParameters& parameters) {
   // in 256; header, text (four prompts of 4096 bytes) and metadata less than 32 KiB.
   const int64_t raw_bytes = (int64_t{parameters.width_px} * 3 + 1) * parameters.height_px;
   const int64_t image_bytes = raw_bytes + raw_bytes / 256 + (32 << 10);
-  // Warnings quote each byte of four prompts twice at most, and say a sentence each.
-  constexpr int64_t kWarningBytes = 48 << 10;
-  return image_bytes * parameters.image_count + kWarningBytes;
+  return image_bytes * parameters.image_count;
 }
 
 }  // namespace tightfit

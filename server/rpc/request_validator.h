@@ -44,7 +44,8 @@ Result<AcceptedRequest> ValidateRequest(const v1::EstimateImagesRequest& request
 // The configured model that `parameters` ask for, "unknown" where there is none.
 std::string ModelLabel(const v1::ImageParameters& parameters, const ModelRegistry& registry);
 
-// No GenerateImagesResponse for `parameters` is larger, however badly its pictures compress.
+// No GenerateImagesResponse for `parameters` is larger, its warnings left out, however badly its
+// pictures compress.
 int64_t LargestUnaryReplyBytes(const GenerationParameters& parameters);
 
 }  // namespace tightfit
