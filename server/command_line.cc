@@ -71,9 +71,9 @@ void Declare(CLI::App* app, Flags* flags) {
                   "File with settings; see deploy/tightfit.example.toml")
       ->option_text("FILE")
       ->group("Configuration");
-  app->add_option(
-         "--model", flags->models,
-         "A model, repeatable; replaces one of that name in the file; \\, is a comma of a path")
+  app->add_option("--model", flags->models,
+                  "A model, repeatable; replaces one of that name in the file.\nA comma of a path "
+                  "is written \\,")
       ->option_text("NAME=PATH[,KEY=VALUE...]")
       ->allow_extra_args(false)
       ->group("Models");
