@@ -65,9 +65,11 @@ class DpmSolverSinglestep : public SigmaSampler {
     for (size_t step = 0; step < schedule_.timesteps.size(); ++step) {
       calls_.push_back({.timestep = schedule_.timesteps[step], .sigma = schedule_.sigmas[step]});
       if (step + 1 == schedule_.timesteps.size()) break;
-      const double sigma = middle(schedule_.sigmas[step], schedule_.sigmas[step + 1]);
-      calls_.push_back({.timestep = static_cast<float>(TimestepOfSigma(sigma, training_sigmas)),
-                        .sigma = sigma});
+      const double to = schedule_.sigmas[step + 1];
+      const double sigma = middle(schedule_.sigmas[step], to);
+      const double timestep =
+          sigma == to ? schedule_.timesteps[step + 1] : TimestepOfSigma(sigma, training_sigmas);
+      calls_.push_back({.timestep = static_cast<float>(timestep), .sigma = sigma});
     }
   }
 
@@ -129,9 +131,8 @@ class DpmSolver2SAncestral : public DpmSolverSinglestep {
       : DpmSolverSinglestep(std::move(schedule), training_sigmas, type, &MiddleOf) {}
 
  private:
-  static double MiddleOf(double from, double to) {
-    return std::sqrt(from * AncestralStep(from, to).down);
-  }
+  // Half way, in the logarithm, to where an ancestral step goes: that is the level it ends at.
+  static double MiddleOf(double /*from*/, double to) { return to; }
 
   at::Tensor First(const at::Tensor& start, const at::Tensor& clean, double from, double to,
                    LatentNoise& /*noise*/) override {
