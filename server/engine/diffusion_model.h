@@ -125,6 +125,7 @@ struct ModelDescription {
   int32_t default_step_count = 0;
   float default_guidance_scale = 0.0f;
   std::string default_sampler;
+  std::string default_timestep_spacing;  // "leading", "trailing", "linspace"
   std::vector<std::string> samplers;
   int32_t pixels_per_latent = 0;  // width and height must be multiples of it
   int32_t latent_channels = 0;

@@ -93,6 +93,7 @@ Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDire
   description.default_step_count = directory.default_step_count;
   description.default_guidance_scale = directory.default_guidance_scale;
   description.default_sampler = directory.default_sampler;
+  description.default_timestep_spacing = directory.scheduler.timestep_spacing;
   description.samplers = SamplerNames();
   description.pixels_per_latent = directory.pixels_per_latent;
   description.latent_channels = directory.latent_channels;

@@ -142,11 +142,12 @@ class SdxlLoader {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<const ClipTokenizer> tokenizer,
                         LoadTokenizer(directory_, tokenizer_name));
     TF_ASSIGN_OR_RETURN(Network network, LoadNetwork(component));
-    return TextEncoder::Half{.chunk =
-                                 [tokenizer](std::string_view prompt, PromptSyntax syntax) {
-                                   return ChunkPrompt(prompt, syntax, *tokenizer);
-                                 },
-                             .network = std::move(network)};
+    return TextEncoder::Half{
+        .chunk =
+            [tokenizer](std::string_view prompt, const PromptReading& reading) {
+              return ChunkPrompt(prompt, reading, *tokenizer);
+            },
+        .network = std::move(network)};
   }
 
   ComponentOptions OptionsOf(const std::string& name) const {

@@ -24,12 +24,12 @@ at::Tensor Rescaled(const at::Tensor& guided, const at::Tensor& unguided, float 
   return narrowed * rescale + guided * (1.0f - rescale);
 }
 
-// Where each of the sampler's calls tells the UNet to be.
+// The sampler's calls that a request makes.
 Result<DenoisingWindow> WindowOf(const Sampler& sampler, const SchedulerConfig& scheduler,
                                  const GenerationParameters& parameters) {
   std::vector<float> timesteps;
   for (int32_t call = 0; call < sampler.call_count(); ++call) {
-    timesteps.push_back(sampler.timestep(call));
+    timesteps.push_back(sampler.step_timestep(call));
   }
   return MakeDenoisingWindow(timesteps, scheduler.num_train_timesteps, sampler.calls_per_step(),
                              parameters.denoising_start, parameters.denoising_end);
@@ -87,8 +87,12 @@ Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) con
 Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters& parameters) {
   TF_RETURN_IF_ERROR(CheckParameters(parameters));
   const ModelDescription& description = parts_.description;
+  SchedulerConfig scheduler = parts_.scheduler;
+  if (!parameters.timestep_spacing.empty()) {
+    scheduler.timestep_spacing = parameters.timestep_spacing;
+  }
   TF_ASSIGN_OR_RETURN(std::unique_ptr<Sampler> sampler,
-                      MakeSampler(parameters.sampler, parts_.scheduler, parameters.step_count));
+                      MakeSampler(parameters.sampler, scheduler, parameters.step_count));
   TF_ASSIGN_OR_RETURN(const DenoisingWindow window,
                       WindowOf(*sampler, parts_.scheduler, parameters));
   const LatentShape shape{.channels = parts_.latent_channels,

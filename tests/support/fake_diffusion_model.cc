@@ -117,6 +117,7 @@ ModelDescription FakeDescription(const std::string& name) {
   description.default_step_count = 4;
   description.default_guidance_scale = 5.0f;
   description.default_sampler = "euler";
+  description.default_timestep_spacing = "leading";
   description.samplers = {"euler", "euler-a"};
   description.pixels_per_latent = kPixelsPerLatent;
   description.latent_channels = kLatentChannels;

@@ -28,7 +28,8 @@ struct FakeModelControls {
 };
 
 // A resident description with sensible values: 64x64 px, 4 pixels per latent, 4 steps, guidance 5,
-// samplers euler and euler-a, clip skip up to 2, tiles of 512 px, hf8 linear+conv, four components.
+// samplers euler and euler-a, leading timesteps, clip skip up to 2, tiles of 512 px, hf8
+// linear+conv, four components.
 // Every byte of a prompt is a token, of which 75 are used.
 ModelDescription FakeDescription(const std::string& name);
 

@@ -26,7 +26,7 @@ class SdxlPipelineTest : public ::testing::Test {
     const auto half = [] {
       return TextEncoder::Half{
           .chunk =
-              [](std::string_view prompt, PromptSyntax) {
+              [](std::string_view prompt, const PromptReading&) {
                 return ChunkedPrompt{
                     .chunks = {{.ids = {static_cast<int64_t>(prompt.size())}, .weights = {1.0f}}}};
               },
@@ -272,6 +272,30 @@ TEST_F(SdxlPipelineTest, RefusesWhatTheModelCannotDraw) {
         p.initial_latents = {{.channels = 4, .height = 4, .width = 4, .values = {}}};
       },
       "initial_latents must have the size");
+}
+
+TEST_F(SdxlPipelineTest, ARequestsTimestepSpacingGoesBeforeTheModels) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.sampler = "euler";
+  parameters_.step_count = 4;
+  parameters_.timestep_spacing = "trailing";
+  Finish(pipeline, *Begin(pipeline, parameters_));
+  EXPECT_THAT(timesteps_, ElementsAre(999.0f, 749.0f, 499.0f, 249.0f));
+  timesteps_.clear();
+  parameters_.timestep_spacing.clear();
+  Finish(pipeline, *Begin(pipeline, parameters_));
+  EXPECT_THAT(timesteps_, ElementsAre(751.0f, 501.0f, 251.0f, 1.0f));
+}
+
+TEST_F(SdxlPipelineTest, APartOfTheDenoisingEndsWithAWholeStep) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.sampler = "dpmpp-sde";
+  parameters_.step_count = 4;
+  parameters_.timestep_spacing = "trailing";
+  // Below the second step's first call and above its second.
+  parameters_.denoising_end = 0.27f;
+  const auto sampling = Begin(pipeline, parameters_);
+  EXPECT_EQ(sampling->step_count(), 4);
 }
 
 }  // namespace
