@@ -26,7 +26,8 @@ int main(int argc, char** argv) {
   request.step_count = 25;
   request.guidance_scale = 7.5f;
   request.sampler = "euler-a";
-  decoded->text["parameters"] = tightfit::ParametersText(request, 4294967296, {.hash = "0123456789abcdef"});
+  decoded->text["parameters"] =
+      tightfit::ParametersText(request, 4294967296, {.hash = "0123456789abcdef"});
   const auto encoded = tightfit::EncodePng(decoded->image, decoded->text);
   if (!encoded.ok()) {
     std::puts(encoded.status().message().c_str());
