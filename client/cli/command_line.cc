@@ -204,8 +204,10 @@ struct GenerateFlags {
     command->add_option("text", positional_prompt, "What to draw; - reads it from stdin")
         ->type_name("PROMPT");
     command
-        ->add_option("-o,--output", output,
-                     "PNG file, or a folder (existing, or ending in /); .safetensors: the latents")
+        ->add_option(
+            "-o,--output", output,
+            "PNG file, a folder (existing, or ending in /), or - for stdout; .safetensors: the "
+            "latents")
         ->type_name("PATH");
     command->add_flag("-q,--quiet", quiet,
                       "No progress, no summary: only file names, warnings and errors");

@@ -4,6 +4,7 @@
 #include "client/cli/json_documents.h"
 #include "client/cli/measure_text.h"
 #include "client/cli/redraw.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
 #include "client/cli/warning_lines.h"
 
@@ -88,9 +89,9 @@ int RunEstimate(const GenerateOptions& options, ServerSession& session) {
     SayOnStderr(WarningLine(warning, style));
   }
   if (options.shared.json) {
-    fmt::print("{}", Document({{"estimate", EstimateJson(*estimate)}, {"notes", prepared->notes}}));
+    WriteOutput(Document({{"estimate", EstimateJson(*estimate)}, {"notes", prepared->notes}}));
   } else {
-    fmt::print("{}", EstimateText(*estimate));
+    WriteOutput(EstimateText(*estimate));
   }
   return kExitOk;
 }

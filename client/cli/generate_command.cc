@@ -9,6 +9,7 @@
 #include "client/cli/progress_display.h"
 #include "client/cli/redraw.h"
 #include "client/cli/server_session.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
 #include "client/cli/warning_lines.h"
 
@@ -100,6 +101,18 @@ std::string Summary(const Outcome& outcome) {
   return line;
 }
 
+// Where the pictures go, where nothing else is wanted in the same place.
+Result<ImageFiles> FilesFor(const GenerateOptions& options) {
+  TF_ASSIGN_OR_RETURN(ImageFiles files, ImageFiles::Create(options.output));
+  if (files.is_stdout() && options.shared.json) {
+    return InvalidArgument("stdout takes the picture or --json's document, not both");
+  }
+  if (files.is_stdout() && options.request.image_count.value_or(1) > 1) {
+    return InvalidArgument("stdout takes one picture; name a file or a folder for several");
+  }
+  return files;
+}
+
 }  // namespace
 
 int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
@@ -109,18 +122,18 @@ int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
     return RunEstimate(options, session);
   }
   const Terminal terminal(STDERR_FILENO);
-  Result<ImageFiles> files = ImageFiles::Create(options.output);
+  Result<ImageFiles> files = FilesFor(options);
   if (!files.ok()) {
     if (options.shared.json) {
-      fmt::print("{}", Document({{"error", ToJson(files.status())}}));
+      WriteOutput(Document({{"error", ToJson(files.status())}}));
     }
-    fmt::print(stderr, "{}", ErrorLines(files.status(), terminal.style()));
+    WriteError(ErrorLines(files.status(), terminal.style()));
     return kExitUsage;
   }
 
   ProgressDisplay display(
       ModeFor(options, terminal), terminal.style(), [&] { return terminal.WidthColumns(); },
-      [](std::string_view text) { fmt::print(stderr, "{}", text); });
+      [](std::string_view text) { WriteError(text); });
   ServerSession session(options.shared, interrupts,
                         [&display](std::string_view line) { display.Say(line); });
   Outcome outcome;
@@ -168,13 +181,12 @@ int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
       call);
   display.Finish();
 
-  if (!options.shared.json) {
-    for (const SavedImage& saved : outcome.images) fmt::print("{}\n", saved.file);
-    std::fflush(stdout);
+  if (!options.shared.json && !files->is_stdout()) {
+    for (const SavedImage& saved : outcome.images) WriteOutput(fmt::format("{}\n", saved.file));
   }
   if (!outcome.write_failure.ok()) status = outcome.write_failure;
   if (!status.ok()) return session.Fail(status, OutcomeJson(outcome));
-  if (options.shared.json) fmt::print("{}", Document(OutcomeJson(outcome)));
+  if (options.shared.json) WriteOutput(Document(OutcomeJson(outcome)));
   WarnOfCutPrompts(outcome, terminal.style(), &display);
   display.Say(Summary(outcome));
   return kExitOk;

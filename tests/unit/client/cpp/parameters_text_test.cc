@@ -185,7 +185,9 @@ TEST(ParametersTextTest, HostileTextsTakeNoLongTime) {
        {"a", "- ", "aa: \"", "aa:,", "\n", "aa: \"\\\"", "bb: \",", "\xC3\xA9"}) {
     const Result<DrawnPicture> picture =
         RequestFromParametersText("Steps: 1, Seed: 1, Sampler: x, " + repeated(part));
-    if (picture.ok()) EXPECT_LE(picture->notes.size(), 32u);
+    if (picture.ok()) {
+      EXPECT_LE(picture->notes.size(), 32u);
+    }
   }
   std::string distinct = "Steps: 1, Seed: 1, Sampler: x";
   for (int i = 0; i < 100'000; ++i) distinct += ", k" + std::to_string(i) + ": 1";
