@@ -56,23 +56,31 @@ std::string JsonString(std::string_view value) {
                                     nlohmann::json::error_handler_t::replace);
 }
 
+bool IsAscii(char c) { return static_cast<unsigned char>(c) < 0x80; }
+
 // A1111 writes a value that would confuse the list as a JSON string; one that is empty, begins with
-// a quote or ends in blanks would be misread as well.
+// a quote or has blanks of any script at its ends would be misread as well.
 std::string Quoted(std::string_view value) {
   const bool is_plain = !value.empty() && value.find_first_of(",:\n") == std::string_view::npos &&
-                        value.front() != '"' && Trimmed(value) == value;
+                        value.front() != '"' && IsAscii(value.front()) && IsAscii(value.back()) &&
+                        Trimmed(value) == value;
   return is_plain ? std::string(value) : JsonString(value);
 }
 
-// Readers trim each line, drop empty ones at the start, and take one that begins with "Negative
-// prompt:" for what it says.
+// Such a prompt would pass into the negative one where its lines are read.
+bool LooksNegative(std::string_view prompt) {
+  return prompt.find(kNegativePrefix) != std::string_view::npos;
+}
+
+// Readers trim each line and drop empty ones at both ends.
 bool IsReadBackFromLines(std::string_view prompt) {
+  if (LooksNegative(prompt)) return false;
   if (prompt.empty()) return true;
   if (prompt.front() == '\n' || prompt.back() == '\n') return false;
   while (true) {
     const size_t end = prompt.find('\n');
     const std::string_view line = prompt.substr(0, end);
-    if (Trimmed(line) != line || line.starts_with(kNegativePrefix)) return false;
+    if (Trimmed(line) != line) return false;
     if (end == std::string_view::npos) return true;
     prompt.remove_prefix(end + 1);
   }
@@ -163,6 +171,7 @@ std::string ParametersText(const GenerationParameters& parameters, int64_t seed,
   fields.emplace_back("Version", "tightfit " TIGHTFIT_VERSION);
 
   std::string text = parameters.prompt;
+  if (LooksNegative(text)) text = JsonString(text);
   if (parameters.negative_prompt.has_value()) {
     text.append("\n").append(kNegativePrefix).append(" ").append(*parameters.negative_prompt);
   }

@@ -21,7 +21,8 @@ namespace tightfit {
 //   Schedule type    where the levels are others than A1111 would take for the sampler by itself
 //   Emphasis         "No norm": weights as they are applied here; "None": plain syntax
 //   Negative prompt  no line where it is absent, an empty one where it is empty
-//   Prompt, Negative prompt (in the list)  only where their lines would not be read back exactly
+//   Prompt, Negative prompt (in the list)  only where their lines would not be read back exactly; a
+//                    prompt that holds "Negative prompt:" is a JSON string in its line
 //
 // A value with a comma, colon, newline or quote at its start is a JSON string. NUL becomes U+FFFD.
 std::string ParametersText(const GenerationParameters& parameters, int64_t seed,

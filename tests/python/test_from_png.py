@@ -76,7 +76,7 @@ def random_parameters(rng: random.Random, model: Model) -> dict[str, Any]:
         "target_size": (rng.randint(1, 8192), rng.randint(1, 8192)),
         "crop_top_left": (rng.randint(0, 8192), rng.randint(0, 8192)),
         "clip_skip": rng.randint(0, model.max_clip_skip),
-        "denoising_end": rng.choice([1, 0.5, rng.uniform(0.2, 1)]),
+        "denoising_end": rng.choice([1, 0.5, rng.uniform(0.5, 1)]),
         "timestep_spacing": rng.choice(["leading", "trailing", "linspace"]),
         "model": "emoji-xl",
     }
@@ -85,9 +85,11 @@ def random_parameters(rng: random.Random, model: Model) -> dict[str, Any]:
     else:
         choices["prompt_syntax"] = "weighted"
         choices["comma_backtrack_tokens"] = rng.choice([0, 20, 74, rng.randint(0, 74)])
+    chosen = {name: value for name, value in choices.items() if rng.random() < 0.6}
     return {
-        **{name: value for name, value in choices.items() if rng.random() < 0.6},
-        "step_count": rng.randint(1, 3),
+        **chosen,
+        # Of fewer a part could be none.
+        "step_count": 4 if "denoising_end" in chosen else rng.randint(1, 3),
         "seed": rng.choice([0, 2**63 - 10, rng.randrange(2**62)]),
     }
 

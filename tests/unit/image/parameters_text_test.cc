@@ -122,6 +122,8 @@ TEST(ParametersTextTest, RepeatsPromptsThatLinesWouldNotGiveBack) {
     request.prompt = prompt;
     EXPECT_NE(Text(request).find(written), std::string::npos) << Text(request);
   }
+  request.prompt = "a\nNegative prompt: b";
+  EXPECT_TRUE(Text(request).starts_with("\"a\\nNegative prompt: b\"\nSteps: 25, "));
   request.prompt = "a\n\nb: (c), \"d\"";
   EXPECT_EQ(Text(request).find("Prompt: "), std::string::npos);
   request.negative_prompt = "b\nNegative prompt: c";
@@ -157,7 +159,8 @@ TEST(ParametersTextTest, QuotesValuesThatWouldBreakTheList) {
         std::pair("a\nb", "Model: \"a\\nb\", "),
         std::pair("caf\u00E9, x", "Model: \"caf\u00E9, x\", "),
         std::pair("say \"b\"", "Model: say \"b\", "), std::pair("\"b\"", "Model: \"\\\"b\\\"\", "),
-        std::pair(" b", "Model: \" b\", "), std::pair("", "Model: \"\", ")}) {
+        std::pair(" b", "Model: \" b\", "), std::pair("\u3000b", "Model: \"\u3000b\", "),
+        std::pair("", "Model: \"\", ")}) {
     request.model = model;
     const std::string text = Text(request);
     EXPECT_NE(text.find(written), std::string::npos) << text;

@@ -144,7 +144,7 @@ TEST_F(RedrawCommandTest, NotesWhatDiffersAlsoWhenQuiet) {
   const RunResult run = Generate({"--from-png", file, "-q", "--json"});
   EXPECT_EQ(run.exit_code, 0);
   EXPECT_THAT(run.err, StartsWith("note: its noise was drawn on a GPU"));
-  EXPECT_THAT(run.err, HasSubstr("\nnote: not done here: Lora hashes: ?[31m: 1\n"));
+  EXPECT_THAT(run.err, HasSubstr("\nnote: not done here: Lora hashes: \"?[31m: 1\"\n"));
   EXPECT_THAT(run.err, HasSubstr("\nnote: its model had the hash 0123456789, here it has "
                                  "5555555555: pixels differ\n"));
   EXPECT_EQ(nlohmann::json::parse(run.out)["notes"].size(), 3u);
