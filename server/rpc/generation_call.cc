@@ -31,7 +31,7 @@ Result<EncodedImage> EncodeImage(Image image, const AcceptedRequest& request) {
   encoded.mime_type = kPngMimeType;
   std::map<std::string, std::string> text;
   if (request.embed_metadata) {
-    text[kParametersKeyword] = ParametersText(request.parameters, image.seed, request.model->hash);
+    text[kParametersKeyword] = ParametersText(request.parameters, image.seed, *request.model);
   }
   TF_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes,
                       EncodePng({image.width_px, image.height_px, std::move(image.rgb)}, text));
