@@ -20,7 +20,7 @@ CredentialWatch::CredentialWatch(const ServerConfig& config, CredentialWatchOpti
   if (options_.access.has_tokens()) {
     tokens_.emplace(std::vector<std::string>{tokens_path_}, [this] { return ReadTokens(); });
   }
-  thread_ = std::thread([this] { Run(); });
+  if (tls_.has_value() || tokens_.has_value()) thread_ = std::thread([this] { Run(); });
 }
 
 CredentialWatch::~CredentialWatch() {
@@ -29,7 +29,7 @@ CredentialWatch::~CredentialWatch() {
     stopping_ = true;
   }
   wake_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void CredentialWatch::ReloadSoon() {

@@ -349,7 +349,10 @@ class RunningServer {
          {"error", self_check_->last_failure()},
          {"exit_code", int64_t{kExitDevice}}});
     // Not from this thread: what keeps the port silent may keep whoever touches it.
-    std::thread([this] { grpc_->StopServing(); }).detach();
+    try {
+      std::thread([this] { grpc_->StopServing(); }).detach();
+    } catch (const std::exception&) {  // no thread left: nobody hears of it
+    }
     EndAtOnce("the server does not answer");
   }
 
@@ -402,22 +405,11 @@ class RunningServer {
          {"running", int64_t{executor_.running_count()}},
          {"timeout_seconds", std::chrono::duration<double>(timeout).count()}});
     std::thread drainer([this, timeout] {
-      if (!executor_.Drain(timeout)) requests_were_cut_ = true;
-      // What remains is to hand finished pictures, or the reason why there are none, to clients.
-      // All of it comes before gRPC's farewell, which a client answers when it has read what came
-      // before: closing earlier would reset connections with bytes under way.
-      const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
-      unfinished_calls_.WaitForNone(hand_over_end);
-      // gRPC's farewell may answer a call that just arrives with CANCELLED, which clients do not
-      // send again; a closed connection is UNAVAILABLE.
-      if (device_lost_) {
-        std::this_thread::sleep_for(kLastMoment);
-        events_->Post(Event::kDrained);
-        return;
+      try {
+        Drain(timeout);
+      } catch (const std::exception&) {  // no memory
+        requests_were_cut_ = true;
       }
-      // Not longer: a watch on health never ends by itself.
-      grpc_->Shutdown(std::max(
-          kLastMoment, std::chrono::ceil<milliseconds>(hand_over_end - steady_clock::now())));
       events_->Post(Event::kDrained);
     });
     WaitUntilDrained(deadline + kCancelGrace);
@@ -425,6 +417,25 @@ class RunningServer {
     if (canceller_.joinable()) canceller_.join();
     if (device_lost_) return kExitDevice;
     return requests_were_cut_ ? kExitDrainTimeout : kExitDrained;
+  }
+
+  // On a thread of its own: waits for requests, then for their clients.
+  void Drain(milliseconds timeout) {
+    if (!executor_.Drain(timeout)) requests_were_cut_ = true;
+    // What remains is to hand finished pictures, or the reason why there are none, to clients.
+    // All of it comes before gRPC's farewell, which a client answers when it has read what came
+    // before: closing earlier would reset connections with bytes under way.
+    const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
+    unfinished_calls_.WaitForNone(hand_over_end);
+    // gRPC's farewell may answer a call that just arrives with CANCELLED, which clients do not send
+    // again; a closed connection is UNAVAILABLE.
+    if (device_lost_) {
+      std::this_thread::sleep_for(kLastMoment);
+      return;
+    }
+    // Not longer: a watch on health never ends by itself.
+    grpc_->Shutdown(std::max(kLastMoment,
+                             std::chrono::ceil<milliseconds>(hand_over_end - steady_clock::now())));
   }
 
   // Ends the process when a call of a model does not come back until `abandon_at`.
@@ -461,7 +472,11 @@ class RunningServer {
         {{"queued", int64_t{executor_.queued_count()}},
          {"running", int64_t{executor_.running_count()}}});
     canceller_ = std::thread([this] {
-      if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
+      try {
+        if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
+      } catch (const std::exception&) {  // no memory: the end of the drain cuts them
+        requests_were_cut_ = true;
+      }
     });
   }
 

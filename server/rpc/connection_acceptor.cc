@@ -128,7 +128,8 @@ void ConnectionAcceptor::Run() {
       }
       if (const auto now = std::chrono::steady_clock::now(); now >= next_counts) {
         next_counts = now + std::chrono::milliseconds(kCountsIntervalMs);
-        TellCounts();
+        counts_.open = table_.Look();
+        options_.on_counts(counts_);
       }
     } catch (const std::exception&) {  // no memory: what was being taken is closed
       has_room = false;
@@ -154,7 +155,8 @@ bool ConnectionAcceptor::AcceptAll(int listener) {
     }
     Take(std::move(connection), peer);
   }
-  if (counts_.refused() != refused_before) TellCounts();
+  // Without a look at the table, which whoever is refused could cause again and again.
+  if (counts_.refused() != refused_before) options_.on_counts(counts_);
   return has_room;
 }
 
@@ -181,11 +183,6 @@ void ConnectionAcceptor::Take(FileDescriptor connection, const PeerAddress& peer
 bool ConnectionAcceptor::TakeOwn(const std::string& socket) {
   const std::lock_guard lock(own_mutex_);
   return own_sockets_.erase(socket) > 0;
-}
-
-void ConnectionAcceptor::TellCounts() {
-  counts_.open = table_.Look();
-  options_.on_counts(counts_);
 }
 
 Result<OwnConnection> ConnectionAcceptor::ConnectOwn(std::chrono::milliseconds patience) {

@@ -32,7 +32,7 @@ struct AcceptorOptions {
   // Take an accepted connection, on the acceptor's thread: a client's, or one of ConnectOwn.
   std::function<void(FileDescriptor)> serve;
   std::function<void(FileDescriptor)> serve_own;
-  // At least once a second, and after every refusal. On the acceptor's thread.
+  // Once a second, and after refusals; `open` is a second old at most. On the acceptor's thread.
   std::function<void(const ConnectionCounts&)> on_counts;
 };
 
@@ -81,7 +81,6 @@ class ConnectionAcceptor {
   void Take(FileDescriptor connection, const PeerAddress& peer);
   // Whether it is a connection of ConnectOwn, each of which is recognised once.
   bool TakeOwn(const std::string& socket);
-  void TellCounts();
 
   const AcceptorOptions options_;
   ListeningSockets sockets_;  // of Stop, once the thread has ended

@@ -1,6 +1,7 @@
 // Strangers take every place for connections. Whoever is served stays served, and when they have
 // gone everybody is again.
 #include "server/serve.h"
+#include "tests/integration/http2_connection.h"
 #include "tests/integration/raw_sockets.h"
 #include "tests/integration/secure_fixture.h"
 #include "tests/support/sanitizers.h"
@@ -173,9 +174,9 @@ TEST_F(ConnectionsTest, SilentConnectionsToTheMetricsPortDelayNoScrape) {
 // The own calls would end the process within seconds if one of these kept them from an answer.
 TEST_F(ConnectionsTest, TheServerReachesItselfWithMutualTlsAndWithoutAFreePlace) {
   const std::string client_ca = ClientCaFlag();
-  StartWithTls({client_ca, "--self-check-seconds=2", "--max-connections=8"});
+  StartWithTls({client_ca, "--self-check-seconds=5", "--max-connections=8"});
   std::vector<FileDescriptor> strangers;
-  const auto until = steady_clock::now() + seconds(6);
+  const auto until = steady_clock::now() + seconds(9);
   while (steady_clock::now() < until) {
     strangers.push_back(ConnectFrom("127.0.0.1", server_->listen(), kHalfClientHello));
     strangers.push_back(ConnectFrom("127.0.0.2", server_->listen()));
@@ -186,8 +187,8 @@ TEST_F(ConnectionsTest, TheServerReachesItselfWithMutualTlsAndWithoutAFreePlace)
 
 TEST_F(ConnectionsTest, AServerThatDoesNotAnswerItselfEndsWith71) {
   const std::string silent = scratch_.Path("silent");
-  StartAndWaitUntilReady({"--self-check-seconds=1"}, {{"FAKE_SILENT_PORT", silent}});
-  std::this_thread::sleep_for(seconds(3));
+  StartAndWaitUntilReady({"--self-check-seconds=3"}, {{"FAKE_SILENT_PORT", silent}});
+  std::this_thread::sleep_for(seconds(5));
   ASSERT_FALSE(server_->process().has_exited()) << "it answers";
   scratch_.Write("silent", "");
   EXPECT_EQ(ExitCode(), kExitDevice) << Log();
@@ -206,13 +207,35 @@ TEST_F(ConnectionsTest, TheOwnCallsCanBeSwitchedOff) {
 
 // Stopped processes (a debugger, a container that is frozen) go on when they may.
 TEST_F(ConnectionsTest, AProcessThatWasStoppedDoesNotTakeThatForSilence) {
-  StartAndWaitUntilReady({"--self-check-seconds=2"});
+  StartAndWaitUntilReady({"--self-check-seconds=4"});
   server_->process().Signal(SIGSTOP);
-  std::this_thread::sleep_for(seconds(4));
+  std::this_thread::sleep_for(seconds(6));
   server_->process().Signal(SIGCONT);
-  std::this_thread::sleep_for(seconds(3));
+  std::this_thread::sleep_for(seconds(5));
   EXPECT_FALSE(server_->process().has_exited()) << Log();
   EXPECT_EQ(health_->Check(""), "SERVING");
+}
+
+// As a client does that keeps a connection open between two calls.
+TEST_F(ConnectionsTest, PingsEveryTenSecondsAreWelcomeWithoutCallsAndFloodsAreNot) {
+  Start();
+  const auto connection = Http2Connection::Connect(server_->listen());
+  ASSERT_TRUE(connection->OpenAndWait());
+  const std::string payload(8, 'p');
+  if (IsFull()) {
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_TRUE(connection->SendFrame(FrameType::kPing, 0, 0, payload));
+      const auto until = steady_clock::now() + seconds(10);
+      while (steady_clock::now() < until) connection->Receive(milliseconds(100));
+    }
+    EXPECT_TRUE(connection->is_open());
+    EXPECT_FALSE(connection->has_goaway());
+  }
+  for (int i = 0; i < 10; ++i) connection->SendFrame(FrameType::kPing, 0, 0, payload);
+  EXPECT_TRUE(WaitUntil([&] {
+    connection->Receive(milliseconds(10));
+    return connection->has_goaway() || !connection->is_open();
+  }));
 }
 
 }  // namespace
