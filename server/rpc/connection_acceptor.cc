@@ -155,8 +155,11 @@ bool ConnectionAcceptor::AcceptAll(int listener) {
     }
     Take(std::move(connection), peer);
   }
-  // Without a look at the table, which whoever is refused could cause again and again.
-  if (counts_.refused() != refused_before) options_.on_counts(counts_);
+  if (counts_.refused() != refused_before) {
+    // Without a look, which whoever is refused could cause again and again.
+    counts_.open = table_.count();
+    options_.on_counts(counts_);
+  }
   return has_room;
 }
 

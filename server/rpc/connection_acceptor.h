@@ -32,7 +32,7 @@ struct AcceptorOptions {
   // Take an accepted connection, on the acceptor's thread: a client's, or one of ConnectOwn.
   std::function<void(FileDescriptor)> serve;
   std::function<void(FileDescriptor)> serve_own;
-  // Once a second, and after refusals; `open` is a second old at most. On the acceptor's thread.
+  // Once a second, and after refusals. On the acceptor's thread.
   std::function<void(const ConnectionCounts&)> on_counts;
 };
 

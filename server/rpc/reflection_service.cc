@@ -32,6 +32,7 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
     if (!ok) return Finish(grpc::Status::OK);
     if (const grpc::Status status = ParseRequest(); !status.ok()) return Finish(status);
     Answer();
+    bytes_.Clear();
     bool own_buffer = false;
     const grpc::Status status =
         grpc::GenericSerialize<grpc::ProtoBufferWriter, ServerReflectionResponse>(
@@ -50,10 +51,8 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
  private:
   grpc::Status ParseRequest() {
-    // Scanned in a copy, which shares the bytes: parsing empties the buffer.
-    grpc::ByteBuffer scanned(bytes_);
     grpc::Slice whole;
-    if (!scanned.DumpToSingleSlice(&whole).ok()) return ToGrpcStatus(MalformedMessage());
+    if (!bytes_.DumpToSingleSlice(&whole).ok()) return ToGrpcStatus(MalformedMessage());
     google::protobuf::io::ArrayInputStream input(whole.begin(), static_cast<int>(whole.size()));
     const MessageScan scan =
         ScanMessage(&input, *ServerReflectionRequest::descriptor(), max_fields_);
