@@ -148,6 +148,8 @@ const std::vector<Setting>& Settings() {
        &ServerConfig::drain_timeout, 0, 86400},
       {"watchdog_seconds", "SECONDS", "Exit when a call of a model hangs for so long; 0: never",
        &ServerConfig::watchdog, -1, 86400},
+      {"self_check_seconds", "SECONDS", "Exit when the port answers nothing for so long; 0: never",
+       &ServerConfig::self_check, 0, 86400},
       {"log_level",
        "LEVEL",
        "debug, info, warning or error",
@@ -191,6 +193,10 @@ const std::vector<Setting>& Settings() {
        &Limits::max_stream_backlog_bytes, kKib, 64 * kGib},
       {"limits.stalled_reader_seconds", "SECONDS", "A reader that takes nothing for so long is cut",
        &Limits::stalled_reader_seconds, 1, 3600},
+      {"limits.max_connections", "COUNT", "Connections at once; 0: by the descriptor limit",
+       &Limits::max_connections, 0, 1e6},
+      {"limits.max_connections_per_address", "COUNT", "Those of one address; 0: three quarters",
+       &Limits::max_connections_per_address, 0, 1e6},
   };
   return *settings;
 }

@@ -3,10 +3,12 @@
 #include "kernels/format.h"
 #include "server/address_file.h"
 #include "server/base/clock.h"
+#include "server/base/connection_limits.h"
 #include "server/base/device_loss.h"
 #include "server/build_version.h"
 #include "server/command_line.h"
 #include "server/config_security.h"
+#include "server/credential_watch.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
 #include "server/engine/progress_watch.h"
@@ -17,6 +19,7 @@
 #include "server/memory/memory_accounts.h"
 #include "server/process_events.h"
 #include "server/rpc/grpc_server.h"
+#include "server/self_check.h"
 #include "server/telemetry/device_memory.h"
 #include "server/telemetry/load_log.h"
 #include "server/telemetry/logging.h"
@@ -155,12 +158,25 @@ Result<BackendDevice> OpenDevice(const ServerConfig& config, const ModelBackend&
                           "\"cpu\" or \"auto\"");
 }
 
+// Raises what the process may open, and says how many connections that holds.
+Status SetConnectionLimits(Limits* limits) {
+  TF_ASSIGN_OR_RETURN(
+      const ConnectionLimits resolved,
+      ResolveConnectionLimits({limits->max_connections, limits->max_connections_per_address},
+                              RaiseDescriptorLimit()));
+  limits->max_connections = resolved.max_connections;
+  limits->max_connections_per_address = resolved.max_connections_per_address;
+  return OkStatus();
+}
+
 // The objects of a running server, in order of construction. Members are destroyed last to first.
 class RunningServer {
  public:
   RunningServer(const ServerConfig& config, ServerSecurity security, BackendDevice device,
-                const ModelBackend& backend, int64_t memory_limit_bytes, ProcessEvents* events)
+                const ModelBackend& backend, const ServeOverrides& overrides,
+                int64_t memory_limit_bytes, ProcessEvents* events)
       : config_(config),
+        overrides_(overrides),
         security_(std::move(security)),
         device_(std::move(device)),
         info_(MakeServerInfo(device_, backend)),
@@ -193,6 +209,8 @@ class RunningServer {
       return kExitConfiguration;
     }
     LogListening();
+    WatchCredentials();
+    StartSelfCheck();
     executor_.Start([this] { events_->Post(Event::kModelsLoaded); });
     const int code = WaitForEnd() ? Stop() : kExitConfiguration;
     RemoveAddressFile();
@@ -232,6 +250,37 @@ class RunningServer {
     return OkStatus();
   }
 
+  void WatchCredentials() {
+    CredentialWatchOptions options;
+    options.access = security_.access;
+    if (security_.tls.has_value()) {
+      options.replace_tls = [this](TlsIdentity identity) {
+        grpc_->ReplaceTls(std::move(identity));
+      };
+    }
+    options.on_reload = [this](const char* what, const Status& status) {
+      metrics_.OnReload(what, status.ok());
+      if (status.ok()) {
+        Log(LogLevel::kInfo, "credentials were read again", {{"what", what}});
+      } else {
+        Log(LogLevel::kError, "changed credentials cannot be used; those from before stay",
+            {{"what", what}, {"error", status.ForLog()}});
+      }
+    };
+    credential_watch_ = std::make_unique<CredentialWatch>(config_, std::move(options));
+  }
+
+  void StartSelfCheck() {
+    if (config_.self_check.count() == 0) return;
+    AskOwnPort ask = [this](milliseconds patience) { return grpc_->AskOwnPort(patience); };
+    if (overrides_.ask_own_port) {
+      ask = [ask, override = overrides_.ask_own_port](milliseconds patience) {
+        return override(patience, ask);
+      };
+    }
+    self_check_ = std::make_unique<SelfCheck>(std::move(ask), config_.self_check);
+  }
+
   static Status CannotListen(const char* setting, const std::string& address,
                              const Status& status) {
     return BadConfiguration(std::string(setting) + ": " + address + ": " + status.ForLog());
@@ -250,6 +299,10 @@ class RunningServer {
          {"device_description", info_.device_description},
          {"memory_limit_bytes", ledger_.limit_bytes()},
          {"model_count", static_cast<int64_t>(config_.models.size())}});
+    Log(LogLevel::kInfo, "room for connections",
+        {{"max_connections", int64_t{config_.limits.max_connections}},
+         {"max_connections_per_address", int64_t{config_.limits.max_connections_per_address}},
+         {"max_descriptors", RaiseDescriptorLimit()}});
     if (!device_.note.empty()) {
       Log(LogLevel::kInfo, "computing on the CPU", {{"why", device_.note}});
     }
@@ -269,14 +322,20 @@ class RunningServer {
         {{"error", loss.ForLog()}});
   }
 
-  // The next event. Ends the process where a call of a model hangs meanwhile.
+  // The next event. Ends the process where a call of a model hangs meanwhile, or the port is
+  // silent.
   Event NextEvent(std::optional<steady_clock::time_point> deadline = std::nullopt) {
-    if (WatchdogOf(config_, device_).count() == 0) return events_->Wait(deadline);
     for (;;) {
       const steady_clock::time_point look_at = steady_clock::now() + kWatchInterval;
       if (deadline.has_value() && *deadline <= look_at) return events_->Wait(deadline);
-      if (const Event event = events_->Wait(look_at); event != Event::kTimeout) return event;
-      if (const auto call = progress_.FindOverdue()) EndOnHang(*call);
+      const Event event = events_->Wait(look_at);
+      if (event == Event::kReload) credential_watch_->ReloadSoon();
+      if (event != Event::kTimeout && event != Event::kReload) return event;
+      if (WatchdogOf(config_, device_).count() > 0) {
+        if (const auto call = progress_.FindOverdue()) EndOnHang(*call);
+      }
+      // While it stops, the port is closed.
+      if (self_check_ != nullptr && !is_stopping_ && self_check_->IsOverdue()) EndOnSilence();
     }
   }
 
@@ -288,7 +347,26 @@ class RunningServer {
          {"stage", StageName(call.stage)},
          {"seconds", seconds},
          {"exit_code", int64_t{kExitDevice}}});
-    executor_.Abandon(DeviceLost("a call of a model hangs"));
+    EndAtOnce("a call of a model hangs");
+  }
+
+  [[noreturn]] void EndOnSilence() {
+    const double seconds = std::chrono::duration<double>(config_.self_check).count();
+    Log(LogLevel::kError, "the own port does not answer; the process must be started anew",
+        {{"listen", grpc_->address()},
+         {"seconds", seconds},
+         {"error", self_check_->last_failure()},
+         {"exit_code", int64_t{kExitDevice}}});
+    // Not from this thread: what keeps the port silent may keep whoever touches it.
+    try {
+      std::thread([this] { grpc_->StopServing(); }).detach();
+    } catch (const std::exception&) {  // no thread left: nobody hears of it
+    }
+    EndAtOnce("the server does not answer");
+  }
+
+  [[noreturn]] void EndAtOnce(const char* why) {
+    executor_.Abandon(DeviceLost(why));
     std::this_thread::sleep_for(kHangNotice);
     RemoveAddressFile();
     EndNow(kExitDevice);
@@ -324,6 +402,7 @@ class RunningServer {
   }
 
   int Stop() {
+    is_stopping_ = true;
     // Of a lost device nothing is left to finish: what remains is to tell clients.
     const milliseconds timeout = device_lost_ ? kHandOver : config_.drain_timeout;
     const steady_clock::time_point deadline = steady_clock::now() + timeout;
@@ -335,22 +414,11 @@ class RunningServer {
          {"running", int64_t{executor_.running_count()}},
          {"timeout_seconds", std::chrono::duration<double>(timeout).count()}});
     std::thread drainer([this, timeout] {
-      if (!executor_.Drain(timeout)) requests_were_cut_ = true;
-      // What remains is to hand finished pictures, or the reason why there are none, to clients.
-      // All of it comes before gRPC's farewell, which a client answers when it has read what came
-      // before: closing earlier would reset connections with bytes under way.
-      const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
-      unfinished_calls_.WaitForNone(hand_over_end);
-      // gRPC's farewell may answer a call that just arrives with CANCELLED, which clients do not
-      // send again; a closed connection is UNAVAILABLE.
-      if (device_lost_) {
-        std::this_thread::sleep_for(kLastMoment);
-        events_->Post(Event::kDrained);
-        return;
+      try {
+        Drain(timeout);
+      } catch (const std::exception&) {  // no memory
+        requests_were_cut_ = true;
       }
-      // Not longer: a watch on health never ends by itself.
-      grpc_->Shutdown(std::max(
-          kLastMoment, std::chrono::ceil<milliseconds>(hand_over_end - steady_clock::now())));
       events_->Post(Event::kDrained);
     });
     WaitUntilDrained(deadline + kCancelGrace);
@@ -358,6 +426,25 @@ class RunningServer {
     if (canceller_.joinable()) canceller_.join();
     if (device_lost_) return kExitDevice;
     return requests_were_cut_ ? kExitDrainTimeout : kExitDrained;
+  }
+
+  // On a thread of its own: waits for requests, then for their clients.
+  void Drain(milliseconds timeout) {
+    if (!executor_.Drain(timeout)) requests_were_cut_ = true;
+    // What remains is to hand finished pictures, or the reason why there are none, to clients.
+    // All of it comes before gRPC's farewell, which a client answers when it has read what came
+    // before: closing earlier would reset connections with bytes under way.
+    const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
+    unfinished_calls_.WaitForNone(hand_over_end);
+    // gRPC's farewell may answer a call that just arrives with CANCELLED, which clients do not send
+    // again; a closed connection is UNAVAILABLE.
+    if (device_lost_) {
+      std::this_thread::sleep_for(kLastMoment);
+      return;
+    }
+    // Not longer: a watch on health never ends by itself.
+    grpc_->Shutdown(std::max(kLastMoment,
+                             std::chrono::ceil<milliseconds>(hand_over_end - steady_clock::now())));
   }
 
   // Ends the process when a call of a model does not come back until `abandon_at`.
@@ -376,6 +463,8 @@ class RunningServer {
         case Event::kDeviceLost:
           device_lost_ = true;
           break;
+        case Event::kReload:
+          break;
         case Event::kTimeout:
           const int code = device_lost_ ? kExitDevice : kExitDrainTimeout;
           Log(LogLevel::kError, "a model does not come back; abandoning it",
@@ -392,7 +481,11 @@ class RunningServer {
         {{"queued", int64_t{executor_.queued_count()}},
          {"running", int64_t{executor_.running_count()}}});
     canceller_ = std::thread([this] {
-      if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
+      try {
+        if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
+      } catch (const std::exception&) {  // no memory: the end of the drain cuts them
+        requests_were_cut_ = true;
+      }
     });
   }
 
@@ -401,6 +494,7 @@ class RunningServer {
   }
 
   const ServerConfig config_;
+  const ServeOverrides overrides_;
   const ServerSecurity security_;
   const BackendDevice device_;
   const ServerInfo info_;
@@ -416,13 +510,16 @@ class RunningServer {
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::string metrics_address_;
+  std::unique_ptr<CredentialWatch> credential_watch_;
+  std::unique_ptr<SelfCheck> self_check_;
   bool models_loaded_ = false;
+  bool is_stopping_ = false;
   std::atomic<bool> device_lost_{false};
   std::atomic<bool> requests_were_cut_{false};
   std::thread canceller_;
 };
 
-int Act(const CommandLine& line, const ModelBackend& backend) {
+int Act(const CommandLine& line, const ModelBackend& backend, const ServeOverrides& overrides) {
   switch (line.action) {
     case CommandLine::Action::kHelp:
       std::fputs(line.help.c_str(), stdout);
@@ -447,12 +544,14 @@ int Act(const CommandLine& line, const ModelBackend& backend) {
     case CommandLine::Action::kServe:
       break;
   }
-  return RunServer(line.config, backend);
+  return RunServer(line.config, backend, overrides);
 }
 
 }  // namespace
 
-int RunServer(const ServerConfig& config, const ModelBackend& backend) {
+int RunServer(const ServerConfig& configured, const ModelBackend& backend,
+              const ServeOverrides& overrides) {
+  ServerConfig config = configured;
   Result<std::unique_ptr<ProcessEvents>> events = ProcessEvents::Open();
   if (!events.ok()) {
     PrintError(events.status().ForLog());
@@ -465,6 +564,10 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
     return kExitConfiguration;
   }
   OpenLog(LogLevelByName(config.log_level), LogFormatByName(config.log_format), stderr);
+  if (const Status status = SetConnectionLimits(&config.limits); !status.ok()) {
+    PrintError(status.message());
+    return kExitConfiguration;
+  }
   Result<BackendDevice> device = OpenDevice(config, backend);
   if (!device.ok()) {
     PrintError("device: " + device.status().ForLog());
@@ -477,11 +580,12 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
   }
   const HeapKeeper heap_keeper;
   return RunningServer(config, std::move(security).value(), std::move(device).value(), backend,
-                       memory_limit_bytes, events->get())
+                       overrides, memory_limit_bytes, events->get())
       .Run();
 }
 
-int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {
+int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
+               const ServeOverrides& overrides) {
   SetUpHeap();
   // No code of ours throws; what libraries throw past us ends here with a line and a code.
   try {
@@ -490,7 +594,7 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {
       PrintError(line.status().message());
       return kExitConfiguration;
     }
-    return Act(*line, backend);
+    return Act(*line, backend, overrides);
   } catch (const std::exception& error) {
     PrintError(std::string("internal error: ") + error.what());
   } catch (...) {

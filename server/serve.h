@@ -8,6 +8,7 @@
 #include "server/config.h"
 #include "server/engine/diffusion_model.h"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,8 +19,9 @@ namespace tightfit {
 enum ExitCode : int {
   kExitDrained = 0,
   kExitInternal = 70,
-  kExitDevice = 71,        // the device is lost, or a call of a model hangs: start the process anew
-  kExitDrainTimeout = 72,  // requests were cut: by the timeout or by a second signal
+  // The device is lost, a call of a model hangs, or the port is silent: start the process anew.
+  kExitDevice = 71,
+  kExitDrainTimeout = 72,   // requests were cut: by the timeout or by a second signal
   kExitConfiguration = 78,  // also: an address in use, no model could be loaded
 };
 
@@ -57,8 +59,18 @@ struct ModelBackend {
       load;
 };
 
+// What tests put in place of the server's own parts.
+struct ServeOverrides {
+  // Stands before the call of the own port that it is given (server/self_check.h); empty: nothing
+  // does.
+  std::function<Status(std::chrono::milliseconds patience,
+                       const std::function<Status(std::chrono::milliseconds)>& ask)>
+      ask_own_port;
+};
+
 // Reads the command line and does what it says. Call from main before any thread exists.
-int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
+int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
+               const ServeOverrides& overrides = {});
 
 // Serves until SIGTERM or SIGINT:
 // 1. binds both addresses and writes the address file; health is NOT_SERVING;
@@ -67,9 +79,11 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
 // 3. at a signal: NOT_SERVING, no new requests, those that run may finish within drain_timeout,
 //    then they are cancelled; a second signal cancels them at once. A model call that does not come
 //    back within two seconds more is abandoned with the process;
-// 4. when the device is lost, or a call of a model makes no progress within `watchdog`:
-//    NOT_SERVING, requests end with DeviceLost, exit 71.
-int RunServer(const ServerConfig& config, const ModelBackend& backend);
+// 4. when the device is lost, or a call of a model makes no progress within `watchdog`, or the own
+//    port answers nothing within `self_check`: NOT_SERVING, requests end with DeviceLost, exit 71.
+// At SIGHUP, and when their files change, certificates and tokens are read again.
+int RunServer(const ServerConfig& config, const ModelBackend& backend,
+              const ServeOverrides& overrides = {});
 
 }  // namespace tightfit
 

@@ -6,6 +6,7 @@
 //   FAKE_STEP_HOLD        while this file exists, a denoising step does not come back
 //   FAKE_STEP_MILLISECONDS  how long a step takes
 //   FAKE_NOISY            where set, pictures are noise, which PNG cannot compress
+//   FAKE_SILENT_PORT      while this file exists, the server's calls of its own port get no answer
 //   FAKE_CUDA_ERROR       once this file exists, a denoising step fails with the code of CUDA in it
 #include "server/memory/memory_accounts.h"
 #include "server/model/cuda_errors.h"
@@ -97,9 +98,23 @@ ModelBackend FakeBackend() {
   return backend;
 }
 
+ServeOverrides FakeOverrides() {
+  ServeOverrides overrides;
+  const std::string silent = Environment("FAKE_SILENT_PORT");
+  if (silent.empty()) return overrides;
+  overrides.ask_own_port =
+      [silent](std::chrono::milliseconds patience,
+               const std::function<Status(std::chrono::milliseconds)>& ask) -> Status {
+    if (!std::filesystem::exists(silent)) return ask(patience);
+    std::this_thread::sleep_for(patience);
+    return {StatusCode::kUnavailable, "NO_ANSWER", "nothing came"};
+  };
+  return overrides;
+}
+
 }  // namespace
 }  // namespace tightfit
 
 int main(int argc, char** argv) {
-  return tightfit::ServerMain(argc, argv, tightfit::FakeBackend());
+  return tightfit::ServerMain(argc, argv, tightfit::FakeBackend(), tightfit::FakeOverrides());
 }
