@@ -3,9 +3,12 @@
 #include "kernels/format.h"
 #include "server/address_file.h"
 #include "server/base/clock.h"
+#include "server/base/cpu_share.h"
 #include "server/base/device_loss.h"
+#include "server/base/openmp_waiting.h"
 #include "server/build_version.h"
 #include "server/command_line.h"
+#include "server/compute_threads.h"
 #include "server/config_security.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
@@ -32,6 +35,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <thread>
 #include <utility>
@@ -137,6 +141,19 @@ int64_t HostCacheBytes(const ServerConfig& config, const BackendDevice& device,
 milliseconds WatchdogOf(const ServerConfig& config, const BackendDevice& device) {
   if (config.watchdog.count() >= 0) return config.watchdog;
   return device.read_memory ? milliseconds(kWatchdogOnGpu) : kWatchdogOnCpu;
+}
+
+// How many threads compute; the log tells that, and how they wait for each other.
+int32_t ChooseThreads(const ServerConfig& config) {
+  const ComputeThreads threads =
+      ChooseComputeThreads(config.threads, std::getenv("OMP_NUM_THREADS"), ReadCpuShare());
+  const OpenMpWaiting waiting = ReadOpenMpWaiting();
+  Log(LogLevel::kInfo, "computing threads",
+      {{"threads", int64_t{threads.count}},
+       {"threads_by", threads.chosen_by},
+       {"waiting", waiting.policy.empty() ? "OpenMP's default" : waiting.policy},
+       {"waiting_by", waiting.is_users ? "environment" : "server"}});
+  return threads.count;
 }
 
 Result<BackendDevice> OpenDevice(const ServerConfig& config, const ModelBackend& backend) {
@@ -463,7 +480,7 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
   }
   const int64_t memory_limit_bytes = MemoryLimitBytes(config, *device);
   if (backend.init_process) {
-    backend.init_process(device->name, config.threads,
+    backend.init_process(device->name, ChooseThreads(config),
                          HostCacheBytes(config, *device, memory_limit_bytes));
   }
   const HeapKeeper heap_keeper;
@@ -481,6 +498,7 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {
       PrintError(line.status().message());
       return kExitConfiguration;
     }
+    if (line->action == CommandLine::Action::kServe) RestartWithBriefOpenMpWaiting(argv);
     return Act(*line, backend);
   } catch (const std::exception& error) {
     PrintError(std::string("internal error: ") + error.what());

@@ -37,8 +37,8 @@ struct ModelBackend {
   // Makes the device of the configuration ("auto", "cpu", "cuda:N") ready, before anything else is
   // called. Empty: there is only the CPU. Errors: what is missing, and what to do.
   std::function<Result<BackendDevice>(const std::string& requested)> open_device;
-  // Settings of the process, before any model exists; 0 threads: all cores. Of the weights that
-  // leave the device so many bytes may stay in host memory.
+  // Settings of the process, before any model exists. Of the weights that leave the device so many
+  // bytes may stay in host memory.
   std::function<void(const std::string& device, int thread_count, int64_t host_cache_bytes)>
       init_process;
   // First call on the executor's thread.
@@ -57,7 +57,8 @@ struct ModelBackend {
       load;
 };
 
-// Reads the command line and does what it says. Call from main before any thread exists.
+// Reads the command line and does what it says. Call from main before any thread exists. To serve it
+// executes the program once more (RestartWithBriefOpenMpWaiting).
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
 
 // Serves until SIGTERM or SIGINT:
