@@ -31,6 +31,9 @@ struct BackendDevice {
   std::string note;          // for the log: why "auto" means this one
   // Reads its memory as it is now; any thread. Empty: the host's memory is the device's.
   std::function<OwnMemory()> read_memory;
+  // Asks it for a sign of life, on the executor's thread: OK or DeviceLost. Empty: it cannot be
+  // lost.
+  std::function<Status()> probe;
 };
 
 // What makes models.
@@ -39,8 +42,8 @@ struct ModelBackend {
   // Makes the device of the configuration ("auto", "cpu", "cuda:N") ready, before anything else is
   // called. Empty: there is only the CPU. Errors: what is missing, and what to do.
   std::function<Result<BackendDevice>(const std::string& requested)> open_device;
-  // Settings of the process, before any model exists; 0 threads: all cores. Of the weights that
-  // leave the device so many bytes may stay in host memory.
+  // Settings of the process, before any model exists. Of the weights that leave the device so many
+  // bytes may stay in host memory.
   std::function<void(const std::string& device, int thread_count, int64_t host_cache_bytes)>
       init_process;
   // First call on the executor's thread.
@@ -54,8 +57,7 @@ struct ModelBackend {
   std::function<void()> drop_caches;
   // As ModelLoader, on `device`: the opened one's name.
   std::function<Result<std::unique_ptr<DiffusionModel>>(
-      const ModelSpec& spec, const std::string& device,
-      const std::function<void(const LoadProgress&)>& progress)>
+      const ModelSpec& spec, const std::string& device, const LoadCallback& progress)>
       load;
 };
 
@@ -68,7 +70,8 @@ struct ServeOverrides {
       ask_own_port;
 };
 
-// Reads the command line and does what it says. Call from main before any thread exists.
+// Reads the command line and does what it says. Call from main before any thread exists. To serve
+// it executes the program once more (RestartWithBriefOpenMpWaiting).
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
                const ServeOverrides& overrides = {});
 

@@ -25,6 +25,10 @@ struct FakeModelControls {
   std::atomic<bool> noisy{false};
   // Pictures say that they were decoded again in fp32.
   std::atomic<bool> falls_back{false};
+  // The first decode of a request gives no picture, but says that the VAE in fp32 is needed.
+  std::atomic<bool> needs_fallback{false};
+  // Called when a model leaves its device. May block.
+  std::function<void()> on_leave;
 };
 
 // A resident description with sensible values: 64x64 px, 4 pixels per latent, 4 steps, guidance 5,
