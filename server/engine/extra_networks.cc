@@ -19,7 +19,8 @@ std::vector<ExtraNetworkTag> FindExtraNetworkTags(std::string_view prompt) {
     size_t end = at + 1;
     while (end < prompt.size() && IsWordCharacter(prompt[end])) ++end;
     const bool is_tag = end > at + 1 && IsLetter(prompt[at + 1]) && end + 1 < prompt.size() &&
-                        prompt[end] == ':' && prompt[end + 1] != '>';
+                        prompt[end] == ':' && prompt[end + 1] != '>' &&
+                        !prompt.substr(end + 1).starts_with("//");
     if (is_tag) {
       const size_t close = prompt.find('>', end);
       if (close == prompt.npos) break;  // nothing after it closes either

@@ -45,7 +45,7 @@ constexpr std::array<std::string_view, 20> kOptions = {
     "ar",      "aspect", "no",    "seed", "stylize", "s",    "chaos", "c", "niji",    "iw",
     "quality", "q",      "style", "tile", "weird",   "sref", "cref",  "v", "version", "stop"};
 // Names that end with two plus signs.
-constexpr std::array<std::string_view, 3> kPlusNames = {"notepad", "libstdc", "libc"};
+constexpr std::array<std::string_view, 4> kPlusNames = {"notepad", "libstdc", "libc", "dpm"};
 
 constexpr char kLoraMessage[] =
     "LoRA tags are not supported: it was left out of the prompt; serve a model that the LoRA is "
@@ -243,7 +243,7 @@ class Scanner {
     if (!open_.empty() && std::any_of(word.begin(), word.end(), IsLetter)) {
       open_.back().has_letter = true;
     }
-    if (word == "AND" && !(IsInCapitals(last_word_) && IsInCapitals(NextWord()))) {
+    if (word == "AND" && !IsAmongCapitals(last_word_, NextWord())) {
       Report(begin, at_, kAndMessage);
       is_composed_ = true;
       EndSection(begin);
@@ -271,9 +271,12 @@ class Scanner {
     at_ = end;
   }
 
-  static bool IsInCapitals(std::string_view word) {
-    return !word.empty() &&
-           std::all_of(word.begin(), word.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  // Whether a word between these two is in capitals because all is.
+  static bool IsAmongCapitals(std::string_view before, std::string_view after) {
+    const auto is_capital = [](char c) { return c >= 'A' && c <= 'Z'; };
+    return before.size() + after.size() > 0 &&
+           std::all_of(before.begin(), before.end(), is_capital) &&
+           std::all_of(after.begin(), after.end(), is_capital);
   }
 
   // The word that follows `at_`, if only white space and a few signs lie before it.
@@ -362,7 +365,7 @@ class Scanner {
     if (FollowsWord(begin)) {
       const bool has_letter = std::any_of(last_word_.begin(), last_word_.end(), IsLetter);
       const bool is_a_name =
-          sign == '+' && (last_word_.size() == 1 || IsAmong(Lower(last_word_), kPlusNames));
+          last_word_.size() == 1 || (sign == '+' && IsAmong(Lower(last_word_), kPlusNames));
       if (at_ - begin >= 2 && has_letter && !is_a_name && IsBoundary(at_)) {
         Report(last_word_begin_, at_, kSignsMessage);
       }

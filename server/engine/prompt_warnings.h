@@ -29,10 +29,10 @@ inline constexpr std::string_view kMarkupReadAsText = "MARKUP_READ_AS_TEXT";
 //   .and(), .or(), .blend() (InvokeAI, compel); {words}, 1.3::words:: (NovelAI); words::2, --ar 3:2
 //   (Midjourney); (words:1,3)            MARKUP_READ_AS_TEXT
 // Not meant, so that prose stays prose: what a backslash escapes; AND between two words in capitals
-// ("BLACK AND WHITE"); `C++` and other single letters, one + or - behind a word; a number behind
-// brackets that continue a word ("Ca(OH)2") or beyond 10 ("(c)2024"); brackets that are never
-// closed; an object of JSON. Of markup within markup that is read as text the outermost is told.
-// With kPlain every character is text on purpose: tags and embedding:name alone are told, as
+// ("BLACK AND WHITE"); `C++`, `i--` and other single letters, one + or - behind a word; a number
+// behind brackets that continue a word ("Ca(OH)2") or beyond 10 ("(c)2024"); brackets that are
+// never closed; an object of JSON. Of markup within markup that is read as text the outermost is
+// told. With kPlain every character is text on purpose: tags and embedding:name alone are told, as
 // MARKUP_READ_AS_TEXT and EMBEDDING_READ_AS_TEXT. Time: n log n in the bytes.
 std::vector<RequestWarning> PromptWarnings(std::string_view field, std::string_view prompt,
                                            PromptSyntax syntax);

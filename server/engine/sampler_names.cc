@@ -189,6 +189,9 @@ Result<std::string> ResolveSamplerName(std::string_view name,
   }
   std::string base = resolved;
   if (const auto scheduled = WithSchedule(normalized)) base = scheduled->sampler;
+  if (IsAmong(base + "-karras", samplers)) {
+    return InvalidArgument(list + "; " + base + " is served as " + base + "-karras alone");
+  }
   if (IsAmong(base, kUnserved)) return InvalidArgument(list + "; it has no " + base);
   const std::vector<std::string_view> known(samplers.begin(), samplers.end());
   return InvalidArgument(list + DidYouMean(resolved, known));

@@ -57,6 +57,8 @@ TEST(PromptWarningsTest, TellMarkupOfOtherToolsThatIsReadAsText) {
       {"red apple :1.2 AND green pear : 0.8 ", {":1.2", "AND", ": 0.8"}},
       {"a cat\r\nAND\r\na dog:-1", {"AND", ":-1"}},
       {"a cat BREAK AND a dog", {"AND"}},
+      {"AND a dog AND", {"AND", "AND"}},
+      {"AND", {"AND"}},
       {"a cat AND_PERP a dog ADDCOL sky", {"AND_PERP", "ADDCOL"}},
       // InvokeAI and compel.
       {"(red apple)1.3", {"(red apple)1.3"}},
@@ -131,9 +133,12 @@ TEST(PromptWarningsTest, LeaveProseAlone) {
            "(masterpiece:1.3), ((best quality)), [blurry], (word: 0.8 )",
            "(a:b:1.2) [c, d] ((e) BREAK f",
            "at 10:30, 16:9, ratio 3:2, a:b, note: this, (f/1.8)",
-           "C++ code on a screen, c++, notepad++, g++, 18+, A+, Disney+",
+           "C++ code on a screen, i--, DPM++, <https://example.org/a>, c++, notepad++, g++, 18+, "
+           "A+, Disney+",
            "a well-known red-haired girl -- smiling - at you, rock'n'roll",
            "house--big and red, 1-2, 5--6",
+           "AND GATE",
+           "THIS AND",
            "BLACK AND WHITE PHOTO, R AND D, android, SAND, bread and butter",
            "snake_case_name, _private_, my__name__here, ____, a_b",
            "\\[a:b:1\\] \\(red\\)1.3 \\{a|b\\} \\[a|b\\]",

@@ -106,7 +106,9 @@ TEST(SamplerNamesTest, OfSchedulesThatAreNotServedAreRefusedByThem) {
 
 TEST(SamplerNamesTest, OfSamplersThatNoModelHasAreRefusedByThem) {
   for (const auto& [name, base] : std::vector<std::pair<const char*, const char*>>{
-           {"DPM++ 2M SDE", "it has no dpmpp-2m-sde"},
+           {"DPM++ 2M SDE", "dpmpp-2m-sde is served as dpmpp-2m-sde-karras alone"},
+           {"DPM++ 2M SDE Exponential", "dpmpp-2m-sde is served as dpmpp-2m-sde-karras alone"},
+           {"DPM++ 2M SDE Heun Karras", "it has no dpmpp-2m-sde-heun"},
            {"DPM2 a Karras", "it has no dpm2-a"},
            {"DPM++ 3M SDE Karras", "it has no dpmpp-3m-sde"},
            {"LMS", "it has no lms"},
