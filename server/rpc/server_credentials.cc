@@ -40,8 +40,10 @@ class ReplaceableTls final : public grpc::ServerCredentials {
     if (!newer.has_value()) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     const grpc_ssl_pem_key_cert_pair pair = {newer->private_key.c_str(),
                                              newer->certificate_chain.c_str()};
-    *config = grpc_ssl_server_certificate_config_create(
-        newer->client_ca.empty() ? nullptr : newer->client_ca.c_str(), &pair, 1);
+    // gRPC demands roots here also where no client is asked for a certificate, and then uses none.
+    const std::string& roots =
+        newer->client_ca.empty() ? newer->certificate_chain : newer->client_ca;
+    *config = grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1);
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
   }
 

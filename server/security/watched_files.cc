@@ -5,12 +5,13 @@
 namespace tightfit {
 
 WatchedFiles::WatchedFiles(std::vector<std::string> paths, std::function<Status()> read)
-    : paths_(std::move(paths)), read_(std::move(read)) {}
+    : paths_(std::move(paths)), read_(std::move(read)), read_states_(ReadStates()) {}
 
 std::optional<Status> WatchedFiles::Look() {
   // Before the files are read: what changes meanwhile is seen at the next look.
   States states = ReadStates();
-  if (states == read_states_) {
+  const bool is_same = states == read_states_;
+  if (is_same && has_looked_) {
     failed_states_.reset();
     return std::nullopt;
   }
@@ -20,8 +21,9 @@ std::optional<Status> WatchedFiles::Look() {
     return std::nullopt;
   }
   failed_states_.reset();
-  const bool is_first = !std::exchange(read_states_, std::move(states)).has_value();
-  if (is_first && status.ok()) return std::nullopt;
+  read_states_ = std::move(states);
+  has_looked_ = true;
+  if (is_same && status.ok()) return std::nullopt;
   return status;
 }
 
@@ -29,6 +31,7 @@ Status WatchedFiles::ReadNow() {
   States states = ReadStates();
   failed_states_.reset();
   read_states_ = std::move(states);
+  has_looked_ = true;
   return read_();
 }
 

@@ -16,7 +16,8 @@ namespace tightfit {
 class WatchedFiles {
  public:
   // `read` reads the files and takes what they say, or changes nothing and returns why. They were
-  // read before this is made, so that the first look tells only of what cannot be read.
+  // read before this is made: the first look reads them once more, and tells of it only where they
+  // have changed since, or cannot be read.
   WatchedFiles(std::vector<std::string> paths, std::function<Status()> read);
 
   // To be called every few seconds. Reads the files if they have changed since they were last read.
@@ -32,7 +33,8 @@ class WatchedFiles {
 
   const std::vector<std::string> paths_;
   const std::function<Status()> read_;
-  std::optional<States> read_states_;    // as of the last reading that counted
+  States read_states_;  // as of the last reading that counted
+  bool has_looked_ = false;
   std::optional<States> failed_states_;  // of a failure that does not count yet
 };
 

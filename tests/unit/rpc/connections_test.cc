@@ -1,4 +1,5 @@
 // The places that a server has for connections, and its calls of its own port.
+#include "server/base/file_descriptor.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 
 #include <arpa/inet.h>
@@ -6,6 +7,10 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <functional>
+#include <thread>
 
 namespace tightfit {
 namespace {
