@@ -70,8 +70,7 @@ struct ServeOverrides {
       ask_own_port;
 };
 
-// Reads the command line and does what it says. Call from main before any thread exists. To serve
-// it executes the program once more (RestartWithBriefOpenMpWaiting).
+// Reads the command line and does what it says. Call from main before any thread exists.
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
                const ServeOverrides& overrides = {});
 

@@ -8,7 +8,6 @@
 #include "client/weights/outcome.h"
 #include "client/weights/output_file.h"
 #include "client/weights/work_progress.h"
-#include "server/base/openmp_waiting.h"
 #include "server/image/png.h"
 
 #include <clocale>
@@ -77,6 +76,5 @@ int main(int argc, char** argv) {
   if (const auto* exit = std::get_if<tightfit::fidelity::ExitNow>(&command)) {
     return tightfit::cli::EndOfOutput(exit->exit_code);
   }
-  tightfit::RestartWithBriefOpenMpWaiting(argv);
   return tightfit::cli::EndOfOutput(RunCommand(std::get<FidelityOptions>(command)));
 }
