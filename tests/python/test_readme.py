@@ -27,7 +27,7 @@ def blocks() -> list[tuple[str, str]]:
     text = (ROOT / "README.md").read_text("utf-8")
     section = text.partition(SECTION)[2].partition("\n## ")[0]
     found = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", section, re.MULTILINE | re.DOTALL)
-    return [(language, re.sub(rf"^{indent}", "", body, flags=re.M)) for indent, language, body in found]
+    return [(word, re.sub(rf"^{indent}", "", body, flags=re.M)) for indent, word, body in found]
 
 
 def commands(word: str) -> list[str]:
