@@ -48,6 +48,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
       libssl3 \
       libstdc++6 \
       libtomlplusplus3 \
+      zlib1g \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
     && groupadd --gid 10001 tightfit \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent \

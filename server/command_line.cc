@@ -1,6 +1,6 @@
 #include "server/command_line.h"
 
-#include "server/closest_name.h"
+#include "server/base/closest_name.h"
 #include "server/config_file.h"
 #include "server/config_models.h"
 #include "server/config_settings.h"
@@ -72,7 +72,8 @@ void Declare(CLI::App* app, Flags* flags) {
       ->option_text("FILE")
       ->group("Configuration");
   app->add_option("--model", flags->models,
-                  "A model, repeatable; replaces one of that name in the file")
+                  "A model, repeatable; replaces one of that name in the file.\nA comma of a path "
+                  "is written \\,")
       ->option_text("NAME=PATH[,KEY=VALUE...]")
       ->allow_extra_args(false)
       ->group("Models");

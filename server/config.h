@@ -32,7 +32,7 @@ struct ServerConfig {
   std::string tokens_file;
   bool allow_plaintext = false;     // also beyond this machine
   std::string device = "auto";      // "auto", "cpu", "cuda:N"
-  int32_t threads = 0;              // intra-op threads on a CPU; 0: all cores
+  int32_t threads = 0;              // intra-op threads on a CPU; 0: as many as may run
   std::string log_level = "info";   // "debug", "info", "warning", "error"
   std::string log_format = "text";  // "text", "json"
   // When set, the chosen addresses are written here as JSON once the server listens:
@@ -41,6 +41,8 @@ struct ServerConfig {
   std::chrono::milliseconds drain_timeout{25000};
   // How long a call of a model may take without progress; 0: for ever; negative: by the device.
   std::chrono::milliseconds watchdog{-1000};
+  // How long the server's own calls of its port may stay without an answer; 0: none are made.
+  std::chrono::milliseconds self_check{60000};
   int32_t max_running_requests = 2;
   int32_t memory_limit_mib = 0;  // of the device; 0: what is free at the start, less a reserve
   int32_t host_cache_mib = -1;   // of weights that left the device; -1: see the server's help

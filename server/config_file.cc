@@ -1,6 +1,6 @@
 #include "server/config_file.h"
 
-#include "server/closest_name.h"
+#include "server/base/closest_name.h"
 #include "server/config_models.h"
 #include "server/config_settings.h"
 

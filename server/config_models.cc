@@ -1,6 +1,6 @@
 #include "server/config_models.h"
 
-#include "server/closest_name.h"
+#include "server/base/closest_name.h"
 
 #include <algorithm>
 #include <cctype>
@@ -20,6 +20,23 @@ std::vector<std::string> Split(std::string_view text, char separator) {
     const size_t end = std::min(text.find(separator, start), text.size());
     parts.emplace_back(text.substr(start, end - start));
     start = end + 1;
+  }
+  return parts;
+}
+
+// The same at commas, of which `\,` is none; `\\` is a backslash, as any other backslash is.
+std::vector<std::string> SplitAtCommas(std::string_view text) {
+  std::vector<std::string> parts(1);
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool escapes =
+        text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
+    if (escapes) {
+      parts.back() += text[++i];
+    } else if (text[i] == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += text[i];
+    }
   }
   return parts;
 }
@@ -128,7 +145,7 @@ bool* ModelSwitch(std::string_view key, ModelSpec* spec) {
 }
 
 Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) {
-  const std::vector<std::string> parts = Split(text, ',');
+  const std::vector<std::string> parts = SplitAtCommas(text);
   const size_t equals = parts[0].find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == parts[0].size()) {
     return BadConfiguration("--model \"" + std::string(text) +
@@ -148,8 +165,9 @@ Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) 
     const std::string_view key = part.substr(0, part.find('='));
     const std::vector<std::string_view> known(ModelKeys().begin() + 2, ModelKeys().end());
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      return BadConfiguration(flag + ": unknown key \"" + std::string(key) + "\"" +
-                              DidYouMean(key, known));
+      return BadConfiguration(
+          flag + ": unknown key \"" + std::string(key) + "\"" + DidYouMean(key, known) +
+          (part.find('=') == part.npos ? "; a comma of a path is written \\," : ""));
     }
     if (key.size() + 1 >= part.size()) {
       return BadConfiguration(flag + ": " + std::string(key) + " has no value");

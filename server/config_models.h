@@ -20,7 +20,8 @@ std::string* ModelText(std::string_view key, ModelSpec* spec);
 int32_t* ModelNumber(std::string_view key, ModelSpec* spec);
 bool* ModelSwitch(std::string_view key, ModelSpec* spec);
 
-// "sdxl=/models/sdxl,format=hf8x,exclude=conv_in;conv_out". Records its origins. Errors name what
+// "sdxl=/models/sdxl,format=hf8x,exclude=conv_in;conv_out"; a comma of a path is written `\,`, a
+// backslash before a comma or a backslash `\\`. Records its origins. Errors name what
 // is wrong with `text`.
 Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins);
 

@@ -1,6 +1,6 @@
 #include "server/config_settings.h"
 
-#include "server/closest_name.h"
+#include "server/base/closest_name.h"
 
 #include <algorithm>
 #include <charconv>
@@ -136,11 +136,11 @@ const std::vector<Setting>& Settings() {
       {"allow_plaintext", "", "Without TLS also where other machines can listen in",
        &ServerConfig::allow_plaintext},
       {"device", "auto|cpu|cuda:N", "Where models are held and run", &ServerConfig::device},
-      {"threads", "COUNT", "Threads of one CPU computation; 0: all cores", &ServerConfig::threads,
-       0, 1024},
+      {"threads", "COUNT", "Threads of one CPU computation; 0: as many as may run at once",
+       &ServerConfig::threads, 0, 1024},
       {"memory_limit_mib", "MIB", "Device memory to use; 0: what is free, less a tenth",
        &ServerConfig::memory_limit_mib, 0, 1 << 30},
-      {"host_cache_mib", "MIB", "Host memory for weights that left; -1: half of the rest",
+      {"host_cache_mib", "MIB", "Host memory for weights that left; -1: none on a CPU, else half",
        &ServerConfig::host_cache_mib, -1, 1 << 30},
       {"max_running_requests", "COUNT", "Requests that advance in turns",
        &ServerConfig::max_running_requests, 1, 64},
@@ -148,6 +148,8 @@ const std::vector<Setting>& Settings() {
        &ServerConfig::drain_timeout, 0, 86400},
       {"watchdog_seconds", "SECONDS", "Exit when a call of a model hangs for so long; 0: never",
        &ServerConfig::watchdog, -1, 86400},
+      {"self_check_seconds", "SECONDS", "Exit when the port answers nothing for so long; 0: never",
+       &ServerConfig::self_check, 0, 86400},
       {"log_level",
        "LEVEL",
        "debug, info, warning or error",
@@ -191,6 +193,10 @@ const std::vector<Setting>& Settings() {
        &Limits::max_stream_backlog_bytes, kKib, 64 * kGib},
       {"limits.stalled_reader_seconds", "SECONDS", "A reader that takes nothing for so long is cut",
        &Limits::stalled_reader_seconds, 1, 3600},
+      {"limits.max_connections", "COUNT", "Connections at once; 0: by the descriptor limit",
+       &Limits::max_connections, 0, 1e6},
+      {"limits.max_connections_per_address", "COUNT", "Those of one address; 0: three quarters",
+       &Limits::max_connections_per_address, 0, 1e6},
   };
   return *settings;
 }

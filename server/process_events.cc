@@ -33,6 +33,7 @@ Result<std::unique_ptr<ProcessEvents>> ProcessEvents::Open() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   if (pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return SystemFailure("block signals");
   signal(SIGPIPE, SIG_IGN);
   const int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -65,7 +66,9 @@ ProcessEvents::Event ProcessEvents::Wait(
     if (ready == 0) return Event::kTimeout;
     if (ready < 0) continue;  // interrupted
     signalfd_siginfo info;
-    if (read(signal_fd_, &info, sizeof(info)) == sizeof(info)) return Event::kTerminate;
+    if (read(signal_fd_, &info, sizeof(info)) == sizeof(info)) {
+      return info.ssi_signo == SIGHUP ? Event::kReload : Event::kTerminate;
+    }
     Event event;
     if (read(read_fd_, &event, 1) == 1) return event;
   }

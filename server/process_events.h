@@ -1,4 +1,5 @@
-// ProcessEvents: what the main thread waits for: SIGTERM and SIGINT, and what other threads post.
+// ProcessEvents: what the main thread waits for: SIGTERM, SIGINT and SIGHUP, and what other threads
+// post.
 #ifndef TIGHTFIT_SERVER_PROCESS_EVENTS_H_
 #define TIGHTFIT_SERVER_PROCESS_EVENTS_H_
 
@@ -14,14 +15,16 @@ class ProcessEvents {
  public:
   enum class Event : unsigned char {
     kTerminate,     // SIGTERM or SIGINT
+    kReload,        // SIGHUP
     kModelsLoaded,  // every configured model was tried
     kDrained,       // nothing runs any more
     kDeviceLost,    // no call on the device can succeed any more
     kTimeout,       // Wait's deadline passed
   };
 
-  // From here on SIGTERM and SIGINT reach the process through Wait() alone, and a closed connection
-  // is an error code instead of SIGPIPE. Call before any thread is made: threads inherit the mask.
+  // From here on SIGTERM, SIGINT and SIGHUP reach the process through Wait() alone, and a closed
+  // connection is an error code instead of SIGPIPE. Call before any thread is made: threads inherit
+  // the mask.
   static Result<std::unique_ptr<ProcessEvents>> Open();
   ~ProcessEvents();
   ProcessEvents(const ProcessEvents&) = delete;

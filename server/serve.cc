@@ -1,23 +1,27 @@
 #include "server/serve.h"
 
-#include "kernels/format.h"
 #include "server/address_file.h"
 #include "server/base/clock.h"
+#include "server/base/connection_limits.h"
+#include "server/base/cpu_share.h"
 #include "server/base/device_loss.h"
+#include "server/base/openmp_waiting.h"
 #include "server/build_version.h"
 #include "server/command_line.h"
+#include "server/compute_threads.h"
 #include "server/config_security.h"
+#include "server/credential_watch.h"
+#include "server/device_binding.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
 #include "server/engine/progress_watch.h"
-#include "server/engine/watched_model.h"
+#include "server/engine/watched_device.h"
 #include "server/heap_keeper.h"
 #include "server/listen_address.h"
 #include "server/memory/device_ledger.h"
-#include "server/memory/memory_accounts.h"
 #include "server/process_events.h"
 #include "server/rpc/grpc_server.h"
-#include "server/telemetry/device_memory.h"
+#include "server/self_check.h"
 #include "server/telemetry/load_log.h"
 #include "server/telemetry/logging.h"
 #include "server/telemetry/metrics.h"
@@ -32,6 +36,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <thread>
 #include <utility>
@@ -53,90 +58,30 @@ constexpr milliseconds kLastMoment{100};
 // process ends on a call that hangs.
 constexpr milliseconds kWatchInterval{100};
 constexpr milliseconds kHangNotice{1000};
-// A GPU takes seconds for the longest step there is, a CPU minutes.
-constexpr std::chrono::minutes kWatchdogOnCpu{10};
-constexpr std::chrono::seconds kWatchdogOnGpu{30};
+// How long the last lines of the log may take: a pipe that nobody reads does not hold up the end.
+constexpr milliseconds kLogHandOver{500};
 
 void PrintError(const std::string& line) {
   std::fprintf(stderr, "tightfit-server: %s\n", line.c_str());
 }
 
-DeviceMemory ReadDeviceMemory(const BackendDevice& device) {
-  MemoryAccounts& accounts = MemoryAccounts::Instance();
-  DeviceMemory memory;
-  memory.host_cache_bytes = accounts.TotalOf(MemoryPurpose::kHostCache);
-  memory.attributed_bytes =
-      accounts.total_bytes() - accounts.unowned()->current_bytes() - memory.host_cache_bytes;
-  if (device.read_memory) {
-    const OwnMemory own = device.read_memory();
-    memory.total_bytes = own.total_bytes;
-    memory.used_bytes = own.total_bytes - own.free_bytes;
-  } else {
-    const CpuMemory cpu = ReadCpuMemory();
-    memory.total_bytes = cpu.total_bytes;
-    memory.used_bytes = cpu.used_bytes - memory.host_cache_bytes;
-  }
-  return memory;
+// Ends the process without destroying anything, once the log is written.
+[[noreturn]] void EndNow(int code) {
+  FlushLog(kLogHandOver);
+  _exit(code);
 }
 
-ServerInfo MakeServerInfo(const BackendDevice& device, const ModelBackend& backend) {
-  ServerInfo info;
-  info.version = BuildVersion();
-  info.build_commit = BuildCommit();
-  info.libtorch_version = backend.libtorch_version;
-  info.device_name = device.name;
-  info.device_description = device.description.empty() ? ReadCpuName() : device.description;
-  info.device_memory = [device] { return ReadDeviceMemory(device); };
-  info.formats.push_back({"fp16", 16.0, 65504.0});
-  for (const FormatInfo& format : kFormats) {
-    info.formats.push_back(
-        {std::string(format.name), static_cast<double>(format.bits), format.max_value});
-  }
-  info.scopes.assign(kScopes.begin(), kScopes.end());
-  return info;
-}
-
-ModelLoader LoaderOn(const std::string& device, const ModelBackend& backend) {
-  return [device, load = backend.load](const ModelSpec& spec,
-                                       const std::function<void(const LoadProgress&)>& progress) {
-    return load(spec, device, progress);
-  };
-}
-
-std::function<void()> ThreadInitOn(const std::string& device, const ModelBackend& backend) {
-  if (!backend.init_thread) return {};
-  return [device, init = backend.init_thread] { init(device); };
-}
-
-ModelDescriber DescriberOn(const std::string& device, const ModelBackend& backend) {
-  if (!backend.describe) return {};
-  return [device, describe = backend.describe](const ModelSpec& spec) {
-    return describe(spec, device);
-  };
-}
-
-// What the server may use of its device.
-int64_t MemoryLimitBytes(const ServerConfig& config, const BackendDevice& device) {
-  constexpr int64_t kReserveShare = 10;
-  if (config.memory_limit_mib > 0) return int64_t{config.memory_limit_mib} << 20;
-  const int64_t available_bytes =
-      device.read_memory ? device.read_memory().free_bytes : ReadCpuMemory().available_bytes;
-  return available_bytes - available_bytes / kReserveShare;
-}
-
-// What weights that left the device may take of the host's memory, of which a CPU's models take
-// `memory_limit_bytes` too.
-int64_t HostCacheBytes(const ServerConfig& config, const BackendDevice& device,
-                       int64_t memory_limit_bytes) {
-  if (config.host_cache_mib >= 0) return int64_t{config.host_cache_mib} << 20;
-  const int64_t taken_bytes = device.read_memory ? 0 : memory_limit_bytes;
-  return std::max<int64_t>(ReadCpuMemory().available_bytes - taken_bytes, 0) / 2;
-}
-
-// How long a call of a model may take without progress; zero: for ever.
-milliseconds WatchdogOf(const ServerConfig& config, const BackendDevice& device) {
-  if (config.watchdog.count() >= 0) return config.watchdog;
-  return device.read_memory ? milliseconds(kWatchdogOnGpu) : kWatchdogOnCpu;
+// How many threads compute; the log tells that, and how they wait for each other.
+int32_t ChooseThreads(const ServerConfig& config) {
+  const ComputeThreads threads =
+      ChooseComputeThreads(config.threads, std::getenv("OMP_NUM_THREADS"), ReadCpuShare());
+  const OpenMpWaiting waiting = ReadOpenMpWaiting();
+  Log(LogLevel::kInfo, "computing threads",
+      {{"threads", int64_t{threads.count}},
+       {"threads_by", threads.chosen_by},
+       {"waiting", waiting.policy.empty() ? "OpenMP's default" : waiting.policy},
+       {"waiting_by", waiting.is_users ? "environment" : "server"}});
+  return threads.count;
 }
 
 Result<BackendDevice> OpenDevice(const ServerConfig& config, const ModelBackend& backend) {
@@ -147,12 +92,25 @@ Result<BackendDevice> OpenDevice(const ServerConfig& config, const ModelBackend&
                           "\"cpu\" or \"auto\"");
 }
 
+// Raises what the process may open, and says how many connections that holds.
+Status SetConnectionLimits(Limits* limits) {
+  TF_ASSIGN_OR_RETURN(
+      const ConnectionLimits resolved,
+      ResolveConnectionLimits({limits->max_connections, limits->max_connections_per_address},
+                              RaiseDescriptorLimit()));
+  limits->max_connections = resolved.max_connections;
+  limits->max_connections_per_address = resolved.max_connections_per_address;
+  return OkStatus();
+}
+
 // The objects of a running server, in order of construction. Members are destroyed last to first.
 class RunningServer {
  public:
   RunningServer(const ServerConfig& config, ServerSecurity security, BackendDevice device,
-                const ModelBackend& backend, int64_t memory_limit_bytes, ProcessEvents* events)
+                const ModelBackend& backend, const ServeOverrides& overrides,
+                int64_t memory_limit_bytes, ProcessEvents* events)
       : config_(config),
+        overrides_(overrides),
         security_(std::move(security)),
         device_(std::move(device)),
         info_(MakeServerInfo(device_, backend)),
@@ -164,16 +122,15 @@ class RunningServer {
         request_log_(&metrics_),
         unfinished_calls_(&request_log_),
         progress_(&Clock::Real(), WatchdogOf(config, device_)),
-        executor_(&registry_,
-                  WatchedLoader(LoaderOn(device_.name, backend), &progress_,
-                                [this](const Status& loss) { OnDeviceLost(loss); }),
+        watched_(&progress_, device_.probe, [this](const Status& loss) { OnDeviceLost(loss); }),
+        executor_(&registry_, watched_.Loader(LoaderOn(device_.name, backend)),
                   {.max_queued_requests = config.limits.max_queued_requests,
                    .max_running_requests = config.max_running_requests,
                    .thread_init = ThreadInitOn(device_.name, backend),
                    .thread_exit = backend.exit_thread,
                    .describe = DescriberOn(device_.name, backend),
                    .ledger = &ledger_,
-                   .drop_caches = backend.drop_caches},
+                   .drop_caches = watched_.CacheDrop(backend.drop_caches)},
                   &Clock::Real(), &metrics_) {
     registry_.OnChange([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
     registry_.OnProgress([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
@@ -185,13 +142,16 @@ class RunningServer {
       return kExitConfiguration;
     }
     LogListening();
+    WatchCredentials();
+    StartSelfCheck();
     executor_.Start([this] { events_->Post(Event::kModelsLoaded); });
     const int code = WaitForEnd() ? Stop() : kExitConfiguration;
     RemoveAddressFile();
     Log(LogLevel::kInfo, "stopped", {{"exit_code", int64_t{code}}});
     // Nobody waits for a load to end that nobody will use, and taking models off a lost device may
     // fail in any way.
-    if (!models_loaded_ || device_lost_) _exit(code);
+    if (!models_loaded_ || device_lost_) EndNow(code);
+    FlushLog(kLogHandOver);
     return code;
   }
 
@@ -223,6 +183,37 @@ class RunningServer {
     return OkStatus();
   }
 
+  void WatchCredentials() {
+    CredentialWatchOptions options;
+    options.access = security_.access;
+    if (security_.tls.has_value()) {
+      options.replace_tls = [this](TlsIdentity identity) {
+        grpc_->ReplaceTls(std::move(identity));
+      };
+    }
+    options.on_reload = [this](const char* what, const Status& status) {
+      metrics_.OnReload(what, status.ok());
+      if (status.ok()) {
+        Log(LogLevel::kInfo, "credentials were read again", {{"what", what}});
+      } else {
+        Log(LogLevel::kError, "changed credentials cannot be used; those from before stay",
+            {{"what", what}, {"error", status.ForLog()}});
+      }
+    };
+    credential_watch_ = std::make_unique<CredentialWatch>(config_, std::move(options));
+  }
+
+  void StartSelfCheck() {
+    if (config_.self_check.count() == 0) return;
+    AskOwnPort ask = [this](milliseconds patience) { return grpc_->AskOwnPort(patience); };
+    if (overrides_.ask_own_port) {
+      ask = [ask, override = overrides_.ask_own_port](milliseconds patience) {
+        return override(patience, ask);
+      };
+    }
+    self_check_ = std::make_unique<SelfCheck>(std::move(ask), config_.self_check);
+  }
+
   static Status CannotListen(const char* setting, const std::string& address,
                              const Status& status) {
     return BadConfiguration(std::string(setting) + ": " + address + ": " + status.ForLog());
@@ -241,6 +232,10 @@ class RunningServer {
          {"device_description", info_.device_description},
          {"memory_limit_bytes", ledger_.limit_bytes()},
          {"model_count", static_cast<int64_t>(config_.models.size())}});
+    Log(LogLevel::kInfo, "room for connections",
+        {{"max_connections", int64_t{config_.limits.max_connections}},
+         {"max_connections_per_address", int64_t{config_.limits.max_connections_per_address}},
+         {"max_descriptors", RaiseDescriptorLimit()}});
     if (!device_.note.empty()) {
       Log(LogLevel::kInfo, "computing on the CPU", {{"why", device_.note}});
     }
@@ -260,14 +255,20 @@ class RunningServer {
         {{"error", loss.ForLog()}});
   }
 
-  // The next event. Ends the process where a call of a model hangs meanwhile.
+  // The next event. Ends the process where a call of a model hangs meanwhile, or the port is
+  // silent.
   Event NextEvent(std::optional<steady_clock::time_point> deadline = std::nullopt) {
-    if (WatchdogOf(config_, device_).count() == 0) return events_->Wait(deadline);
     for (;;) {
       const steady_clock::time_point look_at = steady_clock::now() + kWatchInterval;
       if (deadline.has_value() && *deadline <= look_at) return events_->Wait(deadline);
-      if (const Event event = events_->Wait(look_at); event != Event::kTimeout) return event;
-      if (const auto call = progress_.FindOverdue()) EndOnHang(*call);
+      const Event event = events_->Wait(look_at);
+      if (event == Event::kReload) credential_watch_->ReloadSoon();
+      if (event != Event::kTimeout && event != Event::kReload) return event;
+      if (WatchdogOf(config_, device_).count() > 0) {
+        if (const auto call = progress_.FindOverdue()) EndOnHang(*call);
+      }
+      // While it stops, the port is closed.
+      if (self_check_ != nullptr && !is_stopping_ && self_check_->IsOverdue()) EndOnSilence();
     }
   }
 
@@ -276,13 +277,32 @@ class RunningServer {
     const double seconds = std::chrono::duration<double>(call.since_progress).count();
     Log(LogLevel::kError, "a call of a model hangs; the process must be started anew",
         {{"model", call.model},
-         {"stage", StageName(call.stage)},
+         {"stage", DeviceCallName(call.what)},
          {"seconds", seconds},
          {"exit_code", int64_t{kExitDevice}}});
-    executor_.Abandon(DeviceLost("a call of a model hangs"));
+    EndAtOnce("a call of a model hangs");
+  }
+
+  [[noreturn]] void EndOnSilence() {
+    const double seconds = std::chrono::duration<double>(config_.self_check).count();
+    Log(LogLevel::kError, "the own port does not answer; the process must be started anew",
+        {{"listen", grpc_->address()},
+         {"seconds", seconds},
+         {"error", self_check_->last_failure()},
+         {"exit_code", int64_t{kExitDevice}}});
+    // Not from this thread: what keeps the port silent may keep whoever touches it.
+    try {
+      std::thread([this] { grpc_->StopServing(); }).detach();
+    } catch (const std::exception&) {  // no thread left: nobody hears of it
+    }
+    EndAtOnce("the server does not answer");
+  }
+
+  [[noreturn]] void EndAtOnce(const char* why) {
+    executor_.Abandon(DeviceLost(why));
     std::this_thread::sleep_for(kHangNotice);
     RemoveAddressFile();
-    _exit(kExitDevice);
+    EndNow(kExitDevice);
   }
 
   // True when the server has to stop, false when no model can be served.
@@ -315,6 +335,7 @@ class RunningServer {
   }
 
   int Stop() {
+    is_stopping_ = true;
     // Of a lost device nothing is left to finish: what remains is to tell clients.
     const milliseconds timeout = device_lost_ ? kHandOver : config_.drain_timeout;
     const steady_clock::time_point deadline = steady_clock::now() + timeout;
@@ -326,22 +347,11 @@ class RunningServer {
          {"running", int64_t{executor_.running_count()}},
          {"timeout_seconds", std::chrono::duration<double>(timeout).count()}});
     std::thread drainer([this, timeout] {
-      if (!executor_.Drain(timeout)) requests_were_cut_ = true;
-      // What remains is to hand finished pictures, or the reason why there are none, to clients.
-      // All of it comes before gRPC's farewell, which a client answers when it has read what came
-      // before: closing earlier would reset connections with bytes under way.
-      const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
-      unfinished_calls_.WaitForNone(hand_over_end);
-      // gRPC's farewell may answer a call that just arrives with CANCELLED, which clients do not
-      // send again; a closed connection is UNAVAILABLE.
-      if (device_lost_) {
-        std::this_thread::sleep_for(kLastMoment);
-        events_->Post(Event::kDrained);
-        return;
+      try {
+        Drain(timeout);
+      } catch (const std::exception&) {  // no memory
+        requests_were_cut_ = true;
       }
-      // Not longer: a watch on health never ends by itself.
-      grpc_->Shutdown(std::max(
-          kLastMoment, std::chrono::ceil<milliseconds>(hand_over_end - steady_clock::now())));
       events_->Post(Event::kDrained);
     });
     WaitUntilDrained(deadline + kCancelGrace);
@@ -349,6 +359,25 @@ class RunningServer {
     if (canceller_.joinable()) canceller_.join();
     if (device_lost_) return kExitDevice;
     return requests_were_cut_ ? kExitDrainTimeout : kExitDrained;
+  }
+
+  // On a thread of its own: waits for requests, then for their clients.
+  void Drain(milliseconds timeout) {
+    if (!executor_.Drain(timeout)) requests_were_cut_ = true;
+    // What remains is to hand finished pictures, or the reason why there are none, to clients.
+    // All of it comes before gRPC's farewell, which a client answers when it has read what came
+    // before: closing earlier would reset connections with bytes under way.
+    const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
+    unfinished_calls_.WaitForNone(hand_over_end);
+    // gRPC's farewell may answer a call that just arrives with CANCELLED, which clients do not send
+    // again; a closed connection is UNAVAILABLE.
+    if (device_lost_) {
+      std::this_thread::sleep_for(kLastMoment);
+      return;
+    }
+    // Not longer: a watch on health never ends by itself.
+    grpc_->Shutdown(std::max(kLastMoment,
+                             std::chrono::ceil<milliseconds>(hand_over_end - steady_clock::now())));
   }
 
   // Ends the process when a call of a model does not come back until `abandon_at`.
@@ -367,12 +396,14 @@ class RunningServer {
         case Event::kDeviceLost:
           device_lost_ = true;
           break;
+        case Event::kReload:
+          break;
         case Event::kTimeout:
           const int code = device_lost_ ? kExitDevice : kExitDrainTimeout;
           Log(LogLevel::kError, "a model does not come back; abandoning it",
               {{"running", int64_t{executor_.running_count()}}, {"exit_code", int64_t{code}}});
           RemoveAddressFile();
-          _exit(code);
+          EndNow(code);
       }
     }
   }
@@ -383,7 +414,11 @@ class RunningServer {
         {{"queued", int64_t{executor_.queued_count()}},
          {"running", int64_t{executor_.running_count()}}});
     canceller_ = std::thread([this] {
-      if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
+      try {
+        if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
+      } catch (const std::exception&) {  // no memory: the end of the drain cuts them
+        requests_were_cut_ = true;
+      }
     });
   }
 
@@ -392,6 +427,7 @@ class RunningServer {
   }
 
   const ServerConfig config_;
+  const ServeOverrides overrides_;
   const ServerSecurity security_;
   const BackendDevice device_;
   const ServerInfo info_;
@@ -403,17 +439,21 @@ class RunningServer {
   RequestLog request_log_;
   UnfinishedCalls unfinished_calls_;
   ProgressWatch progress_;
+  const WatchedDevice watched_;
   DeviceExecutor executor_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::string metrics_address_;
+  std::unique_ptr<CredentialWatch> credential_watch_;
+  std::unique_ptr<SelfCheck> self_check_;
   bool models_loaded_ = false;
+  bool is_stopping_ = false;
   std::atomic<bool> device_lost_{false};
   std::atomic<bool> requests_were_cut_{false};
   std::thread canceller_;
 };
 
-int Act(const CommandLine& line, const ModelBackend& backend) {
+int Act(const CommandLine& line, const ModelBackend& backend, const ServeOverrides& overrides) {
   switch (line.action) {
     case CommandLine::Action::kHelp:
       std::fputs(line.help.c_str(), stdout);
@@ -438,12 +478,14 @@ int Act(const CommandLine& line, const ModelBackend& backend) {
     case CommandLine::Action::kServe:
       break;
   }
-  return RunServer(line.config, backend);
+  return RunServer(line.config, backend, overrides);
 }
 
 }  // namespace
 
-int RunServer(const ServerConfig& config, const ModelBackend& backend) {
+int RunServer(const ServerConfig& configured, const ModelBackend& backend,
+              const ServeOverrides& overrides) {
+  ServerConfig config = configured;
   Result<std::unique_ptr<ProcessEvents>> events = ProcessEvents::Open();
   if (!events.ok()) {
     PrintError(events.status().ForLog());
@@ -456,6 +498,10 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
     return kExitConfiguration;
   }
   OpenLog(LogLevelByName(config.log_level), LogFormatByName(config.log_format), stderr);
+  if (const Status status = SetConnectionLimits(&config.limits); !status.ok()) {
+    PrintError(status.message());
+    return kExitConfiguration;
+  }
   Result<BackendDevice> device = OpenDevice(config, backend);
   if (!device.ok()) {
     PrintError("device: " + device.status().ForLog());
@@ -463,16 +509,16 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
   }
   const int64_t memory_limit_bytes = MemoryLimitBytes(config, *device);
   if (backend.init_process) {
-    backend.init_process(device->name, config.threads,
-                         HostCacheBytes(config, *device, memory_limit_bytes));
+    backend.init_process(device->name, ChooseThreads(config), HostCacheBytes(config, *device));
   }
   const HeapKeeper heap_keeper;
   return RunningServer(config, std::move(security).value(), std::move(device).value(), backend,
-                       memory_limit_bytes, events->get())
+                       overrides, memory_limit_bytes, events->get())
       .Run();
 }
 
-int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {
+int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
+               const ServeOverrides& overrides) {
   SetUpHeap();
   // No code of ours throws; what libraries throw past us ends here with a line and a code.
   try {
@@ -481,7 +527,8 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {
       PrintError(line.status().message());
       return kExitConfiguration;
     }
-    return Act(*line, backend);
+    if (line->action == CommandLine::Action::kServe) RestartWithBriefOpenMpWaiting(argv);
+    return Act(*line, backend, overrides);
   } catch (const std::exception& error) {
     PrintError(std::string("internal error: ") + error.what());
   } catch (...) {

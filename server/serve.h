@@ -8,6 +8,7 @@
 #include "server/config.h"
 #include "server/engine/diffusion_model.h"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,8 +19,9 @@ namespace tightfit {
 enum ExitCode : int {
   kExitDrained = 0,
   kExitInternal = 70,
-  kExitDevice = 71,        // the device is lost, or a call of a model hangs: start the process anew
-  kExitDrainTimeout = 72,  // requests were cut: by the timeout or by a second signal
+  // The device is lost, a call of a model hangs, or the port is silent: start the process anew.
+  kExitDevice = 71,
+  kExitDrainTimeout = 72,   // requests were cut: by the timeout or by a second signal
   kExitConfiguration = 78,  // also: an address in use, no model could be loaded
 };
 
@@ -29,6 +31,9 @@ struct BackendDevice {
   std::string note;          // for the log: why "auto" means this one
   // Reads its memory as it is now; any thread. Empty: the host's memory is the device's.
   std::function<OwnMemory()> read_memory;
+  // Asks it for a sign of life, on the executor's thread: OK or DeviceLost. Empty: it cannot be
+  // lost.
+  std::function<Status()> probe;
 };
 
 // What makes models.
@@ -37,8 +42,8 @@ struct ModelBackend {
   // Makes the device of the configuration ("auto", "cpu", "cuda:N") ready, before anything else is
   // called. Empty: there is only the CPU. Errors: what is missing, and what to do.
   std::function<Result<BackendDevice>(const std::string& requested)> open_device;
-  // Settings of the process, before any model exists; 0 threads: all cores. Of the weights that
-  // leave the device so many bytes may stay in host memory.
+  // Settings of the process, before any model exists. Of the weights that leave the device so many
+  // bytes may stay in host memory.
   std::function<void(const std::string& device, int thread_count, int64_t host_cache_bytes)>
       init_process;
   // First call on the executor's thread.
@@ -52,13 +57,23 @@ struct ModelBackend {
   std::function<void()> drop_caches;
   // As ModelLoader, on `device`: the opened one's name.
   std::function<Result<std::unique_ptr<DiffusionModel>>(
-      const ModelSpec& spec, const std::string& device,
-      const std::function<void(const LoadProgress&)>& progress)>
+      const ModelSpec& spec, const std::string& device, const LoadCallback& progress)>
       load;
 };
 
-// Reads the command line and does what it says. Call from main before any thread exists.
-int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
+// What tests put in place of the server's own parts.
+struct ServeOverrides {
+  // Stands before the call of the own port that it is given (server/self_check.h); empty: nothing
+  // does.
+  std::function<Status(std::chrono::milliseconds patience,
+                       const std::function<Status(std::chrono::milliseconds)>& ask)>
+      ask_own_port;
+};
+
+// Reads the command line and does what it says. Call from main before any thread exists. To serve
+// it executes the program once more (RestartWithBriefOpenMpWaiting).
+int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
+               const ServeOverrides& overrides = {});
 
 // Serves until SIGTERM or SIGINT:
 // 1. binds both addresses and writes the address file; health is NOT_SERVING;
@@ -67,9 +82,11 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
 // 3. at a signal: NOT_SERVING, no new requests, those that run may finish within drain_timeout,
 //    then they are cancelled; a second signal cancels them at once. A model call that does not come
 //    back within two seconds more is abandoned with the process;
-// 4. when the device is lost, or a call of a model makes no progress within `watchdog`:
-//    NOT_SERVING, requests end with DeviceLost, exit 71.
-int RunServer(const ServerConfig& config, const ModelBackend& backend);
+// 4. when the device is lost, or a call of a model makes no progress within `watchdog`, or the own
+//    port answers nothing within `self_check`: NOT_SERVING, requests end with DeviceLost, exit 71.
+// At SIGHUP, and when their files change, certificates and tokens are read again.
+int RunServer(const ServerConfig& config, const ModelBackend& backend,
+              const ServeOverrides& overrides = {});
 
 }  // namespace tightfit
 

@@ -1,6 +1,11 @@
 #include "server/unfinished_calls.h"
 
 namespace tightfit {
+namespace {
+
+bool HasEnd(const std::string& method) { return method != "WatchModels"; }
+
+}  // namespace
 
 bool UnfinishedCalls::WaitForNone(std::chrono::steady_clock::time_point deadline) {
   std::unique_lock lock(mutex_);
@@ -8,7 +13,7 @@ bool UnfinishedCalls::WaitForNone(std::chrono::steady_clock::time_point deadline
 }
 
 void UnfinishedCalls::OnRequestStarted(const std::string& method, const std::string& model) {
-  {
+  if (HasEnd(method)) {
     const std::lock_guard lock(mutex_);
     ++count_;
   }
@@ -22,6 +27,7 @@ void UnfinishedCalls::OnRequestFinished(const std::string& method, const std::st
 
 void UnfinishedCalls::OnRequestRecord(const RequestRecord& record) {
   next_->OnRequestRecord(record);
+  if (!HasEnd(record.method)) return;
   const std::lock_guard lock(mutex_);
   if (--count_ == 0) none_left_.notify_all();
 }
@@ -34,6 +40,10 @@ void UnfinishedCalls::OnImage(const std::string& model, const std::string& mime_
 void UnfinishedCalls::OnStage(const std::string& model, Stage stage,
                               std::chrono::nanoseconds duration) {
   next_->OnStage(model, stage, duration);
+}
+
+void UnfinishedCalls::OnConnections(const ConnectionCounts& counts) {
+  next_->OnConnections(counts);
 }
 
 }  // namespace tightfit

@@ -1,5 +1,5 @@
 // UnfinishedCalls: counts the calls that have not told their client the end, for a drain to wait
-// on.
+// on; but for watches, which have no end of their own.
 #ifndef TIGHTFIT_SERVER_UNFINISHED_CALLS_H_
 #define TIGHTFIT_SERVER_UNFINISHED_CALLS_H_
 
@@ -28,6 +28,7 @@ class UnfinishedCalls final : public RpcObserver {
   void OnRequestRecord(const RequestRecord& record) override;
   void OnImage(const std::string& model, const std::string& mime_type, int64_t pixels) override;
   void OnStage(const std::string& model, Stage stage, std::chrono::nanoseconds duration) override;
+  void OnConnections(const ConnectionCounts& counts) override;
 
  private:
   RpcObserver* const next_;

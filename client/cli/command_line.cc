@@ -2,6 +2,7 @@
 
 #include "client/cli/exit_code.h"
 #include "client/cli/input_file.h"
+#include "client/cli/redraw.h"
 #include "client/cli/security_flags.h"
 
 #include <CLI/CLI.hpp>
@@ -40,8 +41,12 @@ constexpr const char* kGenerateFooter = R"(Examples:
   tightfit generate "a (red:1.3) apple, [blurry]"    part of the prompt weighs more, part less
   tightfit generate "red apple" --seed 1 --denoising-end 0.8 -o apple.safetensors
   tightfit generate "red apple" --denoising-start 0.8 --initial-latents apple.safetensors
+  tightfit generate --from-png apple.png             the same picture again, to the pixel
+  tightfit generate --from-png apple.png --seed random --steps 40     another one like it
   tightfit generate "red apple" --json 2>/dev/null | jq -r '.images[].file'
 
+--from-png takes what an option does not give from the text in the picture (tightfit's, A1111's,
+Forge's), and says on stderr what of it is not done here.
 An option left out takes the model's default; `tightfit models NAME` shows them, `tightfit info` the
 limits. A file named by -o is overwritten; files that get a name of their own never replace another.
 The names of the files go to stdout, all else to stderr. Ctrl-C stops the work on the server too and
@@ -189,6 +194,8 @@ struct GenerateFlags {
   std::optional<std::string> output;
   std::optional<std::string> prompt_syntax;
   std::vector<std::string> initial_latents;
+  std::optional<std::string> from_png;
+  bool seed_is_random = false;
   bool no_metadata = false;
   bool quiet = false;
   bool estimate = false;
@@ -197,12 +204,20 @@ struct GenerateFlags {
     command->add_option("text", positional_prompt, "What to draw; - reads it from stdin")
         ->type_name("PROMPT");
     command
-        ->add_option("-o,--output", output,
-                     "PNG file, or a folder (existing, or ending in /); .safetensors: the latents")
+        ->add_option(
+            "-o,--output", output,
+            "PNG file, a folder (existing, or ending in /), or - for stdout; .safetensors: the "
+            "latents")
         ->type_name("PATH");
-    command->add_flag("-q,--quiet", quiet, "No progress, no summary: only file names and errors");
+    command->add_flag("-q,--quiet", quiet,
+                      "No progress, no summary: only file names, warnings and errors");
     command->add_flag("--estimate", estimate,
                       "Draw nothing: tell the memory it would take and whom it would drive out");
+    command
+        ->add_option("--from-png", from_png,
+                     "Draw this picture again: its parameters stand in for options left out")
+        ->type_name("FILE")
+        ->check(CLI::ExistingFile.description(""));
     shared.AddTo(command);
 
     command->add_option("--model", request.model, "Model; needed where the server has several")
@@ -232,8 +247,16 @@ struct GenerateFlags {
     command->add_option("--sampler", request.sampler, "Sampler, such as euler or euler-a")
         ->type_name("NAME")
         ->group("Picture");
-    AddInteger(command, "--seed", &request.seed, "Seed of the first picture; random if left out")
-        ->type_name("N")
+    command
+        ->add_option("--timestep-spacing", request.timestep_spacing,
+                     "Where the steps lie; few-step models need trailing")
+        ->type_name("leading|trailing|linspace")
+        ->group("Picture");
+    command
+        ->add_option_function<std::string>(
+            "--seed", [this](const std::string& text) { TakeSeed(text); },
+            "Seed of the first picture; random (or -1), also if left out")
+        ->type_name("N|random")
         ->group("Picture");
     AddInteger(command, "--count", &request.image_count, "Pictures; each has the next seed")
         ->type_name("N")
@@ -262,7 +285,12 @@ struct GenerateFlags {
         ->check(CLI::IsMember({"weighted", "plain"}).description(""))
         ->group("Prompt");
     AddInteger(command, "--clip-skip", &request.clip_skip,
-               "Leave out this many more layers of the text encoders")
+               "Leave out this many layers more than SDXL's usual one; a model card's clip skip 2 "
+               "is 0 here")
+        ->type_name("N")
+        ->group("Prompt");
+    AddInteger(command, "--comma-backtrack", &request.comma_backtrack_tokens,
+               "Cut long prompts at a comma up to so many tokens back; 0: never there")
         ->type_name("N")
         ->group("Prompt");
 
@@ -293,18 +321,43 @@ struct GenerateFlags {
     command->footer(kGenerateFooter);
   }
 
+  // Web interfaces write -1 for a random seed.
+  void TakeSeed(const std::string& text) {
+    seed_is_random = text == "random" || text == "-1";
+    request.seed.reset();
+    if (!seed_is_random) request.seed = ParseInteger<int64_t>("--seed", text);
+  }
+
+  // Puts what the picture says under the options.
+  void Redraw(GenerateOptions* options) const {
+    options->drawn = ReadDrawnPicture(*from_png);
+    options->model_is_chosen = request.model.has_value();
+    const std::optional<std::string>& given = prompt.has_value() ? prompt : positional_prompt;
+    const std::string new_prompt = options->request.prompt;
+    options->request = WithFlags(options->drawn->request, options->request);
+    if (given.has_value()) options->request.prompt = new_prompt;
+    if (seed_is_random) options->request.seed.reset();
+    if (options->request.denoising_start.value_or(0.0f) > 0.0f && initial_latents.empty()) {
+      throw CLI::ValidationError("--from-png",
+                                 "the picture was drawn on from latents, which are not in it; give "
+                                 "them by --initial-latents");
+    }
+  }
+
   GenerateOptions Values() const {
-    if (positional_prompt.has_value() == prompt.has_value()) {
-      throw CLI::ValidationError(
-          "prompt", prompt.has_value() ? "given twice: as a word and by --prompt"
-                                       : "missing; for example: tightfit generate \"red apple\"");
+    if (positional_prompt.has_value() && prompt.has_value()) {
+      throw CLI::ValidationError("prompt", "given twice: as a word and by --prompt");
+    }
+    if (!positional_prompt.has_value() && !prompt.has_value() && !from_png.has_value()) {
+      throw CLI::ValidationError("prompt", "missing; for example: tightfit generate \"red apple\"");
     }
     GenerateOptions options{.shared = shared.Values(),
                             .request = request,
+                            .drawn = std::nullopt,
                             .output = output,
                             .quiet = quiet,
                             .estimate = estimate};
-    options.request.prompt = prompt.has_value() ? *prompt : *positional_prompt;
+    options.request.prompt = prompt.has_value() ? *prompt : positional_prompt.value_or("");
     if (options.request.prompt == "-") {
       options.request.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
       if (options.request.prompt.ends_with('\n')) options.request.prompt.pop_back();
@@ -331,6 +384,7 @@ struct GenerateFlags {
       options.request.initial_latents.push_back(
           ReadInputFile("--initial-latents", file, kMaxLatentsBytes));
     }
+    if (from_png.has_value()) Redraw(&options);
     return options;
   }
 };

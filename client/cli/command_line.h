@@ -4,6 +4,7 @@
 
 #include "client/cpp/generation_client.h"
 #include "client/cpp/generation_types.h"
+#include "client/cpp/parameters_text.h"
 #include "client/cpp/server_types.h"
 
 #include <chrono>
@@ -27,6 +28,9 @@ struct SharedOptions {
 struct GenerateOptions {
   SharedOptions shared;
   client::ImageRequest request;
+  // The picture to draw again; its request is a part of `request` already.
+  std::optional<client::DrawnPicture> drawn;
+  bool model_is_chosen = true;  // false: the server is asked for the picture's
   std::optional<std::string> output;
   bool quiet = false;
   bool estimate = false;  // tell what it would take instead of drawing

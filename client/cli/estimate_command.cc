@@ -3,10 +3,14 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/json_documents.h"
 #include "client/cli/measure_text.h"
+#include "client/cli/redraw.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
+#include "client/cli/warning_lines.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <string>
 
@@ -26,7 +30,8 @@ Json EstimateJson(const client::Estimate& estimate) {
           {"evictable_bytes", estimate.evictable_bytes},
           {"limit_bytes", estimate.limit_bytes},
           {"evicted_models", estimate.evicted_models},
-          {"expected_wait_seconds", std::chrono::duration<double>(estimate.expected_wait).count()}};
+          {"expected_wait_seconds", std::chrono::duration<double>(estimate.expected_wait).count()},
+          {"warnings", ToJson(estimate.warnings)}};
 }
 
 std::string AdmissionText(const client::Estimate& estimate) {
@@ -73,13 +78,20 @@ std::string EstimateText(const client::Estimate& estimate) {
 }  // namespace
 
 int RunEstimate(const GenerateOptions& options, ServerSession& session) {
+  const Result<PreparedRequest> prepared = Prepare(options, session);
+  if (!prepared.ok()) return session.Fail(prepared.status());
+  const TextStyle style = Terminal(STDERR_FILENO).style();
+  for (const std::string& note : prepared->notes) SayOnStderr(NoteLine(note, style));
   const Result<client::Estimate> estimate =
-      session.client().EstimateImages(options.request, session.Call());
+      session.client().EstimateImages(prepared->request, session.Call());
   if (!estimate.ok()) return session.Fail(estimate.status());
+  for (const client::RequestWarning& warning : estimate->warnings) {
+    SayOnStderr(WarningLine(warning, style));
+  }
   if (options.shared.json) {
-    fmt::print("{}", Document({{"estimate", EstimateJson(*estimate)}}));
+    WriteOutput(Document({{"estimate", EstimateJson(*estimate)}, {"notes", prepared->notes}}));
   } else {
-    fmt::print("{}", EstimateText(*estimate));
+    WriteOutput(EstimateText(*estimate));
   }
   return kExitOk;
 }

@@ -7,8 +7,11 @@
 #include "client/cli/image_files.h"
 #include "client/cli/measure_text.h"
 #include "client/cli/progress_display.h"
+#include "client/cli/redraw.h"
 #include "client/cli/server_session.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
+#include "client/cli/warning_lines.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -31,6 +34,7 @@ struct SavedImage {
 
 // What came of one request, filled in as its events arrive.
 struct Outcome {
+  std::vector<std::string> notes;  // of the picture that is drawn again
   std::optional<client::Started> started;
   std::vector<SavedImage> images;
   std::optional<client::Timings> timings;
@@ -44,8 +48,12 @@ ProgressMode ModeFor(const GenerateOptions& options, const Terminal& terminal) {
 }
 
 Json OutcomeJson(const Outcome& outcome) {
-  Json json = {{"request_id", nullptr}, {"parameters", nullptr}};
+  Json json = {{"request_id", nullptr},
+               {"parameters", nullptr},
+               {"warnings", Json::array()},
+               {"notes", outcome.notes}};
   if (outcome.started.has_value()) {
+    json["warnings"] = ToJson(outcome.started->warnings);
     json["request_id"] = outcome.started->request_id;
     json["parameters"] = ToJson(outcome.started->parameters);
   }
@@ -67,15 +75,14 @@ Json OutcomeJson(const Outcome& outcome) {
   return json;
 }
 
-// One line for each prompt that was cut off; empty without.
-std::string CutPrompts(const Outcome& outcome) {
-  std::string lines;
+// A line for each prompt that was cut off.
+void WarnOfCutPrompts(const Outcome& outcome, const TextStyle& style, ProgressDisplay* display) {
   for (const client::PromptTokens& prompt : outcome.prompt_tokens) {
     if (prompt.used_token_count == prompt.token_count || prompt.used_token_count == 0) continue;
-    lines += fmt::format("{}{}: the first {} of {} tokens were used", lines.empty() ? "" : "\n",
-                         prompt.field, prompt.used_token_count, prompt.token_count);
+    display->Warn(WarningLine(fmt::format("{}: the first {} of {} tokens were used", prompt.field,
+                                          prompt.used_token_count, prompt.token_count),
+                              style));
   }
-  return lines;
 }
 
 std::string Summary(const Outcome& outcome) {
@@ -94,6 +101,18 @@ std::string Summary(const Outcome& outcome) {
   return line;
 }
 
+// Where the pictures go, where nothing else is wanted in the same place.
+Result<ImageFiles> FilesFor(const GenerateOptions& options) {
+  TF_ASSIGN_OR_RETURN(ImageFiles files, ImageFiles::Create(options.output));
+  if (files.is_stdout() && options.shared.json) {
+    return InvalidArgument("stdout takes the picture or --json's document, not both");
+  }
+  if (files.is_stdout() && options.request.image_count.value_or(1) > 1) {
+    return InvalidArgument("stdout takes one picture; name a file or a folder for several");
+  }
+  return files;
+}
+
 }  // namespace
 
 int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
@@ -103,18 +122,18 @@ int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
     return RunEstimate(options, session);
   }
   const Terminal terminal(STDERR_FILENO);
-  Result<ImageFiles> files = ImageFiles::Create(options.output);
+  Result<ImageFiles> files = FilesFor(options);
   if (!files.ok()) {
     if (options.shared.json) {
-      fmt::print("{}", Document({{"error", ToJson(files.status())}}));
+      WriteOutput(Document({{"error", ToJson(files.status())}}));
     }
-    fmt::print(stderr, "{}", ErrorLines(files.status(), terminal.style()));
+    WriteError(ErrorLines(files.status(), terminal.style()));
     return kExitUsage;
   }
 
   ProgressDisplay display(
       ModeFor(options, terminal), terminal.style(), [&] { return terminal.WidthColumns(); },
-      [](std::string_view text) { fmt::print(stderr, "{}", text); });
+      [](std::string_view text) { WriteError(text); });
   ServerSession session(options.shared, interrupts,
                         [&display](std::string_view line) { display.Say(line); });
   Outcome outcome;
@@ -122,6 +141,13 @@ int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
     display.Finish();
     return session.Fail(status, OutcomeJson(outcome));
   }
+  Result<PreparedRequest> prepared = Prepare(options, session);
+  if (!prepared.ok()) {
+    display.Finish();
+    return session.Fail(prepared.status(), OutcomeJson(outcome));
+  }
+  outcome.notes = std::move(prepared->notes);
+  for (const std::string& note : outcome.notes) display.Warn(NoteLine(note, terminal.style()));
 
   // Both an interrupt and a full disk stop the call.
   std::stop_source stop;
@@ -129,11 +155,14 @@ int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
   client::CallOptions call = session.Call();
   call.cancel = stop.get_token();
   Status status = session.client().StreamImages(
-      options.request,
+      prepared->request,
       [&](client::Event event) {
         display.OnEvent(event);
         if (auto* started = std::get_if<client::Started>(&event)) {
           outcome.started = std::move(*started);
+          for (const client::RequestWarning& warning : outcome.started->warnings) {
+            display.Warn(WarningLine(warning, terminal.style()));
+          }
         } else if (auto* image = std::get_if<client::Image>(&event)) {
           Result<std::string> file = files->Write(*image, outcome.started->parameters.image_count);
           if (!file.ok()) {
@@ -152,14 +181,13 @@ int Run(const GenerateOptions& options, const InterruptWatcher& interrupts) {
       call);
   display.Finish();
 
-  if (!options.shared.json) {
-    for (const SavedImage& saved : outcome.images) fmt::print("{}\n", saved.file);
-    std::fflush(stdout);
+  if (!options.shared.json && !files->is_stdout()) {
+    for (const SavedImage& saved : outcome.images) WriteOutput(fmt::format("{}\n", saved.file));
   }
   if (!outcome.write_failure.ok()) status = outcome.write_failure;
   if (!status.ok()) return session.Fail(status, OutcomeJson(outcome));
-  if (options.shared.json) fmt::print("{}", Document(OutcomeJson(outcome)));
-  if (const std::string cut = CutPrompts(outcome); !cut.empty()) display.Say(cut);
+  if (options.shared.json) WriteOutput(Document(OutcomeJson(outcome)));
+  WarnOfCutPrompts(outcome, terminal.style(), &display);
   display.Say(Summary(outcome));
   return kExitOk;
 }

@@ -5,6 +5,7 @@
 #include "client/cli/json_documents.h"
 #include "client/cli/measure_text.h"
 #include "client/cli/server_session.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/table.h"
 #include "client/cli/terminal.h"
 
@@ -75,10 +76,10 @@ int Run(const InfoOptions& options, const InterruptWatcher& interrupts) {
   const Result<client::Capabilities> limits = session.client().GetCapabilities(session.Call());
   if (!limits.ok()) return session.Fail(limits.status());
   if (options.shared.json) {
-    fmt::print("{}", Document({{"server", ToJson(*info)}, {"capabilities", ToJson(*limits)}}));
+    WriteOutput(Document({{"server", ToJson(*info)}, {"capabilities", ToJson(*limits)}}));
   } else {
-    fmt::print("{}{}", ServerText(options.shared.server, *info),
-               CapabilitiesText(*limits, Terminal(STDOUT_FILENO).style()));
+    WriteOutput(fmt::format("{}{}", ServerText(options.shared.server, *info),
+                            CapabilitiesText(*limits, Terminal(STDOUT_FILENO).style())));
   }
   return kExitOk;
 }

@@ -80,6 +80,8 @@ Json ToJson(const client::ResolvedParameters& parameters) {
       {"denoising_start", FloatJson(parameters.denoising_start)},
       {"denoising_end", FloatJson(parameters.denoising_end)},
       {"vae_tile_px", parameters.vae_tile_px},
+      {"timestep_spacing", parameters.timestep_spacing},
+      {"comma_backtrack_tokens", parameters.comma_backtrack_tokens},
   };
 }
 
@@ -100,6 +102,18 @@ Json ToJson(const client::PromptTokens& prompt) {
           {"token_count", prompt.token_count},
           {"used_token_count", prompt.used_token_count},
           {"chunk_count", prompt.chunk_count}};
+}
+
+Json ToJson(const std::vector<client::RequestWarning>& warnings) {
+  Json json = Json::array();
+  for (const client::RequestWarning& warning : warnings) {
+    json.push_back({{"reason", warning.reason},
+                    {"field", warning.field},
+                    {"offset_bytes", warning.offset_bytes},
+                    {"text", warning.text},
+                    {"message", warning.message}});
+  }
+  return json;
 }
 
 Json ToJson(const client::Model& model) {
@@ -142,6 +156,7 @@ Json ToJson(const client::Model& model) {
         {"step_count", model.defaults->step_count},
         {"guidance_scale", FloatJson(model.defaults->guidance_scale)},
         {"sampler", model.defaults->sampler},
+        {"timestep_spacing", model.defaults->timestep_spacing},
     };
   }
   if (model.load_duration.has_value()) json["load_seconds"] = Seconds(*model.load_duration);

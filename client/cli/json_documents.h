@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <string>
+#include <vector>
 
 namespace tightfit::cli {
 
@@ -17,6 +18,7 @@ using Json = nlohmann::ordered_json;
 Json ToJson(const client::ResolvedParameters& parameters);
 Json ToJson(const client::Timings& timings);
 Json ToJson(const client::PromptTokens& prompt);
+Json ToJson(const std::vector<client::RequestWarning>& warnings);
 Json ToJson(const client::Model& model);
 Json ToJson(const client::ServerInfo& info);
 Json ToJson(const client::Capabilities& capabilities);

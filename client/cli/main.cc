@@ -6,6 +6,7 @@
 #include "client/cli/models_command.h"
 #include "client/cli/residency_commands.h"
 #include "client/cli/sibling_program.h"
+#include "client/cli/standard_streams.h"
 
 #include <clocale>
 #include <cstdlib>
@@ -13,8 +14,9 @@
 #include <type_traits>
 #include <variant>
 
-int main(int argc, char** argv) {
-  std::setlocale(LC_CTYPE, "");
+namespace {
+
+int RunCommandLine(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "fidelity") == 0) {
     return tightfit::cli::RunSiblingProgram("tightfit-fidelity", argv + 1);
   }
@@ -34,4 +36,12 @@ int main(int argc, char** argv) {
         }
       },
       command);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::setlocale(LC_CTYPE, "");
+  tightfit::cli::GuardStandardStreams();
+  return tightfit::cli::EndOfOutput(RunCommandLine(argc, argv));
 }

@@ -51,9 +51,11 @@ std::string Facts(const client::Model& model) {
   add("weights", model.format.empty() ? "" : model.format + ", scope " + model.scope);
   add("computes", model.compute_dtype.empty() ? "" : model.compute_dtype + " on " + model.device);
   if (model.defaults.has_value()) {
-    add("defaults", fmt::format("{}x{} px, {} steps of {}, guidance {:g}", model.defaults->width_px,
-                                model.defaults->height_px, model.defaults->step_count,
-                                model.defaults->sampler, model.defaults->guidance_scale));
+    const std::string& spacing = model.defaults->timestep_spacing;
+    add("defaults",
+        fmt::format("{}x{} px, {} steps of {}{}, guidance {:g}", model.defaults->width_px,
+                    model.defaults->height_px, model.defaults->step_count, model.defaults->sampler,
+                    spacing.empty() ? "" : " (" + spacing + ")", model.defaults->guidance_scale));
   }
   if (model.pixels_per_latent > 0) {
     add("sides", fmt::format("multiples of {} px", model.pixels_per_latent));

@@ -5,6 +5,7 @@
 #include "client/cli/json_documents.h"
 #include "client/cli/model_report.h"
 #include "client/cli/server_session.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
 #include "client/cli/watch_models.h"
 
@@ -23,9 +24,9 @@ int RunList(const ModelsOptions& options, ServerSession& session) {
   if (options.shared.json) {
     Json document = {{"models", Json::array()}};
     for (const client::Model& model : *models) document["models"].push_back(ToJson(model));
-    fmt::print("{}", Document(document));
+    WriteOutput(Document(document));
   } else {
-    fmt::print("{}", ModelTable(*models, Terminal(STDOUT_FILENO).style()));
+    WriteOutput(ModelTable(*models, Terminal(STDOUT_FILENO).style()));
   }
   return kExitOk;
 }
@@ -34,9 +35,9 @@ int RunOne(const ModelsOptions& options, ServerSession& session) {
   const Result<client::Model> model = session.client().GetModel(options.name, session.Call());
   if (!model.ok()) return session.Fail(model.status());
   if (options.shared.json) {
-    fmt::print("{}", Document({{"model", ToJson(*model)}}));
+    WriteOutput(Document({{"model", ToJson(*model)}}));
   } else {
-    fmt::print("{}", ModelReport(*model, Terminal(STDOUT_FILENO).style()));
+    WriteOutput(ModelReport(*model, Terminal(STDOUT_FILENO).style()));
   }
   return kExitOk;
 }

@@ -64,7 +64,10 @@ void ProgressDisplay::OnEvent(const client::Event& event) {
 }
 
 void ProgressDisplay::Say(std::string_view line) {
-  if (mode_ == ProgressMode::kQuiet) return;
+  if (mode_ != ProgressMode::kQuiet) Warn(line);
+}
+
+void ProgressDisplay::Warn(std::string_view line) {
   const std::lock_guard lock(mutex_);
   Erase();
   write_(std::string(line) + "\n");

@@ -19,7 +19,7 @@
 namespace tightfit::cli {
 
 enum class ProgressMode {
-  kQuiet,  // nothing at all
+  kQuiet,  // nothing but warnings
   kLines,  // a line at the start and then at most one a second
   kBar,    // redrawn at every event and a few times a second
 };
@@ -39,6 +39,8 @@ class ProgressDisplay {
   void OnEvent(const client::Event& event);
   // A line of its own, above the bar.
   void Say(std::string_view line);
+  // The same, also in kQuiet: what nobody should miss.
+  void Warn(std::string_view line);
   // Takes the bar away; nothing is drawn afterwards but by Say.
   void Finish();
 

@@ -4,6 +4,7 @@
 #include "client/cli/json_documents.h"
 #include "client/cli/measure_text.h"
 #include "client/cli/server_session.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
 
 #include <fmt/format.h>
@@ -34,9 +35,9 @@ int RunCall(const SharedOptions& shared, const InterruptWatcher& interrupts,
   const Result<client::Model> model = call(session);
   if (!model.ok()) return session.Fail(model.status());
   if (shared.json) {
-    fmt::print("{}", Document({{"model", ToJson(*model)}}));
+    WriteOutput(Document({{"model", ToJson(*model)}}));
   } else {
-    fmt::print("{}\n", Printable(Sentence(*model)));
+    WriteOutput(fmt::format("{}\n", Printable(Sentence(*model))));
   }
   return kExitOk;
 }

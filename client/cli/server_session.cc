@@ -3,6 +3,7 @@
 #include "client/cli/error_report.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/measure_text.h"
+#include "client/cli/standard_streams.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@ constexpr std::chrono::milliseconds kSilence{2000};
 
 }  // namespace
 
-void SayOnStderr(std::string_view line) { fmt::print(stderr, "{}\n", line); }
+void SayOnStderr(std::string_view line) { WriteError(fmt::format("{}\n", line)); }
 
 ServerSession::ServerSession(const SharedOptions& options, const InterruptWatcher& interrupts,
                              std::function<void(std::string_view)> say)
@@ -58,13 +59,13 @@ client::CallOptions ServerSession::Call() const {
 int ServerSession::Fail(const Status& status, Json document) const {
   if (options_.json) {
     document["error"] = ToJson(status);
-    fmt::print("{}", Document(document));
+    WriteOutput(Document(document));
   }
   if (status.code() == StatusCode::kCancelled && interrupts_.signal() != 0) {
-    fmt::print(stderr, "interrupted\n");
+    WriteError("interrupted\n");
     return kExitSignalBase + interrupts_.signal();
   }
-  fmt::print(stderr, "{}", ErrorLines(status, Terminal(STDERR_FILENO).style()));
+  WriteError(ErrorLines(status, Terminal(STDERR_FILENO).style()));
   return ExitCodeOf(status);
 }
 

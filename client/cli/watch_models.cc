@@ -4,6 +4,7 @@
 #include "client/cli/json_documents.h"
 #include "client/cli/measure_text.h"
 #include "client/cli/model_report.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/table.h"
 #include "client/cli/terminal.h"
 
@@ -15,6 +16,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -81,9 +83,8 @@ class LiveTable {
   void Draw(const std::vector<client::Model>& models, const client::ServerInfo& info) {
     const std::string text = WatchTable(models, info, style_);
     // Up to the begin of the table before, and everything below it away.
-    if (line_count_ > 0) fmt::print("\033[{}A\033[J", line_count_);
-    fmt::print("{}", text);
-    std::fflush(stdout);
+    if (line_count_ > 0) WriteOutput(fmt::format("\033[{}A\033[J", line_count_));
+    WriteOutput(text);
     line_count_ = std::ranges::count(text, '\n');
   }
 
@@ -114,19 +115,28 @@ int WatchModels(const ModelsOptions& options, ServerSession& session) {
       if (!stop.stop_requested()) draw();
     }
   });
+  // A reader that has gone ends it as an interrupt does.
+  std::stop_source stop;
+  client::CallOptions call = session.Call();
+  const std::stop_callback on_interrupt(call.cancel, [&stop] { stop.request_stop(); });
+  call.cancel = stop.get_token();
   const Status status = session.client().WatchModels(
       [&](const client::Model& model) {
+        bool is_written = true;
         if (options.shared.json) {
-          fmt::print("{}\n", ToJson(model).dump(-1, ' ', false, Json::error_handler_t::replace));
+          const std::string line =
+              ToJson(model).dump(-1, ' ', false, Json::error_handler_t::replace);
+          is_written = WriteOutput(line + "\n");
         } else if (terminal.is_interactive()) {
           draw();
         } else {
-          fmt::print("{}  {}  {}\n", Printable(model.name), client::ModelStateName(model.state),
-                     Printable(model.state_reason));
+          is_written = WriteOutput(fmt::format("{}  {}  {}\n", Printable(model.name),
+                                               client::ModelStateName(model.state),
+                                               Printable(model.state_reason)));
         }
-        std::fflush(stdout);
+        if (!is_written) stop.request_stop();
       },
-      session.Call());
+      call);
   if (status.code() == StatusCode::kCancelled) return kExitOk;
   return session.Fail(status);
 }

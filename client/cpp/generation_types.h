@@ -55,7 +55,10 @@ struct ImageRequest {
   std::optional<int32_t> clip_skip;
   std::optional<float> denoising_start;
   std::optional<float> denoising_end;
-  std::vector<std::string> initial_latents;  // safetensors files, one for each image
+  std::vector<std::string> initial_latents;     // safetensors files, one for each image
+  std::optional<std::string> timestep_spacing;  // "leading", "trailing", "linspace"
+  // How far back a chunk of a weighted prompt may end at a comma; 0: never there.
+  std::optional<int32_t> comma_backtrack_tokens;
 };
 
 struct ResolvedParameters {
@@ -80,6 +83,17 @@ struct ResolvedParameters {
   float denoising_start = 0.0f;
   float denoising_end = 1.0f;
   int32_t vae_tile_px = 0;  // 0: decoded whole
+  std::string timestep_spacing;
+  int32_t comma_backtrack_tokens = 0;
+};
+
+// Something in a request that is allowed but is probably not what was meant.
+struct RequestWarning {
+  std::string reason;        // stable: "LORA_IGNORED"
+  std::string field;         // "prompt", "negative_prompt", ...
+  int32_t offset_bytes = 0;  // where `text` begins in the field's value
+  std::string text;
+  std::string message;  // what was done with it, and what to do instead
 };
 
 enum class Stage { kUnspecified, kModelLoad, kTextEncode, kDenoise, kVaeDecode, kImageEncode };
@@ -92,6 +106,7 @@ struct Queued {
 struct Started {
   std::string request_id;
   ResolvedParameters parameters;
+  std::vector<RequestWarning> warnings;
 };
 
 struct Progress {
@@ -161,6 +176,7 @@ struct Estimate {
   int64_t limit_bytes = 0;
   std::vector<std::string> evicted_models;
   std::chrono::nanoseconds expected_wait{0};
+  std::vector<RequestWarning> warnings;
 };
 
 // In order: Queued*, Started, Progress and Image mixed, Completed.

@@ -89,6 +89,16 @@ Component FromMessage(const v1::Component& message) {
   return component;
 }
 
+std::vector<RequestWarning> FromMessages(
+    const google::protobuf::RepeatedPtrField<v1::Warning>& messages) {
+  std::vector<RequestWarning> warnings;
+  for (const v1::Warning& message : messages) {
+    warnings.push_back({message.reason(), message.field(), message.offset_bytes(), message.text(),
+                        message.message()});
+  }
+  return warnings;
+}
+
 Status CheckTexts(const ImageRequest& request) {
   std::vector<FieldViolation> violations;
   const auto check = [&violations](const char* field, const std::string& text) {
@@ -105,6 +115,7 @@ Status CheckTexts(const ImageRequest& request) {
   check_optional("negative_prompt_2", request.negative_prompt_2);
   check_optional("sampler", request.sampler);
   check_optional("mime_type", request.mime_type);
+  check_optional("timestep_spacing", request.timestep_spacing);
   if (violations.empty()) return OkStatus();
   return InvalidArgument("the request has text that is not UTF-8")
       .WithFieldViolations(std::move(violations));
@@ -204,6 +215,10 @@ Result<v1::StreamImagesRequest> ToMessage(const ImageRequest& request) {
   if (request.clip_skip) parameters.set_clip_skip(*request.clip_skip);
   if (request.denoising_start) parameters.set_denoising_start(*request.denoising_start);
   if (request.denoising_end) parameters.set_denoising_end(*request.denoising_end);
+  if (request.timestep_spacing) parameters.set_timestep_spacing(*request.timestep_spacing);
+  if (request.comma_backtrack_tokens) {
+    parameters.set_comma_backtrack_tokens(*request.comma_backtrack_tokens);
+  }
   for (const std::string& latents : request.initial_latents) {
     parameters.add_initial_latents(latents);
   }
@@ -235,11 +250,15 @@ ResolvedParameters FromMessage(const v1::ResolvedParameters& parameters) {
       .denoising_start = parameters.denoising_start(),
       .denoising_end = parameters.denoising_end(),
       .vae_tile_px = parameters.vae_tile_px(),
+      .timestep_spacing = parameters.timestep_spacing(),
+      .comma_backtrack_tokens = parameters.comma_backtrack_tokens(),
   };
 }
 
 Started FromMessage(const v1::Started& message) {
-  return {.request_id = message.request_id(), .parameters = FromMessage(message.parameters())};
+  return {.request_id = message.request_id(),
+          .parameters = FromMessage(message.parameters()),
+          .warnings = FromMessages(message.warnings())};
 }
 
 Estimate FromMessage(const v1::EstimateImagesResponse& message) {
@@ -256,6 +275,7 @@ Estimate FromMessage(const v1::EstimateImagesResponse& message) {
       .limit_bytes = message.limit_bytes(),
       .evicted_models = ToVector(message.evicted_models()),
       .expected_wait = DurationFromMessage(message.expected_wait_duration()),
+      .warnings = FromMessages(message.warnings()),
   };
   switch (message.admission()) {
     case v1::EstimateImagesResponse::ADMISSION_NOW:
@@ -360,8 +380,8 @@ Model FromMessage(const v1::Model& message) {
     model.load_duration = DurationFromMessage(message.load_duration());
   if (message.has_defaults()) {
     const v1::Model::Defaults& defaults = message.defaults();
-    model.defaults = {defaults.width_px(), defaults.height_px(), defaults.step_count(),
-                      defaults.guidance_scale(), defaults.sampler()};
+    model.defaults = {defaults.width_px(),       defaults.height_px(), defaults.step_count(),
+                      defaults.guidance_scale(), defaults.sampler(),   defaults.timestep_spacing()};
   }
   for (const v1::Component& component : message.components()) {
     model.components.push_back(FromMessage(component));

@@ -48,6 +48,7 @@ struct ModelDefaults {
   int32_t step_count = 0;
   float guidance_scale = 0.0f;
   std::string sampler;
+  std::string timestep_spacing;
 };
 
 struct Model {

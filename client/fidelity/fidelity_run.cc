@@ -4,6 +4,7 @@
 #include "client/fidelity/recognition.h"
 #include "client/fidelity/text_file.h"
 #include "client/fidelity/weight_fidelity.h"
+#include "server/base/cpu_share.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/sdxl_model.h"
 
@@ -228,7 +229,8 @@ class Run {
 
 Result<FidelityResult> RunFidelity(const FidelityOptions& options, const std::stop_token& stop,
                                    const OnProgress& on_progress) {
-  InitTorchProcess("cpu", options.thread_count, 0);
+  InitTorchProcess(
+      "cpu", options.thread_count > 0 ? options.thread_count : ReadCpuShare().thread_count(), 0);
   InitTorchThread("cpu");
   return Run(options, stop, on_progress).Measure();
 }

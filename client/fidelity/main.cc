@@ -2,15 +2,16 @@
 // `tightfit` does not.
 #include "client/cli/exit_code.h"
 #include "client/cli/interrupt_watcher.h"
+#include "client/cli/standard_streams.h"
 #include "client/fidelity/command_line.h"
 #include "client/fidelity/fidelity_run.h"
 #include "client/weights/outcome.h"
 #include "client/weights/output_file.h"
 #include "client/weights/work_progress.h"
+#include "server/base/openmp_waiting.h"
 #include "server/image/png.h"
 
 #include <clocale>
-#include <cstdio>
 #include <filesystem>
 #include <system_error>
 #include <variant>
@@ -62,7 +63,7 @@ int RunCommand(const FidelityOptions& options) {
   if (!written.ok()) return tightfit::weights::Fail(written, options.json);
   const std::string text =
       options.json ? ReportJson(result->report) : ReportMarkdown(result->report);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  tightfit::cli::WriteOutput(text);
   if (interrupts.signal() != 0) return tightfit::weights::Interrupted(interrupts);
   return tightfit::cli::kExitOk;
 }
@@ -71,7 +72,11 @@ int RunCommand(const FidelityOptions& options) {
 
 int main(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");
+  tightfit::cli::GuardStandardStreams();
   const auto command = tightfit::fidelity::ParseCommandLine(argc, argv);
-  if (const auto* exit = std::get_if<tightfit::fidelity::ExitNow>(&command)) return exit->exit_code;
-  return RunCommand(std::get<FidelityOptions>(command));
+  if (const auto* exit = std::get_if<tightfit::fidelity::ExitNow>(&command)) {
+    return tightfit::cli::EndOfOutput(exit->exit_code);
+  }
+  tightfit::RestartWithBriefOpenMpWaiting(argv);
+  return tightfit::cli::EndOfOutput(RunCommand(std::get<FidelityOptions>(command)));
 }

@@ -3,9 +3,8 @@
 #include "client/weights/input_file.h"
 #include "client/weights/parallel_work.h"
 #include "client/weights/weight_tensors.h"
+#include "server/base/cpu_share.h"
 #include "server/model/model_directory.h"
-
-#include <thread>
 
 namespace tightfit::fidelity {
 
@@ -27,8 +26,8 @@ Result<Distortion> WeightFidelity::Measure(const std::string& format, const std:
   if (!known.has_value()) return InvalidArgument("there is no format \"" + format + "\"");
   const weights::TensorChoice choice =
       weights::ChooseTensors(file_->tensors(), {.scope = scope, .name_pattern = "*"});
-  const ParallelFor parallel_for = weights::Interruptible(
-      InThreads(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))), stop);
+  const ParallelFor parallel_for =
+      weights::Interruptible(InThreads(ReadCpuShare().thread_count()), stop);
   weights::TotalCost total;
   for (const StoredTensor& tensor : choice.tensors) {
     const std::pair key(*known, tensor.name);

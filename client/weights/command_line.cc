@@ -3,6 +3,7 @@
 #include "client/cli/exit_code.h"
 #include "client/weights/weight_report.h"
 #include "kernels/packed_header.h"
+#include "server/base/cpu_share.h"
 
 #include <CLI/CLI.hpp>
 
@@ -12,7 +13,6 @@
 #include <iostream>
 #include <iterator>
 #include <string_view>
-#include <thread>
 
 namespace tightfit::weights {
 namespace {
@@ -117,7 +117,7 @@ std::vector<int64_t> ParseShape(const std::string& text) {
 }
 
 void AddThreads(CLI::App* command, int* thread_count) {
-  *thread_count = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 256u));
+  *thread_count = std::clamp(ReadCpuShare().thread_count(), 1, 256);
   command
       ->add_option_function<std::string>(
           "--threads",

@@ -2,6 +2,7 @@
 
 #include "client/cli/exit_code.h"
 #include "client/cli/measure_text.h"
+#include "client/cli/standard_streams.h"
 #include "client/weights/number_text.h"
 #include "client/weights/outcome.h"
 #include "client/weights/output_file.h"
@@ -78,10 +79,10 @@ int Run(const DecodeOptions& options, const cli::InterruptWatcher& interrupts) {
   if (!options.quiet) {
     constexpr std::string_view kTypeNames[] = {"fp16", "bf16", "fp32"};
     const PackedHeader& header = tensor->header;
-    fmt::print(
-        stderr, "{}: {} from {}, {}\n", cli::Printable(options.output),
+    cli::WriteError(fmt::format(
+        "{}: {} from {}, {}\n", cli::Printable(options.output),
         kTypeNames[static_cast<size_t>(options.type)], InfoOf(header.layout.format).name,
-        ShapeText(std::span<const int64_t>(header.shape).first(static_cast<size_t>(header.rank))));
+        ShapeText(std::span<const int64_t>(header.shape).first(static_cast<size_t>(header.rank)))));
   }
   return cli::kExitOk;
 }

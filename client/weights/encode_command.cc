@@ -2,6 +2,7 @@
 
 #include "client/cli/exit_code.h"
 #include "client/cli/measure_text.h"
+#include "client/cli/standard_streams.h"
 #include "client/weights/input_file.h"
 #include "client/weights/number_text.h"
 #include "client/weights/outcome.h"
@@ -52,7 +53,7 @@ void PrintSummary(const EncodeOptions& options, const PackedLayout& layout,
     line += fmt::format(", exponent bias {}, side list of {}", layout.exponent_bias,
                         cli::CountText(layout.side_count));
   }
-  fmt::print(stderr, "{}\n", cli::Printable(line));
+  cli::WriteError(fmt::format("{}\n", cli::Printable(line)));
 }
 
 }  // namespace

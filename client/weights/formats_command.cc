@@ -1,6 +1,7 @@
 #include "client/weights/formats_command.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/table.h"
 #include "client/cli/terminal.h"
 #include "client/weights/number_text.h"
@@ -15,7 +16,7 @@ namespace tightfit::weights {
 
 int Run(const FormatsOptions& options) {
   if (options.json) {
-    fmt::print("{}", FormatsDocument());
+    cli::WriteOutput(FormatsDocument());
     return cli::kExitOk;
   }
   using cli::Align;
@@ -33,8 +34,9 @@ int Run(const FormatsOptions& options) {
                   {LargestText(info)},
                   {info.exact_in_bf16 ? "yes" : "no"}});
   }
-  fmt::print("{}\nBITS/WEIGHT is what {}x{} weights really take, scales included.\n",
-             table.Render(cli::Terminal(STDOUT_FILENO).style()), kSquareSide, kSquareSide);
+  cli::WriteOutput(
+      fmt::format("{}\nBITS/WEIGHT is what {}x{} weights really take, scales included.\n",
+                  table.Render(cli::Terminal(STDOUT_FILENO).style()), kSquareSide, kSquareSide));
   return cli::kExitOk;
 }
 

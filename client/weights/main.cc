@@ -1,6 +1,7 @@
 // The `tightfit-weights` command.
 #include "client/cli/exit_code.h"
 #include "client/cli/interrupt_watcher.h"
+#include "client/cli/standard_streams.h"
 #include "client/weights/command_line.h"
 #include "client/weights/decode_command.h"
 #include "client/weights/encode_command.h"
@@ -31,9 +32,10 @@ int RunCommand(const tightfit::weights::Command& command) {
 
 int main(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");
+  tightfit::cli::GuardStandardStreams();
   const auto command = tightfit::weights::ParseCommandLine(argc, argv);
   try {
-    return RunCommand(command);
+    return tightfit::cli::EndOfOutput(RunCommand(command));
   } catch (const std::bad_alloc&) {  // tensors are as large as their files say
     std::fputs("error: not enough memory for this tensor [OUT_OF_MEMORY]\n", stderr);
     return tightfit::cli::kExitFailed;

@@ -2,6 +2,7 @@
 
 #include "client/cli/error_report.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
 #include "client/weights/report_json.h"
 
@@ -11,13 +12,13 @@
 namespace tightfit::weights {
 
 int Fail(const Status& status, bool json) {
-  fmt::print(stderr, "{}", cli::ErrorLines(status, cli::Terminal(STDERR_FILENO).style()));
-  if (json) fmt::print("{}", ErrorDocument(status));
+  cli::WriteError(cli::ErrorLines(status, cli::Terminal(STDERR_FILENO).style()));
+  if (json) cli::WriteOutput(ErrorDocument(status));
   return cli::kExitFailed;
 }
 
 int Interrupted(const cli::InterruptWatcher& interrupts) {
-  fmt::print(stderr, "interrupted: nothing was written\n");
+  cli::WriteError("interrupted: nothing was written\n");
   return cli::kExitSignalBase + interrupts.signal();
 }
 

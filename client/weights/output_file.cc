@@ -1,7 +1,8 @@
 #include "client/weights/output_file.h"
 
+#include "client/cli/output_target.h"
+
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,29 +17,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Status CannotWrite(const fs::path& path, std::string_view problem) {
-  return {StatusCode::kFailedPrecondition, "CANNOT_WRITE",
-          fmt::format("cannot write {}: {}", path.string(), problem)};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<OutputFile>> OutputFile::Create(const std::string& path,
                                                        const std::string& input_path) {
+  TF_ASSIGN_OR_RETURN(const cli::OutputTarget target, cli::ResolveOutput(path));
   std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  // Replacing /dev/null by a file would harm the whole machine.
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
-    return CannotWrite(path, "it exists and is no regular file");
+  if (target.is_stream || fs::is_directory(target.path, error)) {
+    return cli::CannotWrite(path, "it exists and is no regular file");
   }
-  if (fs::exists(status) && fs::equivalent(path, input_path, error)) {
-    return CannotWrite(path, "it is the input");
+  if (fs::exists(target.path, error) && fs::equivalent(target.path, input_path, error)) {
+    return cli::CannotWrite(path, "it is the input");
   }
-  const fs::path folder = fs::path(path).parent_path();
+  const fs::path folder = target.path.parent_path();
   if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0) {
-    return CannotWrite(path, std::strerror(errno));
+    return cli::CannotWrite(path, std::strerror(errno));
   }
-  return std::unique_ptr<OutputFile>(new OutputFile(path));
+  return std::unique_ptr<OutputFile>(new OutputFile(target.path));
 }
 
 OutputFile::~OutputFile() {
@@ -80,6 +75,6 @@ Status OutputFile::Commit() {
   return OkStatus();
 }
 
-Status OutputFile::Fail(int error) { return CannotWrite(path_, std::strerror(error)); }
+Status OutputFile::Fail(int error) { return cli::CannotWrite(path_, std::strerror(error)); }
 
 }  // namespace tightfit::weights

@@ -15,7 +15,8 @@ namespace tightfit::weights {
 class OutputFile {
  public:
   // Writes nothing yet, but fails where nothing could be written: long work is not done in vain.
-  // Refuses a `path` that is anything but a regular file, and the file `input_path`.
+  // Follows a link; refuses a `path` that is anything but a regular file, and the file
+  // `input_path`.
   static Result<std::unique_ptr<OutputFile>> Create(const std::string& path,
                                                     const std::string& input_path);
   ~OutputFile();
@@ -27,7 +28,7 @@ class OutputFile {
   Status Commit();
 
  private:
-  explicit OutputFile(std::string path) : path_(std::move(path)) {}
+  explicit OutputFile(std::filesystem::path path) : path_(std::move(path)) {}
   Status Open();
   Status Fail(int error);
 

@@ -1,6 +1,7 @@
 #include "client/weights/report_command.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
 #include "client/weights/input_file.h"
 #include "client/weights/outcome.h"
@@ -67,10 +68,10 @@ int Run(const ReportOptions& options, const cli::InterruptWatcher& interrupts) {
   if (interrupts.signal() != 0) return Interrupted(interrupts);
   if (!report.ok()) return Fail(report.status(), options.json);
   if (options.json) {
-    fmt::print("{}", ReportDocument(*report, options.summary));
+    cli::WriteOutput(ReportDocument(*report, options.summary));
   } else {
     const cli::TextStyle style = cli::Terminal(STDOUT_FILENO).style();
-    fmt::print("{}", ReportText(*report, options.summary, style));
+    cli::WriteOutput(ReportText(*report, options.summary, style));
   }
   return cli::kExitOk;
 }

@@ -240,6 +240,38 @@ REQUESTS = Section(
             (Query(f"sum by (stage) ({rate('tightfit_cancelled_requests_total')})", "{{stage}}"),),
             "reqps",
         ),
+        Panel(
+            "Connections",
+            "Open connections of the gRPC port.",
+            (Query(f"tightfit_connections{{{SERVER}}}", "open"),),
+            "short",
+        ),
+        Panel(
+            "Refused connections",
+            "Connections a second that were closed at once: all places taken (limit), all of one"
+            " address, or no descriptor left.",
+            (
+                Query(
+                    f"sum by (reason) ({rate('tightfit_connections_refused_total', SERVER)})",
+                    "{{reason}}",
+                ),
+            ),
+            "short",
+        ),
+        Panel(
+            "Certificates and tokens read again",
+            "Since the server started. After a failure the server goes on with those from before:"
+            " its log says why.",
+            (
+                Query(
+                    f"tightfit_credential_reloads_total{{{SERVER}}}",
+                    "{{what}} {{result}}",
+                    instant=True,
+                ),
+            ),
+            "short",
+            **BAR_GAUGE,
+        ),
     ),
 )
 

@@ -35,6 +35,11 @@ struct Limits {
   // Of all pictures that are asked for and that their clients have not taken, if none of them
   // could be compressed: ten of the largest requests.
   int64_t max_undelivered_image_bytes = int64_t{1} << 30;
+
+  // Connections at once, and those of one address; 0: by the descriptors that the process may have
+  // (server/base/connection_limits.h).
+  int32_t max_connections = 0;
+  int32_t max_connections_per_address = 0;
 };
 
 }  // namespace tightfit

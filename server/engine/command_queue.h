@@ -4,10 +4,13 @@
 
 #include "server/base/status.h"
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace tightfit {
@@ -16,6 +19,7 @@ namespace tightfit {
 struct PendingCommand {
   std::function<Status()> run;
   std::function<void(const Status&)> done;
+  std::string loads_model;  // the model that it brings to the device; "" if it brings none
 };
 
 // Thread-safe.
@@ -37,6 +41,13 @@ class CommandQueue {
     PendingCommand command = std::move(waiting_.front());
     waiting_.pop_front();
     return command;
+  }
+
+  // Whether one that waits brings `model` to the device.
+  bool Loads(std::string_view model) const {
+    const std::lock_guard lock(mutex_);
+    return std::ranges::any_of(
+        waiting_, [&](const PendingCommand& command) { return command.loads_model == model; });
   }
 
   bool empty() const {

@@ -1,13 +1,17 @@
 #include "server/engine/device_executor.h"
 
+#include "server/base/device_loss.h"
 #include "server/engine/command_queue.h"
+#include "server/engine/executor_refusals.h"
 #include "server/engine/generation_run.h"
 #include "server/engine/model_residency.h"
+#include "server/engine/request_queue.h"
 #include "server/engine/wait_prediction.h"
 
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <set>
@@ -18,18 +22,7 @@
 namespace tightfit {
 namespace {
 
-constexpr std::chrono::milliseconds kRetry{1000};
 constexpr Clock::time_point::duration kShortestIdleWait = std::chrono::milliseconds(1);
-
-ExecutorObserver* NoObserver() {
-  static ExecutorObserver* const observer = new ExecutorObserver;
-  return observer;
-}
-
-Status Draining() {
-  return Status(StatusCode::kUnavailable, "DRAINING", "the server is shutting down")
-      .WithRetryAfter(kRetry);
-}
 
 }  // namespace
 
@@ -40,7 +33,7 @@ class DeviceExecutor::Impl {
       : registry_(registry),
         options_(std::move(options)),
         clock_(clock),
-        metrics_(observer != nullptr ? observer : NoObserver()),
+        metrics_(observer != nullptr ? observer : &no_observer_),
         ledger_(options_.ledger != nullptr ? options_.ledger : &unlimited_),
         residency_(registry, std::move(loader), options_.describe, ledger_, clock, metrics_),
         prediction_(options_.max_running_requests) {}
@@ -80,25 +73,29 @@ class DeviceExecutor::Impl {
                 std::shared_ptr<Cancellation> cancellation) {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(parameters.model);
     if (!snapshot.has_value()) return ModelNotFound(parameters.model);
+    TF_RETURN_IF_ERROR(closing());
+    TF_RETURN_IF_ERROR(CheckServable(*snapshot));
+    // Sized and planned without the lock, which the device's thread needs at every turn.
+    TF_ASSIGN_OR_RETURN(const int64_t bytes, RequestBytes(snapshot->description.get(), parameters));
+    const RoomPlan plan = residency_.Plan(parameters.model, bytes);
+    if (plan.room == Room::kNever) return RefusalOf(plan, ledger_->limit_bytes());
+    QueuedRequest request{
+        .parameters = std::make_shared<const GenerationParameters>(std::move(parameters)),
+        .observer = std::move(observer),
+        .cancellation = std::move(cancellation),
+        .submitted_at = clock_->Now(),
+        .bytes = bytes,
+        .sized_by = snapshot->description};
     std::unique_lock lock(mutex_);
     TF_RETURN_IF_ERROR(closing_);
-    TF_RETURN_IF_ERROR(CheckServable(*snapshot));
-    const RoomPlan plan = residency_.Plan(parameters.model, BytesOf(*snapshot, parameters));
-    if (plan.room == Room::kNever) return RefusalOf(plan, ledger_->limit_bytes());
-    const auto outstanding = static_cast<int32_t>(queue_.size()) + running_count_;
+    const int32_t outstanding = queue_.size() + running_count_;
     if (outstanding >= options_.max_queued_requests + options_.max_running_requests) {
-      return Status(StatusCode::kResourceExhausted, "QUEUE_FULL", "the request queue is full")
-          .WithMetadata("max_queued_requests", std::to_string(options_.max_queued_requests))
-          .WithMetadata("needed_bytes", std::to_string(plan.needed_bytes()))
-          .WithMetadata("free_bytes", std::to_string(plan.free_bytes))
-          .WithMetadata("evictable_bytes", std::to_string(plan.evictable_bytes))
-          .WithRetryAfter(prediction_.RetryDelay());
+      return QueueFull(options_.max_queued_requests, plan, prediction_.RetryDelay());
     }
-    const auto position = static_cast<int32_t>(queue_.size());
+    request.announced_position = queue_.size();
     // Under the lock, so that it comes before whatever the executor's thread reports.
-    observer->OnQueued(position);
-    queue_.push_back({std::move(parameters), std::move(observer), std::move(cancellation),
-                      clock_->Now(), position});
+    request.observer->OnQueued(request.announced_position);
+    queue_.Push(std::move(request));
     ++unfinished_count_;
     lock.unlock();
     wake_.notify_all();
@@ -113,18 +110,18 @@ class DeviceExecutor::Impl {
     estimate.memory = EstimateRequest(*snapshot->description, parameters);
     estimate.plan = residency_.Plan(parameters.model, estimate.memory.peak_bytes());
     const std::lock_guard lock(mutex_);
-    estimate.expected_wait =
-        prediction_.ExpectedWait(static_cast<int64_t>(queue_.size()) + running_count_);
+    estimate.expected_wait = prediction_.ExpectedWait(int64_t{queue_.size()} + running_count_);
     return estimate;
   }
 
   void Load(std::string model, Done done) {
-    Command([this, model = std::move(model)] { return LoadNow(model); }, std::move(done));
+    Command({[this, model] { return LoadNow(model); }, std::move(done), model});
   }
 
   void Unload(std::string model, bool force, Done done) {
-    Command([this, model = std::move(model), force] { return UnloadNow(model, force); },
-            std::move(done));
+    Command({[this, model = std::move(model), force] { return UnloadNow(model, force); },
+             std::move(done),
+             {}});
   }
 
   Status ChangePolicy(const std::string& model,
@@ -175,7 +172,7 @@ class DeviceExecutor::Impl {
 
   int32_t queued_count() const {
     const std::lock_guard lock(mutex_);
-    return static_cast<int32_t>(queue_.size());
+    return queue_.size();
   }
 
   int32_t running_count() const {
@@ -184,16 +181,11 @@ class DeviceExecutor::Impl {
   }
 
  private:
-  void Command(std::function<Status()> run, Done done) {
-    PendingCommand command{std::move(run), std::move(done)};
+  void Command(PendingCommand command) {
     // Under the lock, so that none comes after the last of them was refused.
     std::unique_lock lock(mutex_);
     Status refusal = closing_;
-    if (refusal.ok() && !commands_.Push(command)) {
-      refusal = Status(StatusCode::kResourceExhausted, "QUEUE_FULL",
-                       "too many models wait to be loaded or unloaded")
-                    .WithRetryAfter(kRetry);
-    }
+    if (refusal.ok() && !commands_.Push(command)) refusal = TooManyCommands();
     lock.unlock();
     if (!refusal.ok()) return command.done(refusal);
     wake_.notify_all();
@@ -236,13 +228,25 @@ class DeviceExecutor::Impl {
   }
 
   Status BringToDevice(const std::string& model, const std::string& reason) {
-    return residency_.Bring(model, reason, [this](const LoadProgress&) { WhileLoading(); });
+    const Status brought =
+        residency_.Bring(model, reason, [this](const LoadProgress&) { return WhileLoading(); });
+    return IsLoadStopped(brought) ? closing() : brought;
   }
 
-  // Requests may wait behind a load: those that were cancelled must not wait for its end.
-  void WhileLoading() {
+  // Requests may wait behind a load: those that were cancelled must not wait for its end. False if
+  // requests are cut short, so that no load has to end.
+  bool WhileLoading() {
     EndCancelledQueued();
     AnnouncePositions();
+    const std::lock_guard lock(mutex_);
+    return !drain_expired_ && !stopping_;
+  }
+
+  // Whether somebody waits for `model`, which is being loaded for the request of `cancellation`.
+  bool IsAwaited(const std::string& model, const Cancellation& cancellation) const {
+    if (cancellation.Check(clock_->Now()) == StatusCode::kOk) return true;
+    const std::lock_guard lock(mutex_);
+    return queue_.Wants(model) || commands_.Loads(model);
   }
 
   Status LoadNow(const std::string& model) {
@@ -251,45 +255,49 @@ class DeviceExecutor::Impl {
   }
 
   // For the run of an admitted request.
-  Status LoadForRequest(const std::string& model,
+  Status LoadForRequest(const std::string& model, const std::shared_ptr<Cancellation>& cancellation,
                         const std::function<void(const LoadProgress&)>& progress) {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
     if (snapshot.has_value()) TF_RETURN_IF_ERROR(CheckServable(*snapshot));
-    return residency_.Bring(model, "request", [&](const LoadProgress& done) {
+    const Status brought = residency_.Bring(model, "request", [&](const LoadProgress& done) {
       progress(done);
-      WhileLoading();
+      return WhileLoading() && IsAwaited(model, *cancellation);
     });
+    if (!IsLoadStopped(brought)) return brought;
+    // It was either this request's end or that of all.
+    const StatusCode own = cancellation->Check(clock_->Now());
+    metrics_->OnCancelled(model, StageName(Stage::kModelLoad));
+    return StatusOfCancellation(own != StatusCode::kOk ? own : StatusCode::kUnavailable, closing(),
+                                StageName(Stage::kModelLoad), 0);
   }
 
   // What a model takes is known for certain once it is loaded.
-  Status SetAside(const GenerationParameters& parameters, MemoryReservation* activations) {
-    const std::optional<ModelSnapshot> snapshot = registry_->Find(parameters.model);
-    if (!snapshot.has_value()) return ModelNotFound(parameters.model);
-    return residency_.SetAside(parameters.model, BytesOf(*snapshot, parameters), activations);
+  Status SetAside(const std::shared_ptr<const GenerationParameters>& parameters, VaeUse vae,
+                  MemoryReservation* activations) {
+    const std::string& model = parameters->model;
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+    if (!snapshot.has_value()) return ModelNotFound(model);
+    TF_ASSIGN_OR_RETURN(const int64_t bytes,
+                        RequestBytes(snapshot->description.get(), *parameters, vae));
+    return vae == VaeUse::kOwn ? residency_.SetAside(model, bytes, activations)
+                               : residency_.SetAsideFallback(model, bytes, activations);
   }
 
   Status UnloadNow(const std::string& model, bool force) {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
     if (!snapshot.has_value()) return ModelNotFound(model);
     if (snapshot->state != ModelState::kResident) return OkStatus();
-    if (snapshot->running_count > 0 && !force) {
-      return Status(StatusCode::kFailedPrecondition, "MODEL_IN_USE",
-                    "requests run on the model; wait for them, or force its unloading")
-          .WithMetadata("model", model)
-          .WithMetadata("running_request_count", std::to_string(snapshot->running_count));
-    }
+    if (snapshot->running_count > 0 && !force) return ModelInUse(*snapshot);
     EndRunning([&](const GenerationRun& run) -> std::optional<Status> {
       if (run.parameters().model != model) return std::nullopt;
-      return Status(StatusCode::kAborted, "PREEMPTED", "the model was unloaded by force")
-          .WithMetadata("stage", std::string(run.stage_name()))
-          .WithMetadata("steps_done", std::to_string(run.steps_done()));
+      return Preempted(run);
     });
     if (residency_.Evict(model, "UnloadModel", force ? Pins::kOverride : Pins::kRespect)) {
-      return OkStatus();
+      // The device may have been lost in it.
+      const Status why = closing();
+      return IsDeviceLost(why) ? why : OkStatus();
     }
-    return Status(StatusCode::kFailedPrecondition, "MODEL_PINNED",
-                  "the model is pinned; unpin it with UpdateModel, or force its unloading")
-        .WithMetadata("model", model);
+    return ModelPinned(*snapshot);
   }
 
   void Serve() {
@@ -322,9 +330,7 @@ class DeviceExecutor::Impl {
   std::set<std::string> TakeWanted() {
     const std::lock_guard lock(mutex_);
     policy_changed_ = false;
-    std::set<std::string> wanted;
-    for (const QueuedRequest& request : queue_) wanted.insert(request.parameters.model);
-    return wanted;
+    return queue_.WantedModels();
   }
 
   // One call for the request whose turn it is; then it goes behind the others.
@@ -340,23 +346,11 @@ class DeviceExecutor::Impl {
     }
   }
 
-  // What the request takes beside its model's weights.
-  static int64_t BytesOf(const ModelSnapshot& snapshot, const GenerationParameters& parameters) {
-    if (snapshot.description == nullptr) return 0;
-    return EstimateRequest(*snapshot.description, parameters).peak_bytes();
-  }
-
   // Nobody else starts while a request waits for its model: what that takes is known only then.
   bool IsLoading() const {
     return std::ranges::any_of(running_, [](const std::unique_ptr<GenerationRun>& run) {
       return run->stage() == Stage::kModelLoad;
     });
-  }
-
-  // The model takes an unknown amount of memory: it was not loaded since the start.
-  static bool IsUnmeasured(const ModelSnapshot& model) {
-    return model.state != ModelState::kResident && model.description != nullptr &&
-           !model.description->memory.costs.has_value();
   }
 
   // The first in the queue goes first: whoever needs room waits for it in front of all others, so
@@ -365,24 +359,32 @@ class DeviceExecutor::Impl {
     while (true) {
       std::unique_lock lock(mutex_);
       if (queue_.empty() || running_count_ >= options_.max_running_requests || IsLoading()) return;
-      const std::string model = queue_.front().parameters.model;
-      const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
-      if (snapshot.has_value() && IsUnmeasured(*snapshot) && running_count_ > 0) return;
-      const Status servable =
-          snapshot.has_value() ? CheckServable(*snapshot) : ModelNotFound(model);
-      const RoomPlan plan =
-          residency_.Plan(model, servable.ok() ? BytesOf(*snapshot, queue_.front().parameters) : 0);
-      if (servable.ok() && plan.room == Room::kLater && running_count_ > 0) return;
+      const std::shared_ptr<const GenerationParameters> parameters = queue_.front().parameters;
+      const bool runs_alone = running_count_ == 0;
       lock.unlock();
-      const Status admitted = servable.ok() && plan.room != Room::kNow
-                                  ? RefusalOf(plan, ledger_->limit_bytes())
-                                  : servable;
+      const std::string& model = parameters->model;
+      const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+      if (snapshot.has_value() && IsUnmeasured(*snapshot) && !runs_alone) return;
+      Status admitted = snapshot.has_value() ? CheckServable(*snapshot) : ModelNotFound(model);
+      RoomPlan plan;
+      if (admitted.ok()) {
+        const Result<int64_t> bytes = SizeFirst(snapshot->description, *parameters);
+        admitted = bytes.status();
+        if (bytes.ok()) plan = residency_.Plan(model, *bytes);
+      }
+      if (admitted.ok() && plan.room == Room::kLater && !runs_alone) return;
+      if (admitted.ok() && plan.room != Room::kNow) {
+        admitted = RefusalOf(plan, ledger_->limit_bytes());
+      }
       MemoryReservation activations;
-      if (admitted.ok() && !residency_.MakeRoom(model, plan, &activations)) continue;
+      if (admitted.ok()) {
+        const Result<bool> is_made = residency_.MakeRoom(model, plan, &activations);
+        if (is_made.ok() && !*is_made) continue;
+        admitted = is_made.status();
+      }
       lock.lock();
       if (queue_.empty()) return residency_.ForgetUnloaded(model);  // abandoned meanwhile
-      QueuedRequest request = std::move(queue_.front());
-      queue_.pop_front();
+      QueuedRequest request = queue_.PopFront();
       ++running_count_;
       lock.unlock();
       ReportDepth();
@@ -390,17 +392,33 @@ class DeviceExecutor::Impl {
     }
   }
 
+  // The size of the first in the queue, by what is known of its model now; told once, and without
+  // the lock.
+  Result<int64_t> SizeFirst(const std::shared_ptr<const ModelDescription>& description,
+                            const GenerationParameters& parameters) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!queue_.empty() && queue_.front().sized_by == description) return queue_.front().bytes;
+    }
+    TF_ASSIGN_OR_RETURN(const int64_t bytes, RequestBytes(description.get(), parameters));
+    const std::lock_guard lock(mutex_);
+    if (queue_.empty()) return bytes;
+    queue_.front().bytes = bytes;
+    queue_.front().sized_by = description;
+    return bytes;
+  }
+
   void Start(QueuedRequest request, MemoryReservation activations, const Status& admitted) {
-    const GenerationParameters parameters = request.parameters;
-    const std::string& model = parameters.model;
+    const std::shared_ptr<const GenerationParameters> parameters = request.parameters;
+    const std::shared_ptr<Cancellation> cancellation = request.cancellation;
+    const std::string& model = parameters->model;
     auto run = std::make_unique<GenerationRun>(
         std::move(request),
         GenerationRun::Needs{
-            .load = [this, model](const auto& told) { return LoadForRequest(model, told); },
-            .set_aside =
-                [this, parameters](MemoryReservation* activations) {
-                  return SetAside(parameters, activations);
-                },
+            .load = std::bind_front(&Impl::LoadForRequest, this, model, cancellation),
+            .set_aside = std::bind_front(&Impl::SetAside, this, parameters, VaeUse::kOwn),
+            .set_aside_fallback =
+                std::bind_front(&Impl::SetAside, this, parameters, VaeUse::kFp32Fallback),
             .drop_caches = options_.drop_caches},
         std::move(activations), registry_, clock_, metrics_);
     registry_->CountRunning(model, +1, clock_->Now());
@@ -416,41 +434,21 @@ class DeviceExecutor::Impl {
 
   // Tells every queued request whose position changed.
   void AnnouncePositions() {
-    std::vector<std::pair<std::shared_ptr<GenerationObserver>, int32_t>> changes;
-    {
-      const std::lock_guard lock(mutex_);
-      int32_t position = 0;
-      for (QueuedRequest& request : queue_) {
-        if (request.announced_position != position) {
-          request.announced_position = position;
-          changes.emplace_back(request.observer, position);
-        }
-        ++position;
-      }
-    }
-    for (const auto& [observer, position] : changes) observer->OnQueued(position);
+    std::unique_lock lock(mutex_);
+    const auto moves = queue_.TakeMoves();
+    lock.unlock();
+    for (const auto& [observer, position] : moves) observer->OnQueued(position);
   }
 
   void EndCancelledQueued() {
     const Clock::time_point now = clock_->Now();
-    std::vector<std::pair<QueuedRequest, StatusCode>> ended;
-    {
-      const std::lock_guard lock(mutex_);
-      for (auto it = queue_.begin(); it != queue_.end();) {
-        if (drain_expired_ || stopping_) it->cancellation->Cancel(StatusCode::kUnavailable);
-        const StatusCode cause = it->cancellation->Check(now);
-        if (cause == StatusCode::kOk) {
-          ++it;
-          continue;
-        }
-        ended.emplace_back(std::move(*it), cause);
-        it = queue_.erase(it);
-      }
-    }
+    std::unique_lock lock(mutex_);
+    const auto ended = queue_.TakeEnded(now, drain_expired_ || stopping_);
+    lock.unlock();
     if (ended.empty()) return;
     ReportDepth();
     for (const auto& [request, cause] : ended) {
-      metrics_->OnCancelled(request.parameters.model, "queued");
+      metrics_->OnCancelled(request.parameters->model, "queued");
       GenerationTimings timings;
       timings.queued = now - request.submitted_at;
       request.observer->OnFinished(StatusOfCancellation(cause, closing(), "queued", 0), timings);
@@ -524,7 +522,7 @@ class DeviceExecutor::Impl {
     // One at a time, so that the last to report has seen the last change.
     const std::lock_guard one_report(depth_mutex_);
     std::unique_lock lock(mutex_);
-    const auto queued = static_cast<int32_t>(queue_.size());
+    const int32_t queued = queue_.size();
     const int32_t running = running_count_;
     lock.unlock();
     metrics_->OnQueueDepth(queued, running);
@@ -533,6 +531,7 @@ class DeviceExecutor::Impl {
   ModelRegistry* const registry_;
   const ExecutorOptions options_;
   const Clock* const clock_;
+  ExecutorObserver no_observer_;
   ExecutorObserver* const metrics_;
   // Half of what could be counted, so that sums do not overflow.
   DeviceLedger unlimited_{std::numeric_limits<int64_t>::max() / 2};
@@ -543,7 +542,7 @@ class DeviceExecutor::Impl {
   mutable std::mutex mutex_;
   std::condition_variable wake_;      // for the executor's thread
   std::condition_variable finished_;  // for Drain
-  std::deque<QueuedRequest> queue_;
+  RequestQueue queue_;
   CommandQueue commands_;
   int32_t running_count_ = 0;
   int32_t unfinished_count_ = 0;  // accepted, OnFinished not yet returned

@@ -36,7 +36,8 @@ struct ExecutorOptions {
   // executor.
   DeviceLedger* ledger = nullptr;
   // Gives cached memory back to the device, before a call that ran out of it is tried once more.
-  std::function<void()> drop_caches;
+  // Errors: DeviceLost.
+  std::function<Status()> drop_caches;
 };
 
 // What a request would take; nothing was done for it.

@@ -4,6 +4,7 @@
 #ifndef TIGHTFIT_SERVER_ENGINE_DIFFUSION_MODEL_H_
 #define TIGHTFIT_SERVER_ENGINE_DIFFUSION_MODEL_H_
 
+#include "server/base/load_stop.h"
 #include "server/base/status.h"
 #include "server/engine/generation.h"
 
@@ -84,6 +85,10 @@ struct RequestCosts {
   CallMemory denoise;
   // While the VAE decodes one image.
   CallMemory decode;
+  // Time of a call for each latent that its input has; 0: unknown. Of the largest that was
+  // measured.
+  double denoise_latent_seconds = 0.0;
+  double decode_latent_seconds = 0.0;
 };
 
 // Weights that stand on the device once, for however many models of equal content.
@@ -105,6 +110,8 @@ struct ModelMemory {
     return bytes;
   }
   int64_t load_scratch_bytes = 0;     // beside the weights while they are converted
+  int64_t fallback_weight_bytes = 0;  // at most, of the VAE in fp32, where a request may need it
+  int64_t held_fallback_bytes = 0;    // of it, set aside from then on until the model leaves
   int64_t decode_scratch_bytes = 0;   // that all models share: the largest unpacked weight
   std::optional<RequestCosts> costs;  // known once the model was loaded
 };
@@ -125,6 +132,7 @@ struct ModelDescription {
   int32_t default_step_count = 0;
   float default_guidance_scale = 0.0f;
   std::string default_sampler;
+  std::string default_timestep_spacing;  // "leading", "trailing", "linspace"
   std::vector<std::string> samplers;
   int32_t pixels_per_latent = 0;  // width and height must be multiples of it
   int32_t latent_channels = 0;
@@ -157,6 +165,13 @@ class Sampling {
   virtual int32_t images_done() const = 0;
   // Of the prompts that the request gave.
   virtual std::vector<PromptTokens> prompt_tokens() const { return {}; }
+  // Latents that one call of the UNet sees, rows x height x width, and that one of the VAE sees at
+  // most; 0: unknown.
+  virtual int64_t denoised_latents() const { return 0; }
+  virtual int64_t decoded_latents() const { return 0; }
+  // The next DecodeNext needs the VAE in fp32 (ModelMemory::fallback_weight_bytes): what that takes
+  // must be set aside before.
+  virtual bool needs_fallback() const { return false; }
 };
 
 // Not thread-safe: one executor thread makes every call, destruction of Samplings included.
@@ -169,7 +184,8 @@ class DiffusionModel {
   // Tokenises, encodes the text, draws the noise. Errors: what the parameters make impossible.
   virtual Result<std::unique_ptr<Sampling>> Begin(const GenerationParameters& parameters) = 0;
 
-  // One UNet call for each of `batch`, all with steps_done() < step_count().
+  // One UNet call for each of `batch`, all with steps_done() < step_count(). Stops at the first
+  // error: members before it have advanced, as steps_done() tells (see StepOnce).
   virtual Status Step(std::span<Sampling* const> batch) = 0;
 
   // Decodes the next image, or hands out its latents. Requires steps_done() == step_count() and
@@ -184,13 +200,22 @@ struct LoadProgress {
   int64_t bytes_total = 0;
 };
 
+// Hears how far a load is. False: nobody waits for the model any more; the load ends with
+// LoadStopped and keeps nothing on the device.
+using LoadCallback = std::function<bool(const LoadProgress& progress)>;
+
+// Steps each of `batch` once, though some of them were stepped by a call before that failed:
+// `steps_before` are their steps_done() then. For calls that are tried again.
+Status StepOnce(DiffusionModel& model, std::span<Sampling* const> batch,
+                std::span<const int32_t> steps_before);
+
 // What a model is, told by its directory without any work on the device: everything but the
 // components. Errors: what makes the model impossible to serve.
 using ModelDescriber = std::function<Result<ModelDescription>(const ModelSpec& spec)>;
 
 // Makes a model resident; runs on the executor's thread.
 using ModelLoader = std::function<Result<std::unique_ptr<DiffusionModel>>(
-    const ModelSpec& spec, const std::function<void(const LoadProgress&)>& progress)>;
+    const ModelSpec& spec, const LoadCallback& progress)>;
 
 }  // namespace tightfit
 

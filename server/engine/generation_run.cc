@@ -46,7 +46,7 @@ auto GenerationRun::CallModel(const Call& call) -> decltype(call()) {
   auto result = Guarded(kCallFailed, call);
   if (StatusOf(result).code() != StatusCode::kResourceExhausted) return result;
   metrics_->OnOutOfMemory(parameters().model, stage_);
-  if (needs_.drop_caches) needs_.drop_caches();
+  if (needs_.drop_caches) TF_RETURN_IF_ERROR(needs_.drop_caches());
   return Guarded(kCallFailed, call);
 }
 
@@ -64,14 +64,14 @@ void GenerationRun::ReleaseSampling() {
 void GenerationRun::Start() {
   started_at_ = clock_->Now();
   timings_.queued = started_at_ - request_.submitted_at;
-  metrics_->OnQueueWait(request_.parameters.model, timings_.queued);
-  request_.observer->OnStarted(request_.parameters);
-  if (registry_->Resident(request_.parameters.model) == nullptr) stage_ = Stage::kModelLoad;
+  metrics_->OnQueueWait(parameters().model, timings_.queued);
+  request_.observer->OnStarted(parameters());
+  if (registry_->Resident(parameters().model) == nullptr) stage_ = Stage::kModelLoad;
   ReportProgress();
 }
 
 std::optional<Status> GenerationRun::Advance() {
-  DiffusionModel* const model = registry_->Resident(request_.parameters.model);
+  DiffusionModel* const model = registry_->Resident(parameters().model);
   if (model == nullptr) {
     if (stage_ == Stage::kModelLoad) return LoadModel();
     return Status(StatusCode::kAborted, "MODEL_NOT_LOADED",
@@ -122,7 +122,8 @@ std::optional<Status> GenerationRun::Begin(DiffusionModel& model) {
 std::optional<Status> GenerationRun::Step(DiffusionModel& model) {
   const Clock::time_point before = clock_->Now();
   Sampling* const batch[] = {sampling_.get()};
-  const Status status = CallModel([&] { return model.Step(batch); });
+  const int32_t steps_before[] = {sampling_->steps_done()};
+  const Status status = CallModel([&] { return StepOnce(model, batch, steps_before); });
   const std::chrono::nanoseconds duration = clock_->Now() - before;
   AddStageTime(duration);
   if (!status.ok()) return status;
@@ -137,6 +138,10 @@ std::optional<Status> GenerationRun::Step(DiffusionModel& model) {
 }
 
 std::optional<Status> GenerationRun::Decode(DiffusionModel& model) {
+  if (sampling_->needs_fallback() && !has_fallback_) {
+    TF_RETURN_IF_ERROR(needs_.set_aside_fallback(&activations_));
+    has_fallback_ = true;
+  }
   const Clock::time_point before = clock_->Now();
   Result<std::optional<Image>> decoded =
       CallModel([&]() -> Result<std::optional<Image>> { return model.DecodeNext(*sampling_); });
@@ -160,8 +165,7 @@ void GenerationRun::ReportProgress() {
   GenerationProgress progress;
   progress.stage = stage_;
   progress.step = steps_done_;
-  progress.step_count =
-      sampling_ != nullptr ? sampling_->step_count() : request_.parameters.step_count;
+  progress.step_count = sampling_ != nullptr ? sampling_->step_count() : parameters().step_count;
   progress.elapsed = elapsed();
   if (steps_done_ > 0) {
     // Wall time per step, so that the turns of other requests count.

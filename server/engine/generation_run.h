@@ -23,11 +23,14 @@ namespace tightfit {
 
 // A request as it waits in the queue.
 struct QueuedRequest {
-  GenerationParameters parameters;
+  std::shared_ptr<const GenerationParameters> parameters;
   std::shared_ptr<GenerationObserver> observer;
   std::shared_ptr<Cancellation> cancellation;
   Clock::time_point submitted_at;
   int32_t announced_position = 0;
+  // What it takes beside its model's weights, as this description says.
+  int64_t bytes = 0;
+  std::shared_ptr<const ModelDescription> sized_by;
 };
 
 // The status that a request ends with when `cause` (kCancelled, kDeadlineExceeded, kUnavailable)
@@ -46,8 +49,10 @@ class GenerationRun {
     // Called once the model is there, where it was not when the request was admitted: brings what
     // is set aside for the request to what it takes.
     std::function<Status(MemoryReservation* activations)> set_aside;
-    // Before a call that ran out of memory is tried once more. May be empty.
-    std::function<void()> drop_caches;
+    // Called once, before the VAE in fp32 is loaded and decodes.
+    std::function<Status(MemoryReservation* activations)> set_aside_fallback;
+    // Before a call that ran out of memory is tried once more. May be empty. Errors: DeviceLost.
+    std::function<Status()> drop_caches;
   };
 
   // `registry`, `clock` and `metrics` must outlive the run. `activations` is what is set aside for
@@ -69,7 +74,7 @@ class GenerationRun {
   // Tells the observer the end. ReleaseSampling must come first, Finish is the last call.
   void Finish(const Status& status);
 
-  const GenerationParameters& parameters() const { return request_.parameters; }
+  const GenerationParameters& parameters() const { return *request_.parameters; }
   Cancellation& cancellation() const { return *request_.cancellation; }
   // Where the request is.
   Stage stage() const { return stage_; }
@@ -103,6 +108,7 @@ class GenerationRun {
   ExecutorObserver* const metrics_;
 
   std::unique_ptr<Sampling> sampling_;
+  bool has_fallback_ = false;
   Stage stage_ = Stage::kTextEncode;
   int32_t steps_done_ = 0;
   int64_t bytes_before_ = 0;  // of all tensors, when the request began to allocate

@@ -1,5 +1,7 @@
 #include "server/engine/memory_estimate.h"
 
+#include "server/engine/guarded_call.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -30,8 +32,8 @@ double CallMemory::BytesAt(double latents) const {
   return std::min(chord, std::max(from_left, from_right));
 }
 
-RequestMemory EstimateRequest(const ModelDescription& model,
-                              const GenerationParameters& parameters) {
+RequestMemory EstimateRequest(const ModelDescription& model, const GenerationParameters& parameters,
+                              VaeUse vae) {
   RequestMemory memory;
   if (!model.memory.costs.has_value()) return memory;
   const RequestCosts& costs = *model.memory.costs;
@@ -66,8 +68,18 @@ RequestMemory EstimateRequest(const ModelDescription& model,
   }
   const double state_bytes = rows * (costs.row_bytes + costs.row_latent_bytes * area) +
                              chunk_bytes + images * area * costs.kept_latent_bytes;
-  memory.decode_bytes = RoundedUp(costs.decode.BytesAt(decoded_area) + state_bytes + joined_bytes);
+  const double network_bytes =
+      costs.decode.BytesAt(decoded_area) * (vae == VaeUse::kFp32Fallback ? 2 : 1);
+  memory.decode_bytes = RoundedUp(network_bytes + state_bytes + joined_bytes);
   return memory;
+}
+
+Result<int64_t> RequestBytes(const ModelDescription* model, const GenerationParameters& parameters,
+                             VaeUse vae) {
+  if (model == nullptr) return int64_t{0};
+  return Guarded("the size of the request could not be told", [&]() -> Result<int64_t> {
+    return EstimateRequest(*model, parameters, vae).peak_bytes();
+  });
 }
 
 }  // namespace tightfit

@@ -18,9 +18,18 @@ struct RequestMemory {
   int64_t peak_bytes() const { return denoise_bytes > decode_bytes ? denoise_bytes : decode_bytes; }
 };
 
-// A function of size, count, guidance and the model's tiling; never of what is free now.
-RequestMemory EstimateRequest(const ModelDescription& model,
-                              const GenerationParameters& parameters);
+// The VAE that a request is decoded with.
+enum class VaeUse { kOwn, kFp32Fallback };
+
+// A function of size, count, guidance and the model's tiling; never of what is free now. In fp32
+// the VAE is taken to need twice what was measured in 16 bits.
+RequestMemory EstimateRequest(const ModelDescription& model, const GenerationParameters& parameters,
+                              VaeUse vae = VaeUse::kOwn);
+
+// What is set aside for a request beside its model's weights; 0 without a description. Errors:
+// INTERNAL, RESOURCE_EXHAUSTED if its prompts cannot even be counted.
+Result<int64_t> RequestBytes(const ModelDescription* model, const GenerationParameters& parameters,
+                             VaeUse vae = VaeUse::kOwn);
 
 }  // namespace tightfit
 

@@ -48,6 +48,11 @@ Status CheckServable(const ModelSnapshot& snapshot) {
       .WithRetryAfter(kLoadingRetry);
 }
 
+bool IsUnmeasured(const ModelSnapshot& model) {
+  return model.state != ModelState::kResident && model.description != nullptr &&
+         !model.description->memory.costs.has_value();
+}
+
 Status ModelNotFound(std::string_view name) {
   std::string shown(name.substr(0, kLongestShownName));
   for (char& c : shown) {
@@ -184,6 +189,12 @@ void ModelRegistry::SetDescribed(std::string_view name, ModelDescription descrip
   Change(name, [&](Entry& entry) {
     entry.snapshot.description = std::make_shared<const ModelDescription>(std::move(description));
   });
+}
+
+void ModelRegistry::Redescribe(std::string_view name, ModelDescription description) {
+  auto shared = std::make_shared<const ModelDescription>(std::move(description));
+  const std::lock_guard lock(mutex_);
+  if (Entry* const entry = FindLocked(name)) entry->snapshot.description.swap(shared);
 }
 
 void ModelRegistry::ChangePolicy(std::string_view name,

@@ -58,6 +58,8 @@ struct ModelSnapshot {
 // Else FAILED_PRECONDITION `MODEL_FAILED`, or UNAVAILABLE `MODEL_LOADING` with retry-after where
 // nothing is known of it yet.
 Status CheckServable(const ModelSnapshot& snapshot);
+// The model takes an unknown amount of memory: it was not loaded since the start.
+bool IsUnmeasured(const ModelSnapshot& model);
 // NOT_FOUND `MODEL_NOT_FOUND`; `name` comes from a client and is cut and cleaned.
 Status ModelNotFound(std::string_view name);
 
@@ -83,6 +85,8 @@ class ModelRegistry {
   void SetUnloaded(std::string_view name, std::string reason = "");
   // What the directory says of an unloaded model.
   void SetDescribed(std::string_view name, ModelDescription description);
+  // What is known of a model becomes `description`, in whatever state it is; no listener hears.
+  void Redescribe(std::string_view name, ModelDescription description);
   // Called with the policy as it is. From any thread.
   void ChangePolicy(std::string_view name, const std::function<void(ResidencyPolicy&)>& change);
   // A request begins (+1) or ends (-1) to run on the model at `now`.

@@ -11,6 +11,12 @@ namespace {
 
 constexpr char kLoadFailed[] = "the model could not be loaded";
 
+// A plan counts on what the ledger says, and only one thread follows plans.
+Status NotAsPlanned(const std::string& model) {
+  return Internal("the request could not be started",
+                  "the ledger has less memory than was planned with for " + model);
+}
+
 }  // namespace
 
 ModelResidency::ModelResidency(ModelRegistry* registry, ModelLoader load, ModelDescriber describe,
@@ -34,26 +40,42 @@ Status ModelResidency::Describe(const ModelSpec& spec) {
   return described.status();
 }
 
-RoomPlan ModelResidency::Plan(const std::string& model, int64_t request_bytes) const {
-  return PlanRoom(registry_->List(), model, request_bytes,
-                  {.limit_bytes = ledger_->limit_bytes(),
-                   .free_bytes = ledger_->free_bytes(),
-                   .decode_scratch_bytes = decode_scratch_bytes_});
+DeviceRoom ModelResidency::Room() const {
+  return {.limit_bytes = ledger_->limit_bytes(),
+          .free_bytes = ledger_->free_bytes(),
+          .decode_scratch_bytes = decode_scratch_bytes_};
 }
 
-bool ModelResidency::MakeRoom(const std::string& model, const RoomPlan& plan,
-                              MemoryReservation* activations) {
-  for (const std::string& other : plan.evictions) {
-    if (!Evict(other, "evicted for " + model)) return false;
-  }
-  const auto reserve = [&](MemoryPurpose purpose, int64_t bytes) {
-    return ledger_->Reserve(model, purpose, bytes).value_or(MemoryReservation());
-  };
+RoomPlan ModelResidency::Plan(const std::string& model, int64_t request_bytes) const {
+  return PlanRoom(registry_->List(), model, request_bytes, Room());
+}
+
+bool ModelResidency::EvictAll(const std::vector<std::string>& models,
+                              const std::string& for_model) {
+  return std::ranges::all_of(
+      models, [&](const std::string& other) { return Evict(other, "evicted for " + for_model); });
+}
+
+Result<bool> ModelResidency::MakeRoom(const std::string& model, const RoomPlan& plan,
+                                      MemoryReservation* activations) {
+  if (!EvictAll(plan.evictions, model)) return false;
   if (plan.needs_load) {
-    HoldWeights(model);
-    load_scratch_[model] = reserve(MemoryPurpose::kScratch, plan.load_scratch_bytes);
+    const Status held = HoldWeights(model);
+    std::optional<MemoryReservation> scratch =
+        ledger_->Reserve(model, MemoryPurpose::kScratch, plan.load_scratch_bytes);
+    if (!held.ok() || !scratch.has_value()) {
+      LetGoOfWeights(model);
+      return held.ok() ? NotAsPlanned(model) : held;
+    }
+    load_scratch_[model] = *std::move(scratch);
   }
-  *activations = reserve(MemoryPurpose::kActivations, plan.request_bytes);
+  std::optional<MemoryReservation> request =
+      ledger_->Reserve(model, MemoryPurpose::kActivations, plan.request_bytes);
+  if (!request.has_value()) {
+    ForgetUnloaded(model);
+    return NotAsPlanned(model);
+  }
+  *activations = *std::move(request);
   return true;
 }
 
@@ -62,38 +84,60 @@ bool ModelResidency::HasRoomFor(const std::string& model) const {
       groups_, [&](const auto& group) { return group.second.models.contains(model); });
 }
 
-void ModelResidency::HoldWeights(const std::string& model) {
+Status ModelResidency::HoldWeights(const std::string& model) {
   const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
-  if (!snapshot.has_value() || snapshot->description == nullptr) return;
+  if (!snapshot.has_value() || snapshot->description == nullptr) return OkStatus();
   for (const WeightGroup& group : snapshot->description->memory.weights) {
     HeldGroup& held = groups_[group.content];
     if (held.models.empty()) {
-      held.reservation = ledger_->Reserve(group.content, MemoryPurpose::kWeights, group.bytes)
-                             .value_or(MemoryReservation());
+      std::optional<MemoryReservation> reserved =
+          ledger_->Reserve(group.content, MemoryPurpose::kWeights, group.bytes);
+      if (!reserved.has_value()) return NotAsPlanned(model);
+      held.reservation = *std::move(reserved);
     }
     held.models.insert(model);
   }
+  return OkStatus();
 }
 
-bool ModelResidency::CommitWeights(const ModelMemory& memory) {
+int64_t ModelResidency::GrowTo(const ModelMemory& memory) {
+  int64_t missing_bytes = 0;
   for (const WeightGroup& group : memory.weights) {
-    const auto held = groups_.find(group.content);
-    if (held == groups_.end()) continue;
-    if (!held->second.reservation.Resize(group.bytes) &&
-        group.bytes > held->second.reservation.bytes()) {
-      return false;
-    }
+    const auto found = groups_.find(group.content);
+    if (found == groups_.end()) continue;
+    MemoryReservation& held = found->second.reservation;
+    if (!held.Resize(group.bytes)) missing_bytes += group.bytes - held.bytes();
   }
-  return true;
+  return missing_bytes;
+}
+
+std::vector<WeightGroup> ModelResidency::HeldOf(std::vector<WeightGroup> weights) const {
+  for (WeightGroup& group : weights) {
+    const auto found = groups_.find(group.content);
+    group.bytes = found != groups_.end() ? found->second.reservation.bytes() : 0;
+  }
+  return weights;
+}
+
+Status ModelResidency::CommitWeights(const std::string& model, const ModelMemory& memory) {
+  while (true) {
+    const int64_t missing_bytes = GrowTo(memory);
+    if (missing_bytes == 0) return OkStatus();
+    const RoomPlan plan =
+        PlanGrowth(registry_->List(), model, HeldOf(memory.weights), missing_bytes, Room());
+    if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
+    EvictAll(plan.evictions, model);
+  }
 }
 
 void ModelResidency::LetGoOfWeights(const std::string& model) {
+  fallbacks_.erase(model);
   for (auto& [content, group] : groups_) group.models.erase(model);
   std::erase_if(groups_, [](const auto& entry) { return entry.second.models.empty(); });
 }
 
 Status ModelResidency::Bring(const std::string& model, const std::string& reason,
-                             const std::function<void(const LoadProgress&)>& progress) {
+                             const LoadCallback& progress) {
   std::optional<ModelSnapshot> snapshot = registry_->Find(model);
   if (!snapshot.has_value()) return ModelNotFound(model);
   if (snapshot->state == ModelState::kResident) return OkStatus();
@@ -120,54 +164,81 @@ Status ModelResidency::PlanAndMakeRoom(const std::string& model, int64_t request
   while (true) {
     const RoomPlan plan = Plan(model, request_bytes);
     if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
-    if (MakeRoom(model, plan, activations)) return OkStatus();
+    TF_ASSIGN_OR_RETURN(const bool is_made, MakeRoom(model, plan, activations));
+    if (is_made) return OkStatus();
   }
 }
 
+Status ModelResidency::SetAsideFallback(const std::string& model, int64_t bytes,
+                                        MemoryReservation* activations) {
+  const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+  if (!snapshot.has_value() || snapshot->description == nullptr) return ModelNotFound(model);
+  if (fallbacks_.contains(model)) return SetAside(model, bytes, activations);
+  const int64_t weight_bytes = snapshot->description->memory.fallback_weight_bytes;
+  const int64_t request_bytes = std::max(bytes, activations->bytes());
+  activations->Release();
+  TF_RETURN_IF_ERROR(PlanAndMakeRoom(model, request_bytes + weight_bytes, activations));
+  activations->Resize(request_bytes);
+  std::optional<MemoryReservation> weights =
+      ledger_->Reserve(model, MemoryPurpose::kWeights, weight_bytes);
+  if (!weights.has_value()) return NotAsPlanned(model);
+  fallbacks_[model] = *std::move(weights);
+  ModelDescription description = *snapshot->description;
+  description.memory.held_fallback_bytes = weight_bytes;
+  registry_->Redescribe(model, std::move(description));
+  return OkStatus();
+}
+
 Status ModelResidency::Load(const ModelSnapshot& snapshot, const std::string& reason,
-                            const std::function<void(const LoadProgress&)>& progress) {
+                            const LoadCallback& progress) {
   const std::string& model = snapshot.spec.name;
   const Clock::time_point before = clock_->Now();
   registry_->SetLoading(model, {}, reason);
   Result<std::unique_ptr<DiffusionModel>> loaded = Guarded(kLoadFailed, [&] {
     return load_(snapshot.spec, [&](const LoadProgress& done) {
       registry_->SetLoading(model, done);
-      if (progress) progress(done);
+      return !progress || progress(done);
     });
   });
   load_scratch_.erase(model);
-  KeepDecodeScratch(snapshot.description.get());
   Status status = loaded.status();
+  bool fits = true;
   if (loaded.ok()) {
-    if (!CommitWeights((*loaded)->description().memory)) {
-      status = Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
-                      "the model's weights take more memory than is free");
-      loaded = status;
-    }
+    const ModelDescription& description = (*loaded)->description();
+    status = KeepDecodeScratch(description.memory);
+    if (status.ok()) status = CommitWeights(model, description.memory);
+    fits = status.ok();
+    // What it takes is known from now on, whether or not there is room for it.
+    if (!fits) registry_->Redescribe(model, description);
   }
-  if (loaded.ok()) {
+  if (status.ok()) {
     registry_->CountRunning(model, 0, clock_->Now());
     registry_->SetResident(model, std::move(loaded).value());
   } else {
+    if (loaded.ok()) loaded = status;  // the model goes before anybody hears that it has
     LetGoOfWeights(model);
-    if (status.code() == StatusCode::kResourceExhausted) {
+    if (IsLoadStopped(status)) {
+      registry_->SetUnloaded(model, "nobody waited for it any more");
+    } else if (!fits || status.code() == StatusCode::kResourceExhausted) {
       registry_->SetUnloaded(model, "out of memory");
     } else {
       registry_->SetFailed(model, status);
     }
   }
-  observer_->OnLoaded(model, status, clock_->Now() - before);
+  if (!IsLoadStopped(status)) observer_->OnLoaded(model, status, clock_->Now() - before);
   return status;
 }
 
-void ModelResidency::KeepDecodeScratch(const ModelDescription* description) {
-  const int64_t bytes = description != nullptr ? description->memory.decode_scratch_bytes : 0;
-  if (bytes <= decode_scratch_.bytes()) return;
+Status ModelResidency::KeepDecodeScratch(const ModelMemory& memory) {
+  const int64_t bytes = memory.decode_scratch_bytes;
+  if (bytes <= decode_scratch_.bytes()) return OkStatus();
   if (!decode_scratch_.Resize(bytes)) {
     std::optional<MemoryReservation> first = ledger_->Reserve("", MemoryPurpose::kScratch, bytes);
-    if (first.has_value()) decode_scratch_ = std::move(*first);
+    if (!first.has_value()) return NotAsPlanned("the buffer that weights are unpacked into");
+    decode_scratch_ = *std::move(first);
   }
   decode_scratch_bytes_ = decode_scratch_.bytes();
+  return OkStatus();
 }
 
 void ModelResidency::ForgetUnloaded(const std::string& model) {
@@ -179,6 +250,14 @@ void ModelResidency::ForgetUnloaded(const std::string& model) {
 bool ModelResidency::Evict(const std::string& model, const std::string& reason, Pins pins) {
   if (!registry_->SetEvicting(model, reason, pins)) return false;
   registry_->SetUnloaded(model, reason);
+  if (fallbacks_.contains(model)) {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+    if (snapshot.has_value() && snapshot->description != nullptr) {
+      ModelDescription description = *snapshot->description;
+      description.memory.held_fallback_bytes = 0;
+      registry_->Redescribe(model, std::move(description));
+    }
+  }
   LetGoOfWeights(model);
   observer_->OnEvicted(model, reason);
   return true;

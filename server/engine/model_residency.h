@@ -17,6 +17,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace tightfit {
 
@@ -34,18 +35,26 @@ class ModelResidency {
   RoomPlan Plan(const std::string& model, int64_t request_bytes) const;
 
   // Follows a plan of kNow: evicts, sets the bytes of the model aside, and those of the request in
-  // `activations`. False where one of those to go was pinned meanwhile: then plan again.
-  bool MakeRoom(const std::string& model, const RoomPlan& plan, MemoryReservation* activations);
+  // `activations`. False if one of those to go was pinned meanwhile: then plan again. Errors:
+  // INTERNAL if the ledger has less than the plan says.
+  Result<bool> MakeRoom(const std::string& model, const RoomPlan& plan,
+                        MemoryReservation* activations);
 
-  // Brings a model to the device, where it is not there; makes room unless MakeRoom did. `progress`
-  // may do what must not wait for the end of a load. Errors: RefusalOf's; what describing or
-  // loading gave: then the model has failed, but where memory ran out it may be tried again.
-  Status Bring(const std::string& model, const std::string& reason,
-               const std::function<void(const LoadProgress&)>& progress);
+  // Brings a model to the device if it is not there; makes room unless MakeRoom did. `progress` may
+  // do what must not wait for the end of a load, and stop it. Weights that come out larger than
+  // estimated drive others out as a request would. Errors: RefusalOf's, LoadStopped, then the model
+  // is unloaded and its true size known; what describing or loading gave: then it has failed, but
+  // if memory ran out it may be tried again.
+  Status Bring(const std::string& model, const std::string& reason, const LoadCallback& progress);
 
   // Brings what is set aside for a request on a resident model up to `bytes`. Errors: RefusalOf's,
   // with nothing set aside.
   Status SetAside(const std::string& model, int64_t bytes, MemoryReservation* activations);
+
+  // Before a request on a resident model falls back to the VAE in fp32: sets its weights aside
+  // until the model leaves, and brings what is set aside for the request up to `bytes`. Errors: as
+  // SetAside.
+  Status SetAsideFallback(const std::string& model, int64_t bytes, MemoryReservation* activations);
 
   // Gives back what MakeRoom set aside for a model that was not loaded after all.
   void ForgetUnloaded(const std::string& model);
@@ -60,18 +69,24 @@ class ModelResidency {
  private:
   Status PlanAndMakeRoom(const std::string& model, int64_t request_bytes,
                          MemoryReservation* activations);
-  Status Load(const ModelSnapshot& model, const std::string& reason,
-              const std::function<void(const LoadProgress&)>& progress);
+  Status Load(const ModelSnapshot& model, const std::string& reason, const LoadCallback& progress);
+  DeviceRoom Room() const;
 
   // Whether weights are set aside for the model.
   bool HasRoomFor(const std::string& model) const;
-  // Sets aside what of the model's weights is not there yet.
-  void HoldWeights(const std::string& model);
-  // Brings what is set aside to the loaded model's figures; false where more does not fit.
-  bool CommitWeights(const ModelMemory& memory);
+  // Sets aside what of the model's weights is not there yet. Errors: as MakeRoom.
+  Status HoldWeights(const std::string& model);
+  // Brings what is set aside to the loaded model's figures. Errors: RefusalOf's.
+  Status CommitWeights(const std::string& model, const ModelMemory& memory);
+  // The same as far as there is room now; the bytes that do not fit.
+  int64_t GrowTo(const ModelMemory& memory);
+  // What is set aside of these weights.
+  std::vector<WeightGroup> HeldOf(std::vector<WeightGroup> weights) const;
+  // False if one of them is pinned.
+  bool EvictAll(const std::vector<std::string>& models, const std::string& for_model);
   void LetGoOfWeights(const std::string& model);
-  // Sets the buffer aside that the model's weights are unpacked into.
-  void KeepDecodeScratch(const ModelDescription* description);
+  // Sets the buffer aside that the model's weights are unpacked into. Errors: as MakeRoom.
+  Status KeepDecodeScratch(const ModelMemory& memory);
 
   ModelRegistry* const registry_;
   const ModelLoader load_;
@@ -86,6 +101,7 @@ class ModelResidency {
   };
   std::map<std::string, HeldGroup> groups_;                // by content
   std::map<std::string, MemoryReservation> load_scratch_;  // by model; of those about to be
+  std::map<std::string, MemoryReservation> fallbacks_;     // by model; of the VAE in fp32
   MemoryReservation decode_scratch_;                       // that all models share; only grows
   std::atomic<int64_t> decode_scratch_bytes_{0};           // for Plan
 };

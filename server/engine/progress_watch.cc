@@ -4,10 +4,30 @@
 
 namespace tightfit {
 
-void ProgressWatch::Begin(const std::string& model, Stage stage) {
+std::string_view DeviceCallName(DeviceCall call) {
+  switch (call) {
+    case DeviceCall::kModelLoad:
+      return "model_load";
+    case DeviceCall::kTextEncode:
+      return "text_encode";
+    case DeviceCall::kDenoise:
+      return "denoise";
+    case DeviceCall::kVaeDecode:
+      return "vae_decode";
+    case DeviceCall::kModelEvict:
+      return "model_evict";
+    case DeviceCall::kCacheDrop:
+      return "cache_drop";
+  }
+  return "unknown";
+}
+
+void ProgressWatch::Begin(const std::string& model, DeviceCall what,
+                          std::chrono::nanoseconds expected) {
   const Clock::time_point now = clock_->Now();
   const std::lock_guard lock(mutex_);
-  call_ = {.model = model, .stage = stage, .began_at = now, .progressed_at = now};
+  call_ = {
+      .model = model, .what = what, .expected = expected, .began_at = now, .progressed_at = now};
 }
 
 void ProgressWatch::Beat() {
@@ -19,7 +39,7 @@ void ProgressWatch::Beat() {
 void ProgressWatch::End() {
   const Clock::time_point now = clock_->Now();
   const std::lock_guard lock(mutex_);
-  if (call_.has_value() && call_->stage == Stage::kDenoise) {
+  if (call_.has_value() && call_->what == DeviceCall::kDenoise) {
     slowest_step_ = std::max<std::chrono::nanoseconds>(slowest_step_, now - call_->began_at);
   }
   call_.reset();
@@ -30,10 +50,9 @@ std::optional<ProgressWatch::OverdueCall> ProgressWatch::FindOverdue() const {
   const std::lock_guard lock(mutex_);
   if (!call_.has_value()) return std::nullopt;
   const std::chrono::nanoseconds since_progress = clock_->Now() - call_->progressed_at;
-  if (since_progress <= std::max(shortest_limit_, kSlowestStepFactor * slowest_step_)) {
-    return std::nullopt;
-  }
-  return OverdueCall{call_->model, call_->stage, since_progress};
+  const std::chrono::nanoseconds longest = std::max(slowest_step_, call_->expected);
+  if (since_progress <= std::max(shortest_limit_, kPatience * longest)) return std::nullopt;
+  return OverdueCall{call_->model, call_->what, since_progress};
 }
 
 }  // namespace tightfit

@@ -4,27 +4,33 @@
 #define TIGHTFIT_SERVER_ENGINE_PROGRESS_WATCH_H_
 
 #include "server/base/clock.h"
-#include "server/engine/generation.h"
 
 #include <chrono>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace tightfit {
+
+// What the executor's thread asks of a device.
+enum class DeviceCall { kModelLoad, kTextEncode, kDenoise, kVaeDecode, kModelEvict, kCacheDrop };
+// "model_load", "model_evict", "cache_drop"; those of a request as their stages.
+std::string_view DeviceCallName(DeviceCall call);
 
 // Thread-safe. One call at a time is under way.
 class ProgressWatch {
  public:
-  // How many times as long as the slowest denoising step so far a call may take.
-  static constexpr int kSlowestStepFactor = 10;
+  // How many times as long as the slowest denoising step so far, and as what was expected of it, a
+  // call may take.
+  static constexpr int kPatience = 10;
 
   // `clock` must outlive the watch. No call is overdue before `shortest_limit`; zero: never.
   ProgressWatch(const Clock* clock, std::chrono::nanoseconds shortest_limit)
       : clock_(clock), shortest_limit_(shortest_limit) {}
 
-  // A call of `model` starts.
-  void Begin(const std::string& model, Stage stage);
+  // A call for `model` starts, which takes about `expected` by its size; zero: nothing is known.
+  void Begin(const std::string& model, DeviceCall what, std::chrono::nanoseconds expected = {});
   // The call has got further: it may take as long again.
   void Beat();
   // The call has come back.
@@ -33,7 +39,7 @@ class ProgressWatch {
   // A call that has shown no progress for too long.
   struct OverdueCall {
     std::string model;
-    Stage stage = Stage::kModelLoad;
+    DeviceCall what = DeviceCall::kModelLoad;
     std::chrono::nanoseconds since_progress{0};
   };
   std::optional<OverdueCall> FindOverdue() const;
@@ -41,7 +47,8 @@ class ProgressWatch {
  private:
   struct Call {
     std::string model;
-    Stage stage;
+    DeviceCall what;
+    std::chrono::nanoseconds expected;
     Clock::time_point began_at;
     Clock::time_point progressed_at;
   };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <memory>
 #include <utility>
 
 namespace tightfit {
@@ -27,6 +28,8 @@ void AddWeights(const ModelSnapshot& model, GroupBytes* groups) {
   for (const WeightGroup& group : model.description->memory.weights) {
     (*groups)[group.content] = group.bytes;
   }
+  const int64_t fallback_bytes = model.description->memory.held_fallback_bytes;
+  if (fallback_bytes > 0) (*groups)["fallback of " + model.spec.name] = fallback_bytes;
 }
 
 int64_t SumOf(const GroupBytes& groups) {
@@ -145,6 +148,21 @@ RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view mod
   }
   plan.weight_bytes = missing_bytes(others.HeldWithout(plan.evictions));
   return plan;
+}
+
+// As a request for what is missing, on a model that is there with what is set aside for it.
+RoomPlan PlanGrowth(std::vector<ModelSnapshot> models, std::string_view model,
+                    std::vector<WeightGroup> held, int64_t missing_bytes,
+                    const DeviceRoom& device) {
+  for (ModelSnapshot& each : models) {
+    if (each.spec.name != model) continue;
+    ModelDescription description;
+    description.memory.weights = std::move(held);
+    each.state = ModelState::kResident;
+    each.description = std::make_shared<const ModelDescription>(std::move(description));
+    break;
+  }
+  return PlanRoom(models, model, missing_bytes, device);
 }
 
 Status RefusalOf(const RoomPlan& plan, int64_t limit_bytes) {

@@ -46,6 +46,11 @@ struct DeviceRoom {
 RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view model,
                   int64_t request_bytes, const DeviceRoom& device);
 
+// The same for a model whose load has come out larger than what is set aside for it: `held` is
+// that, `missing_bytes` the rest.
+RoomPlan PlanGrowth(std::vector<ModelSnapshot> models, std::string_view model,
+                    std::vector<WeightGroup> held, int64_t missing_bytes, const DeviceRoom& device);
+
 // Why `plan` is not kNow: FAILED_PRECONDITION `EXCEEDS_DEVICE_MEMORY` with needed_bytes and
 // total_bytes, or RESOURCE_EXHAUSTED `VRAM_BUSY` with needed_bytes, free_bytes, evictable_bytes.
 Status RefusalOf(const RoomPlan& plan, int64_t limit_bytes);

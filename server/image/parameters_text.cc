@@ -1,9 +1,13 @@
 #include "server/image/parameters_text.h"
 
+#include "server/base/shown_samplers.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -11,26 +15,21 @@ namespace tightfit {
 namespace {
 
 constexpr size_t kShownHashDigits = 10;
+constexpr std::string_view kNegativePrefix = "Negative prompt:";
+constexpr int32_t kUsualClipSkip = 2;  // A1111's number for SDXL's usual last but one layer
+constexpr int32_t kUsualCommaBacktrackTokens = 20;
 
-// The names that A1111's list of samplers shows; readers of its text look these up.
-std::string_view ShownSamplerName(std::string_view sampler) {
-  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"euler", "Euler"},
-      {"euler-karras", "Euler Karras"},
-      {"euler-exponential", "Euler Exponential"},
-      {"euler-a", "Euler a"},
-      {"heun", "Heun"},
-      {"ddim", "DDIM"},
-      {"dpmpp-2m", "DPM++ 2M"},
-      {"dpmpp-2m-karras", "DPM++ 2M Karras"},
-      {"dpmpp-2m-sde-karras", "DPM++ 2M SDE Karras"},
-      {"unipc", "UniPC"},
-      {"lcm", "LCM"},
-  };
-  for (const auto& [name, shown] : kNames) {
-    if (sampler == name) return shown;
-  }
-  return sampler;
+// A sampler that A1111 does not have is shown by its own name.
+ShownSampler ShownSamplerOf(std::string_view name) {
+  const auto* found = std::ranges::find(kShownSamplers, name, &ShownSampler::name);
+  return found != std::end(kShownSamplers) ? *found : ShownSampler{name, name, "", "", true};
+}
+
+// "" where A1111 takes these levels by itself, or has no choice of others.
+std::string_view ScheduleType(const ShownSampler& sampler, std::string_view timestep_spacing) {
+  if (!sampler.schedule.empty() || sampler.is_by_timesteps) return sampler.schedule;
+  if (timestep_spacing == "trailing") return "SGM Uniform";
+  return sampler.automatic_schedule.empty() ? "" : "Uniform";
 }
 
 // The shortest decimal that reads back as `value`, never with an exponent.
@@ -41,11 +40,50 @@ std::string Decimal(float value) {
   return error == std::errc() ? std::string(digits, end) : std::string("0");
 }
 
-// A1111 writes a value that would confuse the list as a JSON string.
-std::string Quoted(std::string_view value) {
-  if (value.find_first_of(",:\n") == std::string_view::npos) return std::string(value);
+std::string SizeText(int32_t width_px, int32_t height_px) {
+  return std::to_string(width_px) + "x" + std::to_string(height_px);
+}
+
+std::string_view Trimmed(std::string_view text) {
+  constexpr std::string_view kWhiteSpace = " \t\n\v\f\r";
+  const size_t first = text.find_first_not_of(kWhiteSpace);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kWhiteSpace) - first + 1);
+}
+
+std::string JsonString(std::string_view value) {
   return nlohmann::json(value).dump(-1, ' ', /*ensure_ascii=*/false,
                                     nlohmann::json::error_handler_t::replace);
+}
+
+bool IsAscii(char c) { return static_cast<unsigned char>(c) < 0x80; }
+
+// A1111 writes a value that would confuse the list as a JSON string; one that is empty, begins with
+// a quote or has blanks of any script at its ends would be misread as well.
+std::string Quoted(std::string_view value) {
+  const bool is_plain = !value.empty() && value.find_first_of(",:\n") == std::string_view::npos &&
+                        value.front() != '"' && IsAscii(value.front()) && IsAscii(value.back()) &&
+                        Trimmed(value) == value;
+  return is_plain ? std::string(value) : JsonString(value);
+}
+
+// Such a prompt would pass into the negative one where its lines are read.
+bool LooksNegative(std::string_view prompt) {
+  return prompt.find(kNegativePrefix) != std::string_view::npos;
+}
+
+// Readers trim each line and drop empty ones at both ends.
+bool IsReadBackFromLines(std::string_view prompt) {
+  if (LooksNegative(prompt)) return false;
+  if (prompt.empty()) return true;
+  if (prompt.front() == '\n' || prompt.back() == '\n') return false;
+  while (true) {
+    const size_t end = prompt.find('\n');
+    const std::string_view line = prompt.substr(0, end);
+    if (Trimmed(line) != line) return false;
+    if (end == std::string_view::npos) return true;
+    prompt.remove_prefix(end + 1);
+  }
 }
 
 // NUL ends a PNG text chunk.
@@ -56,39 +94,86 @@ std::string WithoutNul(std::string text) {
   return text;
 }
 
-std::string_view Trimmed(std::string_view text) {
-  constexpr std::string_view kWhiteSpace = " \t\n\v\f\r";
-  const size_t first = text.find_first_not_of(kWhiteSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kWhiteSpace) - first + 1);
+using Fields = std::vector<std::pair<std::string_view, std::string>>;
+
+// Under the names of A1111 and its extensions, in its order.
+Fields CommonFields(const GenerationParameters& parameters, int64_t seed,
+                    const ModelDescription& model) {
+  const ShownSampler sampler = ShownSamplerOf(parameters.sampler);
+  Fields fields = {{"Steps", std::to_string(parameters.step_count)},
+                   {"Sampler", std::string(sampler.shown)}};
+  const std::string_view schedule = ScheduleType(sampler, parameters.timestep_spacing);
+  if (!schedule.empty()) fields.emplace_back("Schedule type", schedule);
+  fields.emplace_back("CFG scale", Decimal(parameters.guidance_scale));
+  fields.emplace_back("Seed", std::to_string(seed));
+  fields.emplace_back("Size", SizeText(parameters.width_px, parameters.height_px));
+  fields.emplace_back("Model hash", model.hash.substr(0, kShownHashDigits));
+  fields.emplace_back("Model", parameters.model);
+  fields.emplace_back("Clip skip", std::to_string(parameters.clip_skip + kUsualClipSkip));
+  fields.emplace_back("RNG", "CPU");
+  if (parameters.guidance_rescale != 0.0f) {
+    fields.emplace_back("CFG Rescale", Decimal(parameters.guidance_rescale));
+  }
+  const bool is_plain = parameters.prompt_syntax == PromptSyntax::kPlain;
+  fields.emplace_back("Emphasis", is_plain ? "None" : "No norm");
+  return fields;
+}
+
+void AddOwnFields(const GenerationParameters& parameters, const ModelDescription& model,
+                  Fields* fields) {
+  const auto add = [fields](std::string_view name, std::string value) {
+    fields->emplace_back(name, std::move(value));
+  };
+  if (parameters.prompt_syntax == PromptSyntax::kPlain) {
+    add("Prompt syntax", "plain");
+  } else if (parameters.comma_backtrack_tokens != kUsualCommaBacktrackTokens) {
+    add("Comma backtrack", std::to_string(parameters.comma_backtrack_tokens));
+  }
+  if (!parameters.timestep_spacing.empty()) add("Timestep spacing", parameters.timestep_spacing);
+  if (const auto& size = parameters.original_size; size.has_value()) {
+    add("Original size", SizeText(size->width_px, size->height_px));
+  }
+  if (const auto& size = parameters.target_size; size.has_value()) {
+    add("Target size", SizeText(size->width_px, size->height_px));
+  }
+  if (const auto& offset = parameters.crop_top_left; offset.has_value()) {
+    add("Crop top left",
+        std::to_string(offset->width_px) + "," + std::to_string(offset->height_px));
+  }
+  if (parameters.denoising_start != 0.0f) {
+    add("Denoising start", Decimal(parameters.denoising_start));
+  }
+  if (parameters.denoising_end != 1.0f) add("Denoising end", Decimal(parameters.denoising_end));
+  if (const int32_t tile_px = VaeTilePx(model, parameters.width_px, parameters.height_px);
+      tile_px > 0) {
+    add("VAE tile", std::to_string(tile_px));
+  }
+  if (!model.format.empty()) add("Weight format", model.format);
+  if (!model.scope.empty()) add("Weight scope", model.scope);
+  if (!model.compute_dtype.empty()) add("Compute dtype", model.compute_dtype);
+  if (!IsReadBackFromLines(parameters.prompt)) add("Prompt", parameters.prompt);
+  if (const auto& negative = parameters.negative_prompt;
+      negative.has_value() && !IsReadBackFromLines(*negative)) {
+    add("Negative prompt", *negative);
+  }
+  if (parameters.prompt_2.has_value()) add("Prompt 2", *parameters.prompt_2);
+  if (parameters.negative_prompt_2.has_value()) {
+    add("Negative prompt 2", *parameters.negative_prompt_2);
+  }
 }
 
 }  // namespace
 
 std::string ParametersText(const GenerationParameters& parameters, int64_t seed,
-                           std::string_view model_hash) {
-  std::vector<std::pair<std::string_view, std::string>> fields = {
-      {"Steps", std::to_string(parameters.step_count)},
-      {"Sampler", std::string(ShownSamplerName(parameters.sampler))},
-      {"CFG scale", Decimal(parameters.guidance_scale)},
-      {"Seed", std::to_string(seed)},
-      {"Size", std::to_string(parameters.width_px) + "x" + std::to_string(parameters.height_px)},
-      {"Model hash", std::string(model_hash.substr(0, kShownHashDigits))},
-      {"Model", parameters.model},
-  };
-  // A1111 counts from 1.
-  if (parameters.clip_skip > 0) {
-    fields.emplace_back("Clip skip", std::to_string(parameters.clip_skip + 1));
-  }
-  if (parameters.prompt_2.has_value()) fields.emplace_back("Prompt 2", *parameters.prompt_2);
-  if (parameters.negative_prompt_2.has_value()) {
-    fields.emplace_back("Negative prompt 2", *parameters.negative_prompt_2);
-  }
+                           const ModelDescription& model) {
+  Fields fields = CommonFields(parameters, seed, model);
+  AddOwnFields(parameters, model, &fields);
   fields.emplace_back("Version", "tightfit " TIGHTFIT_VERSION);
 
   std::string text = parameters.prompt;
-  if (parameters.negative_prompt.has_value() && !parameters.negative_prompt->empty()) {
-    text += "\nNegative prompt: " + *parameters.negative_prompt;
+  if (LooksNegative(text)) text = JsonString(text);
+  if (parameters.negative_prompt.has_value()) {
+    text.append("\n").append(kNegativePrefix).append(" ").append(*parameters.negative_prompt);
   }
   text += '\n';
   std::string_view separator;

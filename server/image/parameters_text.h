@@ -1,21 +1,32 @@
-// The `parameters` text of A1111's PNG files, which common viewers and web interfaces read.
+// The `parameters` text of A1111's PNG files, which common viewers and web interfaces read, and
+// which client/cpp/parameters_text draws the same picture from again.
 #ifndef TIGHTFIT_SERVER_IMAGE_PARAMETERS_TEXT_H_
 #define TIGHTFIT_SERVER_IMAGE_PARAMETERS_TEXT_H_
 
+#include "server/engine/diffusion_model.h"
 #include "server/engine/generation.h"
 
+#include <cstdint>
 #include <string>
-#include <string_view>
 
 namespace tightfit {
 
 // "PROMPT\nNegative prompt: ...\nSteps: 25, Sampler: Euler a, CFG scale: 5, Seed: 1, Size: 64x64,
-// Model hash: 0123456789, Model: name, Version: tightfit 0.1.0" for one image with `seed`. Of
-// `model_hash` the first 10 digits. No negative line without a negative prompt; `Prompt 2` and
-// `Negative prompt 2` stand before Version where the request has them. A value with a comma, colon
-// or newline is a JSON string. NUL becomes U+FFFD.
+// Model hash: 0123456789, Model: name, Clip skip: 2, RNG: CPU, ..., Version: tightfit 0.1.0" for
+// one image with `seed`. What A1111 and its extensions have a name for stands under that name and
+// in their way of counting; the rest of the parameters follows where it differs from its default.
+//
+//   Clip skip        as A1111 counts: 2 is SDXL's usual last but one. Always there, since some
+//                    readers take the last layer without it
+//   Schedule type    where the levels are others than A1111 would take for the sampler by itself
+//   Emphasis         "No norm": weights as they are applied here; "None": plain syntax
+//   Negative prompt  no line where it is absent, an empty one where it is empty
+//   Prompt, Negative prompt (in the list)  only where their lines would not be read back exactly; a
+//                    prompt that holds "Negative prompt:" is a JSON string in its line
+//
+// A value with a comma, colon, newline or quote at its start is a JSON string. NUL becomes U+FFFD.
 std::string ParametersText(const GenerationParameters& parameters, int64_t seed,
-                           std::string_view model_hash);
+                           const ModelDescription& model);
 
 }  // namespace tightfit
 

@@ -56,7 +56,11 @@ class ClipTokenizer::Impl {
         typed_tokens_.push_back(std::move(token));
       }
     }
+    const std::vector<int64_t> comma = Tokens(",");
+    if (comma.size() == 1 && comma.front() != config_.unknown_id) comma_id_ = comma.front();
   }
+
+  std::optional<int64_t> comma_id() const { return comma_id_; }
 
   std::vector<int64_t> Tokens(std::string_view text) const {
     std::vector<int64_t> tokens;
@@ -88,6 +92,7 @@ class ClipTokenizer::Impl {
   TokenizerConfig config_;
   std::vector<AddedToken> typed_tokens_;
   std::vector<AddedToken> normalized_tokens_;
+  std::optional<int64_t> comma_id_;
 };
 
 namespace {
@@ -124,6 +129,8 @@ Result<std::unique_ptr<ClipTokenizer>> ClipTokenizer::Load(const std::string& di
 
 ClipTokenizer::ClipTokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ClipTokenizer::~ClipTokenizer() = default;
+
+std::optional<int64_t> ClipTokenizer::comma_id() const { return impl_->comma_id(); }
 
 std::vector<int64_t> ClipTokenizer::Tokens(std::string_view text) const {
   return impl_->Tokens(text);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,6 +41,9 @@ class ClipTokenizer {
 
   // kMaxLength ids: start, `tokens` (at most kMaxLength - 2), end, padding.
   std::vector<int64_t> Framed(std::span<const int64_t> tokens) const;
+
+  // The token of a comma that ends a word, as in "a, b"; nullopt where the vocabulary has none.
+  std::optional<int64_t> comma_id() const;
 
   // Tokens of `prompt`, as many as fit, framed.
   TokenizedPrompt Tokenize(std::string_view prompt) const;

@@ -16,15 +16,16 @@ struct RequestPrompts {
 
 RequestPrompts ChunkPrompts(const PromptChunker& chunker, const GenerationParameters& parameters,
                             bool force_zeros) {
-  const PromptSyntax syntax = parameters.prompt_syntax;
+  const PromptReading reading{.syntax = parameters.prompt_syntax,
+                              .comma_backtrack_tokens = parameters.comma_backtrack_tokens};
   const std::string negative = parameters.negative_prompt.value_or("");
   RequestPrompts prompts{
-      .positive = {.first = chunker.first(parameters.prompt, syntax),
+      .positive = {.first = chunker.first(parameters.prompt, reading),
                    .second =
-                       chunker.second(parameters.prompt_2.value_or(parameters.prompt), syntax)},
+                       chunker.second(parameters.prompt_2.value_or(parameters.prompt), reading)},
       .negative = {
-          .first = chunker.first(negative, syntax),
-          .second = chunker.second(parameters.negative_prompt_2.value_or(negative), syntax)}};
+          .first = chunker.first(negative, reading),
+          .second = chunker.second(parameters.negative_prompt_2.value_or(negative), reading)}};
   // The first negative prompt alone decides, also where a second one is given.
   prompts.encodes_negative =
       UsesGuidance(parameters) && (parameters.negative_prompt.has_value() || !force_zeros);

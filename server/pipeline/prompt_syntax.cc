@@ -1,5 +1,7 @@
 #include "server/pipeline/prompt_syntax.h"
 
+#include "server/engine/extra_networks.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
@@ -149,7 +151,8 @@ class Parser {
 }  // namespace
 
 std::vector<PromptPart> ParseWeightedPrompt(std::string_view prompt) {
-  return Parser(prompt).Parse();
+  const std::string text = WithoutExtraNetworkTags(prompt);
+  return Parser(text).Parse();
 }
 
 }  // namespace tightfit

@@ -21,6 +21,7 @@ struct PromptPart {
 // Never fails; what is no markup is text.
 //   (text)      weight x 1.1          (text:1.3)  weight x 1.3        [text]  weight / 1.1
 //   \( \) \[ \] \\  the character itself; any other backslash goes away
+//   <kind:anything>  goes away, as the tags of extra_networks.h
 //   BREAK       as a word of its own: what follows starts a chunk; white space around it goes away
 // Brackets nest, their factors multiply. One that is never closed reaches to the end; one that was
 // never opened is text. Neighbours of equal weight are one part; at least one part comes back.

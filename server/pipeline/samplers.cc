@@ -5,7 +5,7 @@
 namespace tightfit {
 namespace {
 
-constexpr std::array<SamplerInfo, 11> kSamplers = {{
+constexpr std::array<SamplerInfo, 15> kSamplers = {{
     {"euler", &MakeEuler},
     {"euler-karras", &MakeEulerKarras},
     {"euler-exponential", &MakeEulerExponential},
@@ -15,6 +15,10 @@ constexpr std::array<SamplerInfo, 11> kSamplers = {{
     {"dpmpp-2m", &MakeDpmSolver2M},
     {"dpmpp-2m-karras", &MakeDpmSolver2MKarras},
     {"dpmpp-2m-sde-karras", &MakeDpmSolver2MSdeKarras},
+    {"dpmpp-sde", &MakeDpmSolverSde},
+    {"dpmpp-sde-karras", &MakeDpmSolverSdeKarras},
+    {"dpmpp-2s-a", &MakeDpmSolver2SAncestral},
+    {"dpmpp-2s-a-karras", &MakeDpmSolver2SAncestralKarras},
     {"unipc", &MakeUniPc},
     {"lcm", &MakeLcm},
 }};

@@ -30,6 +30,9 @@ class Sampler {
   virtual int32_t calls_per_step() const { return 1; }
   // What the UNet is told at `call`.
   virtual float timestep(int32_t call) const = 0;
+  // Where `call` stands when a part of the denoising is asked for; the same for all calls of a step
+  // that must not be parted.
+  virtual float step_timestep(int32_t call) const { return timestep(call); }
   // The first latents are the first noise times this.
   virtual float init_noise_sigma() const = 0;
   // What the UNet sees of `latents`.
@@ -68,6 +71,14 @@ Result<std::unique_ptr<Sampler>> MakeDpmSolver2MKarras(const SchedulerConfig& co
                                                        int32_t step_count);
 Result<std::unique_ptr<Sampler>> MakeDpmSolver2MSdeKarras(const SchedulerConfig& config,
                                                           int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDpmSolverSde(const SchedulerConfig& config,
+                                                  int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDpmSolverSdeKarras(const SchedulerConfig& config,
+                                                        int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDpmSolver2SAncestral(const SchedulerConfig& config,
+                                                          int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDpmSolver2SAncestralKarras(const SchedulerConfig& config,
+                                                                int32_t step_count);
 Result<std::unique_ptr<Sampler>> MakeUniPc(const SchedulerConfig& config, int32_t step_count);
 Result<std::unique_ptr<Sampler>> MakeLcm(const SchedulerConfig& config, int32_t step_count);
 

@@ -24,12 +24,12 @@ at::Tensor Rescaled(const at::Tensor& guided, const at::Tensor& unguided, float 
   return narrowed * rescale + guided * (1.0f - rescale);
 }
 
-// Where each of the sampler's calls tells the UNet to be.
+// The sampler's calls that a request makes.
 Result<DenoisingWindow> WindowOf(const Sampler& sampler, const SchedulerConfig& scheduler,
                                  const GenerationParameters& parameters) {
   std::vector<float> timesteps;
   for (int32_t call = 0; call < sampler.call_count(); ++call) {
-    timesteps.push_back(sampler.timestep(call));
+    timesteps.push_back(sampler.step_timestep(call));
   }
   return MakeDenoisingWindow(timesteps, scheduler.num_train_timesteps, sampler.calls_per_step(),
                              parameters.denoising_start, parameters.denoising_end);
@@ -87,8 +87,12 @@ Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) con
 Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters& parameters) {
   TF_RETURN_IF_ERROR(CheckParameters(parameters));
   const ModelDescription& description = parts_.description;
+  SchedulerConfig scheduler = parts_.scheduler;
+  if (!parameters.timestep_spacing.empty()) {
+    scheduler.timestep_spacing = parameters.timestep_spacing;
+  }
   TF_ASSIGN_OR_RETURN(std::unique_ptr<Sampler> sampler,
-                      MakeSampler(parameters.sampler, parts_.scheduler, parameters.step_count));
+                      MakeSampler(parameters.sampler, scheduler, parameters.step_count));
   TF_ASSIGN_OR_RETURN(const DenoisingWindow window,
                       WindowOf(*sampler, parts_.scheduler, parameters));
   const LatentShape shape{.channels = parts_.latent_channels,
@@ -174,7 +178,8 @@ ImageDecoding SdxlPipeline::DecodingOf(const SdxlSampling& sampling) {
   if (tile_px > 0) {
     tile = {.sample_px = tile_px, .latents = tile_px / description.pixels_per_latent};
   }
-  return {&parts_.vae, sampling.latents_.narrow(0, sampling.images_done_, 1), tile};
+  return {&parts_.vae, sampling.latents_.narrow(0, sampling.images_done_, 1), tile,
+          sampling.in_fp32_};
 }
 
 Result<std::optional<Image>> SdxlPipeline::DecodeNext(Sampling& sampling) {
@@ -201,12 +206,13 @@ Result<std::optional<Image>> SdxlPipeline::DecodeNext(Sampling& sampling) {
     }
     if (!state.decoding_.has_value()) state.decoding_.emplace(DecodingOf(state));
     TF_ASSIGN_OR_RETURN(std::optional<RgbPixels> pixels, state.decoding_->Next());
+    state.in_fp32_ = state.decoding_->is_in_fp32_again();
     if (!pixels.has_value()) return OkStatus();
     is_complete = true;
     image.width_px = pixels->width_px;
     image.height_px = pixels->height_px;
     image.rgb = std::move(pixels->rgb);
-    image.decoded_again_in_fp32 = state.decoding_->is_in_fp32_again();
+    image.decoded_again_in_fp32 = state.in_fp32_;
     return OkStatus();
   }));
   if (!is_complete) return std::optional<Image>();

@@ -20,7 +20,7 @@ bool IsWeighted(const TokenChunk& chunk) {
 Result<EncodedHalf> RunHalf(const TextEncoder::Half& half, const ChunkedPrompt& prompt,
                             size_t chunk_count, int32_t clip_skip) {
   std::vector<TokenChunk> chunks = prompt.chunks;
-  const TokenChunk empty = half.chunk("", PromptSyntax::kPlain).chunks.front();
+  const TokenChunk empty = half.chunk("", {.syntax = PromptSyntax::kPlain}).chunks.front();
   chunks.resize(chunk_count, empty);
   const auto rows = static_cast<int64_t>(chunk_count);
   const auto length = static_cast<int64_t>(empty.ids.size());

@@ -33,7 +33,7 @@ struct PromptChunks {
 // Both encoders' tokenizers; thread-safe as they are.
 struct PromptChunker {
   // ChunkPrompt with an encoder's tokenizer.
-  using Chunk = std::function<ChunkedPrompt(std::string_view prompt, PromptSyntax syntax)>;
+  using Chunk = std::function<ChunkedPrompt(std::string_view prompt, const PromptReading& reading)>;
   Chunk first;
   Chunk second;
 };

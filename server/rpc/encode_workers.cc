@@ -38,7 +38,11 @@ void EncodeWorkers::Run() {
       task = std::move(tasks_.front());
       tasks_.pop_front();
     }
-    task();
+    try {
+      task();
+    } catch (...) {
+      // One request's.
+    }
   }
 }
 

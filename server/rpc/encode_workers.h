@@ -23,6 +23,7 @@ class EncodeWorkers {
   EncodeWorkers(const EncodeWorkers&) = delete;
   EncodeWorkers& operator=(const EncodeWorkers&) = delete;
 
+  // A task has to tell by itself of its failures: what it throws ends here, not the process.
   void Post(std::function<void()> task);
 
  private:

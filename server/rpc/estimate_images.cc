@@ -28,6 +28,7 @@ Status EstimateImages(const CallContext& context, const v1::EstimateImagesReques
                       ValidateRequest(request, context.limits, *context.registry));
   const RequestEstimate estimate = context.executor->Estimate(accepted.parameters);
   *response->mutable_parameters() = ToMessage(accepted.parameters, *accepted.model);
+  AddWarnings(accepted.warnings, response->mutable_warnings());
   response->set_admission(ToMessage(estimate.plan.room));
   response->set_weight_bytes(estimate.plan.weight_bytes);
   response->set_load_scratch_bytes(estimate.plan.load_scratch_bytes);

@@ -43,6 +43,7 @@ void GenerateImagesCall::ReportEnd(const Status& status) {
   *response_->mutable_parameters() = ToMessage(accepted().parameters, *accepted().model);
   *response_->mutable_timings() = TimingsMessage();
   AddPromptTokens(response_->mutable_prompt_tokens());
+  AddWarnings(accepted().warnings, response_->mutable_warnings());
 }
 
 void GenerateImagesCall::DropUnsent() {

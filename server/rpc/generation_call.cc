@@ -5,7 +5,9 @@
 #include "server/image/png.h"
 #include "server/rpc/call_cancellation.h"
 
+#include <exception>
 #include <map>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -31,7 +33,7 @@ Result<EncodedImage> EncodeImage(Image image, const AcceptedRequest& request) {
   encoded.mime_type = kPngMimeType;
   std::map<std::string, std::string> text;
   if (request.embed_metadata) {
-    text[kParametersKeyword] = ParametersText(request.parameters, image.seed, request.model->hash);
+    text[kParametersKeyword] = ParametersText(request.parameters, image.seed, *request.model);
   }
   TF_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes,
                       EncodePng({image.width_px, image.height_px, std::move(image.rgb)}, text));
@@ -194,6 +196,24 @@ void GenerationCall::EncodeNext() {
 }
 
 void GenerationCall::Encode(Image image) {
+  Status failure;
+  try {
+    TakeEncoded(std::move(image));
+  } catch (const std::bad_alloc&) {
+    failure = Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
+                     "the host's memory does not suffice to encode an image");
+  } catch (const std::exception& error) {
+    failure = Internal("an image could not be encoded", error.what());
+  }
+  if (failure.ok()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    encoding_ = false;
+  }
+  Abandon(std::move(failure));
+}
+
+void GenerationCall::TakeEncoded(Image image) {
   const int64_t pixels = int64_t{image.width_px} * image.height_px;
   const Clock::time_point before = context_->clock->Now();
   Result<EncodedImage> encoded = EncodeImage(std::move(image), accepted_);

@@ -101,7 +101,9 @@ class GenerationCall : public GenerationObserver,
   mutable std::mutex mutex_;
 
  private:
+  // On a thread of the workers: encodes, tells of it, and goes on to the next image.
   void Encode(Image image);
+  void TakeEncoded(Image image);
   void EndIfDone();
   // Sets aside what the pictures may take until they are delivered.
   Status TakeImageBytes();

@@ -47,6 +47,8 @@ v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
   message.set_guidance_scale(parameters.guidance_scale);
   message.set_guidance_rescale(parameters.guidance_rescale);
   message.set_sampler(parameters.sampler);
+  message.set_timestep_spacing(parameters.timestep_spacing);
+  message.set_comma_backtrack_tokens(parameters.comma_backtrack_tokens);
   message.set_seed(parameters.seed);
   message.set_image_count(parameters.image_count);
   const GenerationParameters::SizePx picture = {.height_px = parameters.height_px,
@@ -79,6 +81,18 @@ v1::PromptTokens ToMessage(const PromptTokens& prompt) {
   message.set_used_token_count(prompt.used_token_count);
   message.set_chunk_count(prompt.chunk_count);
   return message;
+}
+
+void AddWarnings(const std::vector<RequestWarning>& warnings,
+                 google::protobuf::RepeatedPtrField<v1::Warning>* messages) {
+  for (const RequestWarning& warning : warnings) {
+    v1::Warning& message = *messages->Add();
+    message.set_reason(warning.reason);
+    message.set_field(warning.field);
+    message.set_offset_bytes(warning.offset_bytes);
+    message.set_text(warning.text);
+    message.set_message(warning.message);
+  }
 }
 
 v1::Progress ToMessage(const GenerationProgress& progress) {

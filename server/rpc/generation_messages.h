@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tightfit {
 
@@ -28,6 +29,8 @@ google::protobuf::Duration ToMessage(std::chrono::nanoseconds duration);
 v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
                                  const ModelDescription& model);
 v1::PromptTokens ToMessage(const PromptTokens& prompt);
+void AddWarnings(const std::vector<RequestWarning>& warnings,
+                 google::protobuf::RepeatedPtrField<v1::Warning>* messages);
 v1::Progress ToMessage(const GenerationProgress& progress);
 v1::ImageMetadata MetadataOf(const EncodedImage& image);
 // `total` runs from the start to the last byte handed over.

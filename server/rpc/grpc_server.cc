@@ -1,14 +1,19 @@
 #include "server/rpc/grpc_server.h"
 
+#include "server/base/connection_limits.h"
+#include "server/rpc/connection_acceptor.h"
 #include "server/rpc/encode_workers.h"
 #include "server/rpc/generation_call.h"
+#include "server/rpc/health_call.h"
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/model_service.h"
+#include "server/rpc/reflection_service.h"
 #include "server/rpc/server_credentials.h"
 #include "server/rpc/server_service.h"
 #include "server/rpc/stalled_readers.h"
 
+#include <fcntl.h>
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
@@ -36,7 +41,9 @@ constexpr int kHandshakeTimeoutMs = 10'000;
 // A peer that vanished without closing (a cut cable) is noticed after the sum of both.
 constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
-constexpr int kMinPingIntervalMs = 10'000;
+// Clients are told to keep to 10 s (proto/tightfit/v1/image_generation.proto); what is sent in time
+// may arrive closer together.
+constexpr int kMinPingIntervalMs = 8'000;
 constexpr int kMaxPingStrikes = 2;
 constexpr int kMaxConnectionIdleMs = 5 * 60'000;
 // Without a grace period: calls that run when a connection gets old are finished on it.
@@ -66,11 +73,11 @@ void SetBounds(const Limits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kMinPingIntervalMs);
+  // Clients that keep a connection open between two calls ping then too.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, kMaxPingStrikes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kMaxConnectionIdleMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxConnectionAgeMs);
-  // Otherwise a second server on the same port takes half of its connections.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
 
 // Switches of the process, which gRPC reads when a server is built.
@@ -98,6 +105,30 @@ class NoReflection final : public grpc::ServerBuilderOption {
     });
   }
 };
+
+// What v1 of reflection lists. gRPC's v1alpha finds them by itself.
+std::vector<std::string> ListedServices() {
+  return {
+      v1::ImageGenerationService::service_full_name(), v1::ModelService::service_full_name(),
+      v1::ServerService::service_full_name(),          "grpc.health.v1.Health",
+      "grpc.reflection.v1.ServerReflection",           "grpc.reflection.v1alpha.ServerReflection"};
+}
+
+using grpc::experimental::ExternalConnectionAcceptor;
+
+std::unique_ptr<ExternalConnectionAcceptor> AddAcceptor(
+    grpc::ServerBuilder& builder, std::shared_ptr<grpc::ServerCredentials> credentials) {
+  return builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      std::move(credentials));
+}
+
+// gRPC closes it from here on.
+void HandOver(ExternalConnectionAcceptor* acceptor, FileDescriptor connection) {
+  ExternalConnectionAcceptor::NewConnectionParameters parameters;
+  parameters.fd = connection.Release();
+  acceptor->HandleNewConnection(&parameters);
+}
 
 }  // namespace
 
@@ -143,28 +174,57 @@ class GrpcServer::Impl {
                  options.access},
         image_generation_(&context_),
         model_(&context_),
-        server_service_(&context_, std::move(info)) {}
+        server_service_(&context_, std::move(info)),
+        reflection_(ListedServices(), options.limits.max_message_fields) {}
 
   ~Impl() { Shutdown(std::chrono::milliseconds(0)); }
 
   Status Listen(const std::string& listen, const std::optional<TlsIdentity>& tls) {
     PrepareProcess();
+    TF_ASSIGN_OR_RETURN(const ConnectionLimits connection_limits,
+                        ResolveConnectionLimits({context_.limits.max_connections,
+                                                 context_.limits.max_connections_per_address},
+                                                RaiseDescriptorLimit()));
+    TF_ASSIGN_OR_RETURN(ListeningSockets sockets, OpenListenAddress(listen));
+    address_ = BoundAddress(listen, sockets.port);
+    if (tls.has_value()) tls_ = std::make_shared<CurrentTlsIdentity>(*tls);
     grpc::ServerBuilder builder;
     SetBounds(context_.limits, builder);
-    int port = 0;
-    builder.AddListeningPort(listen, MakeServerCredentials(tls), &port);
-    if (context_.access.has_tokens()) builder.SetOption(std::make_unique<NoReflection>());
+    clients_ = AddAcceptor(builder, MakeServerCredentials(tls_));
+    // The own calls: this process has no certificate that its clients' CA has signed.
+    own_ = AddAcceptor(builder, grpc::InsecureServerCredentials());
+    if (context_.access.has_tokens()) {
+      builder.SetOption(std::make_unique<NoReflection>());
+    } else {
+      builder.RegisterService(&reflection_);
+    }
     builder.RegisterService(&image_generation_);
     builder.RegisterService(&model_);
     builder.RegisterService(&server_service_);
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr) {
-      return {StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
-              "cannot listen on " + listen + ": the address is in use or not of this machine"};
-    }
-    address_ = BoundAddress(listen, port);
+    if (server_ == nullptr) return Internal("gRPC could not be started");
     StartHealth();
+    acceptor_ = std::make_unique<ConnectionAcceptor>(
+        std::move(sockets),
+        AcceptorOptions{
+            .limits = connection_limits,
+            .unacknowledged = std::chrono::milliseconds(kKeepaliveTimeoutMs),
+            .serve = [this](FileDescriptor fd) { HandOver(clients_.get(), std::move(fd)); },
+            .serve_own = [this](FileDescriptor fd) { HandOver(own_.get(), std::move(fd)); },
+            .on_counts =
+                [this](const ConnectionCounts& counts) {
+                  context_.observer->OnConnections(counts);
+                }});
     return OkStatus();
+  }
+
+  void ReplaceTls(TlsIdentity identity) { tls_->Replace(std::move(identity)); }
+
+  Status AskOwnPort(std::chrono::milliseconds patience) {
+    TF_ASSIGN_OR_RETURN(const OwnConnection own, acceptor_->ConnectOwn(patience));
+    FileDescriptor connection(::fcntl(own.socket(), F_DUPFD_CLOEXEC, 0));
+    if (!connection.is_open()) return {StatusCode::kUnavailable, "NO_ANSWER", "no descriptor left"};
+    return CallHealth(std::move(connection), patience);
   }
 
   void SetReady(bool ready) {
@@ -184,6 +244,8 @@ class GrpcServer::Impl {
     if (shut_down_) return;
     shut_down_ = true;
     health_->Detach();
+    // gRPC would leave what it is given from here on open.
+    acceptor_->Stop();
     server_->Shutdown(std::chrono::system_clock::now() + limit);
     server_->Wait();
   }
@@ -207,18 +269,23 @@ class GrpcServer::Impl {
     for (const ModelSnapshot& snapshot : context_.registry->List()) follow(snapshot);
   }
 
-  // The server is last: it goes first, and with it every call that uses the others.
+  // Those that call go first: the acceptor, then the server and every call that uses the others.
   EncodeWorkers workers_;
   StalledReaders stalled_readers_;
   const CallContext context_;
   ImageGenerationServiceImpl image_generation_;
   ModelServiceImpl model_;
   ServerServiceImpl server_service_;
+  ReflectionService reflection_;
   std::shared_ptr<ServingHealth> health_;
   std::mutex shutdown_mutex_;
   bool shut_down_ = false;
   std::string address_;
+  std::shared_ptr<CurrentTlsIdentity> tls_;  // nullptr: plain text
+  std::unique_ptr<ExternalConnectionAcceptor> clients_;
+  std::unique_ptr<ExternalConnectionAcceptor> own_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<ConnectionAcceptor> acceptor_;
 };
 
 Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
@@ -237,6 +304,10 @@ std::string GrpcServer::address() const { return impl_->address(); }
 void GrpcServer::SetReady(bool ready) { impl_->SetReady(ready); }
 void GrpcServer::SetServing(std::string_view service, bool serving) {
   impl_->SetServing(service, serving);
+}
+void GrpcServer::ReplaceTls(TlsIdentity identity) { impl_->ReplaceTls(std::move(identity)); }
+Status GrpcServer::AskOwnPort(std::chrono::milliseconds patience) {
+  return impl_->AskOwnPort(patience);
 }
 void GrpcServer::StopServing() { impl_->StopServing(); }
 void GrpcServer::Shutdown(std::chrono::milliseconds limit) { impl_->Shutdown(limit); }

@@ -44,8 +44,9 @@ struct GrpcServerDependencies {
 // SetReady(true) was called.
 class GrpcServer {
  public:
-  // Listens and serves. Errors: INVALID_ARGUMENT `BAD_ADDRESS`; FAILED_PRECONDITION
-  // `ADDRESS_IN_USE` when the address cannot be bound.
+  // Listens and serves. Errors: INVALID_ARGUMENT `BAD_ADDRESS`, or where the descriptors do not
+  // suffice for limits.max_connections; FAILED_PRECONDITION `ADDRESS_IN_USE` when the address
+  // cannot be bound.
   static Result<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
                                                    const GrpcServerDependencies& dependencies,
                                                    ServerInfo info);
@@ -59,6 +60,13 @@ class GrpcServer {
   void SetReady(bool ready);
   // Sets one health name.
   void SetServing(std::string_view service, bool serving);
+  // The certificate, key and client CA of the next handshakes. REQUIRES: started with TLS, and with
+  // a client CA if this one has one.
+  void ReplaceTls(TlsIdentity identity);
+  // Connects to the port as a client does, in the place that is kept for that, and asks for health.
+  // OK where an answer comes within `patience`. Blocks.
+  Status AskOwnPort(std::chrono::milliseconds patience);
+
   // Every health name becomes NOT_SERVING and stays so. Calls are still answered: the first thing
   // to do at SIGTERM, before DeviceExecutor::Drain.
   void StopServing();

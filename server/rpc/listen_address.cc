@@ -53,6 +53,22 @@ Status CheckListenAddress(const std::string& listen) {
           "the address to listen on must be HOST:PORT or unix:PATH"};
 }
 
+Result<ListeningSockets> OpenListenAddress(const std::string& listen) {
+  const auto open = [&listen] {
+    if (listen.starts_with(kUnixPrefix)) return ListenOnPath(listen.substr(kUnixPrefix.size()));
+    const size_t colon = listen.rfind(':');
+    std::string host = listen.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    return ListenOnHost(host, static_cast<uint16_t>(std::stoi(listen.substr(colon + 1))),
+                        AnyAddress::kBothFamilies);
+  };
+  Result<ListeningSockets> opened = open();
+  if (opened.ok()) return opened;
+  return Status(StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
+                "cannot listen on " + listen + ": the address is in use or not of this machine")
+      .WithDetail(opened.status().message());
+}
+
 std::string BoundAddress(const std::string& listen, int port) {
   if (listen.starts_with(kUnixPrefix)) return listen;
   return listen.substr(0, listen.rfind(':') + 1) + std::to_string(port);

@@ -85,6 +85,7 @@ void Describe(const ModelDescription& model, v1::Model& message) {
   defaults.set_step_count(model.default_step_count);
   defaults.set_guidance_scale(model.default_guidance_scale);
   defaults.set_sampler(model.default_sampler);
+  defaults.set_timestep_spacing(model.default_timestep_spacing);
   for (const std::string& sampler : model.samplers) message.add_samplers(sampler);
   message.set_pixels_per_latent(model.pixels_per_latent);
   message.set_max_clip_skip(model.max_clip_skip);

@@ -210,14 +210,22 @@ grpc::ServerUnaryReactor* ModelServiceImpl::UpdateModel(grpc::CallbackServerCont
 
 grpc::ServerWriteReactor<v1::WatchModelsResponse>* ModelServiceImpl::WatchModels(
     grpc::CallbackServerContext* rpc, const v1::WatchModelsRequest* request) {
+  auto record =
+      std::make_unique<CallRecord>(context_->observer, context_->clock, "WatchModels", "");
   Status status =
-      CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/WatchModels").status();
+      record->Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/WatchModels"));
   if (status.ok()) status = RefuseIfAny(UnknownFields(*request));
   if (!status.ok()) {
-    return new RefusedStream<v1::WatchModelsResponse>(
-        RecordRefusal(context_, "WatchModels", status));
+    record->Finish(status);
+    return new RefusedStream<v1::WatchModelsResponse>(ToGrpcStatus(status));
   }
-  return WatchModelsCall::Start(watchers_);
+  auto call = std::make_shared<WatchModelsCall>(watchers_, std::move(record));
+  // The watchers hold it until OnDone.
+  WatchModelsCall* const reactor = call.get();
+  status = watchers_->Add(call);
+  if (status.ok()) return reactor;
+  call->Refuse(status);
+  return new RefusedStream<v1::WatchModelsResponse>(ToGrpcStatus(status));
 }
 
 }  // namespace tightfit

@@ -1,5 +1,7 @@
 #include "server/rpc/request_validator.h"
 
+#include "server/engine/prompt_warnings.h"
+#include "server/engine/sampler_names.h"
 #include "server/image/latents_file.h"
 #include "server/rpc/request_identity.h"
 #include "server/rpc/unknown_fields.h"
@@ -18,28 +20,36 @@ namespace {
 constexpr int32_t kMaxConditioningPx = 8192;
 constexpr std::string_view kParametersPrefix = "parameters.";
 
-std::string Joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
+// Of a chunk: a comma further back than this lies in none.
+constexpr int32_t kMaxCommaBacktrackTokens = 74;
 
 std::string Between(int64_t low, int64_t high) {
   return "must be from " + std::to_string(low) + " to " + std::to_string(high);
 }
 
-// Newline and tab are the only control characters that prompts need; C1 controls (U+0080 to U+009F)
-// are two bytes in UTF-8.
+// Line ends and tab are the only control characters that prompts need; C1 controls (U+0080 to
+// U+009F) are two bytes in UTF-8.
 bool HasControlCharacter(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte < 0x20 && byte != '\n' && byte != '\t') return true;
+    if (byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t') return true;
     if (byte == 0x7F) return true;
     if (byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0) {
       return true;
     }
   }
   return false;
+}
+
+// Every line end, CR LF and CR too, as a newline.
+std::string WithNewlines(const std::string& text) {
+  std::string lines;
+  lines.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') continue;
+    lines += text[i] == '\r' ? '\n' : text[i];
+  }
+  return lines;
 }
 
 // Checks one ImageParameters message and collects what is wrong.
@@ -69,6 +79,11 @@ class Validator {
     if (!v1::PromptSyntax_IsValid(message_.prompt_syntax())) {
       Refuse("prompt_syntax", "must be PROMPT_SYNTAX_WEIGHTED or PROMPT_SYNTAX_PLAIN");
     }
+    const std::string& spacing = message_.timestep_spacing();
+    if (message_.has_timestep_spacing() && spacing != "leading" && spacing != "trailing" &&
+        spacing != "linspace") {
+      Refuse("timestep_spacing", "must be one of leading, trailing, linspace");
+    }
   }
 
   void CheckNumbers() {
@@ -89,6 +104,12 @@ class Validator {
     }
     if (message_.has_guidance_rescale()) {
       CheckFloat("guidance_rescale", message_.guidance_rescale(), 1.0f);
+    }
+    CheckRange("comma_backtrack_tokens", message_.comma_backtrack_tokens(), 0,
+               kMaxCommaBacktrackTokens);
+    if (message_.comma_backtrack_tokens() > 0 &&
+        message_.prompt_syntax() == v1::PROMPT_SYNTAX_PLAIN) {
+      Refuse("comma_backtrack_tokens", "goes with PROMPT_SYNTAX_WEIGHTED");
     }
     if (message_.has_seed()) {
       const int32_t count = std::clamp(message_.image_count(), 1, limits_.max_image_count);
@@ -132,9 +153,11 @@ class Validator {
   void CheckAgainst(const ModelDescription& model) {
     CheckMultiple("width_px", message_.has_width_px(), message_.width_px(), model);
     CheckMultiple("height_px", message_.has_height_px(), message_.height_px(), model);
-    if (message_.has_sampler() &&
-        std::ranges::find(model.samplers, message_.sampler()) == model.samplers.end()) {
-      Refuse("sampler", "must be one of " + Joined(model.samplers));
+    sampler_ = model.default_sampler;
+    if (message_.has_sampler()) {
+      const Result<std::string> sampler = ResolveSamplerName(message_.sampler(), model.samplers);
+      if (sampler.ok()) sampler_ = *sampler;
+      if (!sampler.ok()) Refuse("sampler", sampler.status().message());
     }
     if (message_.has_clip_skip()) {
       CheckRange("clip_skip", message_.clip_skip(), 0, model.max_clip_skip);
@@ -177,14 +200,17 @@ class Validator {
     }
   }
 
+  // After CheckAgainst.
   GenerationParameters Resolve(const ModelDescription& model) const {
     GenerationParameters parameters;
     parameters.model = model.name;
-    parameters.prompt = message_.prompt();
-    if (message_.has_prompt_2()) parameters.prompt_2 = message_.prompt_2();
-    if (message_.has_negative_prompt()) parameters.negative_prompt = message_.negative_prompt();
+    parameters.prompt = WithNewlines(message_.prompt());
+    if (message_.has_prompt_2()) parameters.prompt_2 = WithNewlines(message_.prompt_2());
+    if (message_.has_negative_prompt()) {
+      parameters.negative_prompt = WithNewlines(message_.negative_prompt());
+    }
     if (message_.has_negative_prompt_2()) {
-      parameters.negative_prompt_2 = message_.negative_prompt_2();
+      parameters.negative_prompt_2 = WithNewlines(message_.negative_prompt_2());
     }
     parameters.width_px = message_.has_width_px() ? message_.width_px() : model.default_width_px;
     parameters.height_px =
@@ -194,12 +220,19 @@ class Validator {
     parameters.guidance_scale =
         message_.has_guidance_scale() ? message_.guidance_scale() : model.default_guidance_scale;
     parameters.guidance_rescale = message_.guidance_rescale();
-    parameters.sampler = message_.has_sampler() ? message_.sampler() : model.default_sampler;
+    parameters.sampler = sampler_;
+    parameters.timestep_spacing = message_.has_timestep_spacing() ? message_.timestep_spacing()
+                                                                  : model.default_timestep_spacing;
     parameters.seed = message_.has_seed() ? message_.seed() : DrawSeed();
     parameters.image_count = message_.has_image_count() ? message_.image_count() : 1;
     parameters.prompt_syntax = message_.prompt_syntax() == v1::PROMPT_SYNTAX_PLAIN
                                    ? PromptSyntax::kPlain
                                    : PromptSyntax::kWeighted;
+    if (parameters.prompt_syntax == PromptSyntax::kPlain) {
+      parameters.comma_backtrack_tokens = 0;
+    } else if (message_.has_comma_backtrack_tokens()) {
+      parameters.comma_backtrack_tokens = message_.comma_backtrack_tokens();
+    }
     parameters.clip_skip = message_.clip_skip();
     parameters.denoising_start = message_.denoising_start();
     if (message_.has_denoising_end()) parameters.denoising_end = message_.denoising_end();
@@ -223,7 +256,7 @@ class Validator {
       Refuse(field, "has " + std::to_string(text.size()) + " bytes, but may have at most " +
                         std::to_string(limits_.max_prompt_bytes));
     } else if (HasControlCharacter(text)) {
-      Refuse(field, "must not contain control characters other than newline and tab");
+      Refuse(field, "must not contain control characters other than line ends and tab");
     }
   }
 
@@ -258,8 +291,39 @@ class Validator {
 
   const v1::ImageParameters& message_;
   const Limits& limits_;
+  std::string sampler_;  // by our own name
   std::vector<FieldViolation> violations_;
 };
+
+// Of the prompts that the request gives, by their fields' own values.
+std::vector<RequestWarning> WarningsOf(const v1::ImageParameters& message) {
+  const PromptSyntax syntax = message.prompt_syntax() == v1::PROMPT_SYNTAX_PLAIN
+                                  ? PromptSyntax::kPlain
+                                  : PromptSyntax::kWeighted;
+  std::vector<RequestWarning> warnings;
+  const std::pair<const char*, const std::string&> prompts[] = {
+      {"prompt", message.prompt()},
+      {"prompt_2", message.prompt_2()},
+      {"negative_prompt", message.negative_prompt()},
+      {"negative_prompt_2", message.negative_prompt_2()}};
+  for (const auto& [field, prompt] : prompts) {
+    for (RequestWarning& warning : PromptWarnings(field, prompt, syntax)) {
+      if (warnings.size() < kMaxRequestWarnings) warnings.push_back(std::move(warning));
+    }
+  }
+  return warnings;
+}
+
+// No message of `warnings` is larger.
+int64_t BytesOf(const std::vector<RequestWarning>& warnings) {
+  constexpr size_t kTagBytes = 32;
+  size_t bytes = 0;
+  for (const RequestWarning& warning : warnings) {
+    bytes += warning.reason.size() + warning.field.size() + warning.text.size() +
+             warning.message.size() + kTagBytes;
+  }
+  return static_cast<int64_t>(bytes);
+}
 
 // The model that is asked for; nullopt when it is not configured. A choice that the client must
 // make is a violation.
@@ -315,6 +379,7 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
   TF_RETURN_IF_ERROR(CheckServable(*snapshot));
   accepted.parameters.request_id = request_id.empty() ? MakeRequestId() : request_id;
   accepted.model = snapshot->description;
+  accepted.warnings = WarningsOf(message);
   accepted.embed_metadata = !message.has_embed_metadata() || message.embed_metadata();
   return accepted;
 }
@@ -330,7 +395,8 @@ Result<AcceptedRequest> ValidateRequest(const v1::GenerateImagesRequest& request
                                         const Limits& limits, const ModelRegistry& registry) {
   TF_ASSIGN_OR_RETURN(AcceptedRequest accepted, Validate(request, request.parameters(),
                                                          request.request_id(), limits, registry));
-  const int64_t reply_bytes = LargestUnaryReplyBytes(accepted.parameters);
+  const int64_t reply_bytes =
+      LargestUnaryReplyBytes(accepted.parameters) + BytesOf(accepted.warnings);
   if (reply_bytes > limits.max_unary_reply_bytes) {
     return RefuseIfAny({{"image_count", "the reply may take " + std::to_string(reply_bytes) +
                                             " bytes, more than the " +

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace tightfit {
 
@@ -25,6 +26,7 @@ struct AcceptedRequest {
   GenerationParameters parameters;  // every default filled in, the seed drawn
   std::shared_ptr<const ModelDescription> model;
   bool embed_metadata = true;
+  std::vector<RequestWarning> warnings;  // at most kMaxRequestWarnings, in the order of the fields
 };
 
 // Errors: INVALID_ARGUMENT with a violation for every bad field; NOT_FOUND; UNAVAILABLE
@@ -42,7 +44,8 @@ Result<AcceptedRequest> ValidateRequest(const v1::EstimateImagesRequest& request
 // The configured model that `parameters` ask for, "unknown" where there is none.
 std::string ModelLabel(const v1::ImageParameters& parameters, const ModelRegistry& registry);
 
-// No GenerateImagesResponse for `parameters` is larger, however badly its pictures compress.
+// No GenerateImagesResponse for `parameters` is larger, its warnings left out, however badly its
+// pictures compress.
 int64_t LargestUnaryReplyBytes(const GenerationParameters& parameters);
 
 }  // namespace tightfit

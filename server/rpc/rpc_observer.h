@@ -26,16 +26,28 @@ struct RequestRecord {
   int32_t image_count = 0;
 };
 
+// The connections of the listening port, since the start but for those that are open.
+struct ConnectionCounts {
+  int32_t open = 0;
+  int64_t refused_for_limit = 0;
+  int64_t refused_for_address_limit = 0;
+  int64_t refused_for_descriptors = 0;
+
+  int64_t refused() const {
+    return refused_for_limit + refused_for_address_limit + refused_for_descriptors;
+  }
+};
+
 // Called on gRPC's threads, the executor's thread and encoding threads, also at the same time:
 // thread-safe, must return at once. All methods default to nothing.
 class RpcObserver {
  public:
   virtual ~RpcObserver() = default;
 
-  // `method`: "StreamImages", "GenerateImages", "ListModels", "GetModel", "GetServerInfo" or
-  // "GetCapabilities"; "WatchModels" where it is refused. `model`: the configured model that the
-  // call asks for; "unknown" when it asks for one that is not configured; empty for methods without
-  // a model. Bounded, so fit for labels.
+  // `method`: "StreamImages", "GenerateImages", "ListModels", "GetModel", "WatchModels",
+  // "GetServerInfo" or "GetCapabilities". `model`: the configured model that the call asks for;
+  // "unknown" when it asks for one that is not configured; empty for methods without a model.
+  // Bounded, so fit for labels.
   virtual void OnRequestStarted(const std::string& method, const std::string& model) {
     (void)method, (void)model;
   }
@@ -55,6 +67,8 @@ class RpcObserver {
   virtual void OnStage(const std::string& model, Stage stage, std::chrono::nanoseconds duration) {
     (void)model, (void)stage, (void)duration;
   }
+  // Once a second, and after connections were refused.
+  virtual void OnConnections(const ConnectionCounts& counts) { (void)counts; }
 };
 
 }  // namespace tightfit

@@ -1,5 +1,6 @@
 #include "server/rpc/stalled_readers.h"
 
+#include <exception>
 #include <utility>
 
 namespace tightfit {
@@ -28,9 +29,12 @@ void StalledReaders::Run() {
       std::unique_lock lock(mutex_);
       if (wake_.wait_for(lock, interval_, [this] { return stopping_; })) return;
     }
-    const Clock::time_point now = clock_->Now();
-    for (const std::shared_ptr<WatchedStream>& stream : Live()) {
-      stream->CancelIfStalled(now, limit_);
+    try {
+      const Clock::time_point now = clock_->Now();
+      for (const std::shared_ptr<WatchedStream>& stream : Live()) {
+        stream->CancelIfStalled(now, limit_);
+      }
+    } catch (const std::exception&) {  // no memory: they are looked at again
     }
   }
 }

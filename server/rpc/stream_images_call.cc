@@ -46,6 +46,7 @@ void StreamImagesCall::ReportStarted() {
   message.mutable_started()->set_request_id(accepted().parameters.request_id);
   *message.mutable_started()->mutable_parameters() =
       ToMessage(accepted().parameters, *accepted().model);
+  AddWarnings(accepted().warnings, message.mutable_started()->mutable_warnings());
   events_.emplace_back(std::move(message));
 }
 

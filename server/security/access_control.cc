@@ -24,6 +24,7 @@ constexpr MethodAccess kMethods[] = {
     // gRPC's own implementation, which nothing of ours can stand before: it would hold a thread for
     // each stream that a stranger opens. The contract that it tells is in proto/.
     {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::kNotServed},
+    {"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::kNotServed},
 };
 
 // What follows "Bearer ", whose case does not count (RFC 9110); nullopt for anything else.
@@ -40,6 +41,12 @@ std::optional<std::string_view> TokenOf(std::optional<std::string_view> authoriz
 
 std::span<const MethodAccess> MethodAccessTable() { return kMethods; }
 
+void AccessControl::Replace(AccessTokens tokens) const {
+  auto next = std::make_shared<const AccessTokens>(std::move(tokens));
+  const std::lock_guard lock(current_->mutex);
+  current_->tokens.swap(next);
+}
+
 Result<std::string> AccessControl::Check(std::string_view method,
                                          std::optional<std::string_view> authorization) const {
   if (!has_tokens()) return std::string();
@@ -47,7 +54,11 @@ Result<std::string> AccessControl::Check(std::string_view method,
   const Access access = row == std::end(kMethods) ? Access::kNotServed : row->access;
   if (access == Access::kOpen) return std::string();
   const std::optional<std::string_view> token = TokenOf(authorization);
-  const TokenHolder* const holder = token.has_value() ? tokens_->Find(*token) : nullptr;
+  const std::shared_ptr<const AccessTokens> tokens = [this] {
+    const std::lock_guard lock(current_->mutex);
+    return current_->tokens;
+  }();
+  const TokenHolder* const holder = token.has_value() ? tokens->Find(*token) : nullptr;
   if (holder == nullptr) {
     return Status(StatusCode::kUnauthenticated, "INVALID_CREDENTIALS",
                   "this server takes calls with a valid token only; send the metadata "

@@ -6,10 +6,12 @@
 #include "server/security/access_tokens.h"
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tightfit {
 
@@ -29,15 +31,17 @@ struct MethodAccess {
 // Every method of every service that the server registers.
 std::span<const MethodAccess> MethodAccessTable();
 
-// Immutable, so thread-safe.
+// Thread-safe. Copies share their tokens.
 class AccessControl {
  public:
   // Without tokens every call may go on.
   AccessControl() = default;
   explicit AccessControl(AccessTokens tokens)
-      : tokens_(std::make_shared<const AccessTokens>(std::move(tokens))) {}
+      : current_(std::make_shared<Current>(std::move(tokens))) {}
 
-  bool has_tokens() const { return tokens_ != nullptr; }
+  bool has_tokens() const { return current_ != nullptr; }
+  // From the next call on, of all copies. REQUIRES: has_tokens().
+  void Replace(AccessTokens tokens) const;
 
   // The name of the caller, empty where none is asked for. `authorization` is the value of the
   // call's metadata of that name. Errors: UNAUTHENTICATED `INVALID_CREDENTIALS`, the same for a
@@ -47,7 +51,15 @@ class AccessControl {
                             std::optional<std::string_view> authorization) const;
 
  private:
-  std::shared_ptr<const AccessTokens> tokens_;
+  struct Current {
+    explicit Current(AccessTokens first)
+        : tokens(std::make_shared<const AccessTokens>(std::move(first))) {}
+
+    std::mutex mutex;
+    std::shared_ptr<const AccessTokens> tokens;
+  };
+
+  std::shared_ptr<Current> current_;
 };
 
 }  // namespace tightfit

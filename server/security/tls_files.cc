@@ -86,6 +86,11 @@ Result<PrivateKey> ParsePrivateKey(const std::string& path, const std::string& p
   return About(kSetting, path, "holds no private key in PEM (-----BEGIN PRIVATE KEY-----)");
 }
 
+bool IsOutOfDate(const X509* certificate) {
+  return X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0 ||
+         X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0;
+}
+
 void WarnOfDates(const std::vector<Certificate>& certificates, const std::string& path,
                  std::vector<std::string>* warnings) {
   for (const Certificate& certificate : certificates) {
@@ -134,6 +139,7 @@ Result<TlsFiles> ReadTlsFiles(const TlsPaths& paths) {
   TF_ASSIGN_OR_RETURN(const PrivateKey key, ParsePrivateKey(paths.private_key, private_key.text));
   TF_RETURN_IF_ERROR(CheckUsable(paths, chain, key.get()));
   WarnOfDates(chain, paths.certificate, &files.warnings);
+  files.is_out_of_date = IsOutOfDate(chain.front().get());
   if (private_key.readable_by_others) {
     files.warnings.push_back(paths.private_key +
                              ": every user of this machine can read this key; chmod o= it");

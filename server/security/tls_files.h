@@ -27,6 +27,8 @@ struct TlsFiles {
   TlsIdentity identity;
   // One line each for what does not stop a server: an expired certificate, a key that others read.
   std::vector<std::string> warnings;
+  // The server's own certificate is expired, or not valid yet.
+  bool is_out_of_date = false;
 };
 
 // The metadata key of an error under which it names the setting that it is about.

@@ -5,6 +5,8 @@
 
 #include "server/base/status.h"
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <initializer_list>
@@ -30,12 +32,20 @@ struct LogField {
   std::variant<std::string_view, int64_t, double, bool> value;
 };
 
-// Opens the process's log; before that, Log() does nothing. Call once, before other threads exist.
-// `file` (stderr) must stay open.
+// Lines that may wait for a file that takes none, such as a pipe that nobody reads. Beyond it the
+// oldest are dropped, and the next line that is written says how many.
+inline constexpr size_t kMaxWaitingLogLines = 4096;
+
+// Opens the process's log and the thread that writes it; before that, Log() does nothing. Call
+// once, before other threads exist. `file` (stderr) must stay open.
 void OpenLog(LogLevel level, LogFormat format, std::FILE* file);
 
-// Thread-safe. Each line is written whole and flushed.
+// Thread-safe; never waits for the file. Each line is written whole and flushed.
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
+
+// Waits until the lines of earlier calls are written or dropped. Returns false if `limit` passes
+// before. Call before the process ends.
+bool FlushLog(std::chrono::milliseconds limit);
 
 }  // namespace tightfit
 

@@ -163,6 +163,11 @@ class Metrics::Impl {
     }
     queue_depth_.Set(0);
     running_.Set(0);
+    for (const char* what : {"tls", "tokens"}) {
+      for (const char* result : {"ok", "failed"}) {
+        reloads_.Add({{"what", what}, {"result", result}});
+      }
+    }
   }
 
   void CollectModels(std::vector<MetricFamily>* families) const {
@@ -320,6 +325,20 @@ class Metrics::Impl {
                  "that ran alone.");
   prometheus::Family<prometheus::Histogram>& load_duration_ =
       Histograms("tightfit_model_load_duration_seconds", "Time of one attempt to load a model.");
+  prometheus::Gauge& connections_ =
+      Gauges("tightfit_connections", "Open connections of the gRPC port.").Add({});
+  prometheus::Family<prometheus::Counter>& refused_connections_ =
+      Counters("tightfit_connections_refused_total",
+               "Connections that were closed at once: all places taken, all of one address, or no "
+               "descriptor left.");
+  prometheus::Counter& refused_for_limit_ = refused_connections_.Add({{"reason", "limit"}});
+  prometheus::Counter& refused_for_address_limit_ =
+      refused_connections_.Add({{"reason", "address_limit"}});
+  prometheus::Counter& refused_for_descriptors_ =
+      refused_connections_.Add({{"reason", "descriptors"}});
+  prometheus::Family<prometheus::Counter>& reloads_ =
+      Counters("tightfit_credential_reloads_total",
+               "Changed certificates (tls) and tokens that were read again.");
 };
 
 Metrics::Metrics(const ModelRegistry* registry, const ServerInfo& info, const DeviceLedger* ledger)
@@ -406,6 +425,20 @@ void Metrics::OnRequestRecord(const RequestRecord& record) {
 void Metrics::OnImage(const std::string& model, const std::string& mime_type, int64_t pixels) {
   impl_->images_.Add({{"model", model}, {"mime_type", mime_type}}).Increment();
   impl_->image_pixels_.Add({{"model", model}}).Increment(static_cast<double>(pixels));
+}
+
+void Metrics::OnConnections(const ConnectionCounts& counts) {
+  const auto raise = [](prometheus::Counter& counter, int64_t total) {
+    counter.Increment(static_cast<double>(total) - counter.Value());
+  };
+  impl_->connections_.Set(counts.open);
+  raise(impl_->refused_for_limit_, counts.refused_for_limit);
+  raise(impl_->refused_for_address_limit_, counts.refused_for_address_limit);
+  raise(impl_->refused_for_descriptors_, counts.refused_for_descriptors);
+}
+
+void Metrics::OnReload(const char* what, bool ok) {
+  impl_->reloads_.Add({{"what", what}, {"result", ok ? "ok" : "failed"}}).Increment();
 }
 
 }  // namespace tightfit

@@ -52,6 +52,11 @@ class Metrics final : public ExecutorObserver, public RpcObserver {
                          std::chrono::nanoseconds duration) override;
   void OnRequestRecord(const RequestRecord& record) override;
   void OnImage(const std::string& model, const std::string& mime_type, int64_t pixels) override;
+  // Of one thread.
+  void OnConnections(const ConnectionCounts& counts) override;
+
+  // Files were read again. `what`: "tls" or "tokens".
+  void OnReload(const char* what, bool ok);
 
  private:
   class Impl;

@@ -1,7 +1,7 @@
 // MetricsEndpoint: GET /metrics over HTTP, for Prometheus.
 //
-// cpp-httplib with prometheus-cpp's serialiser; prometheus-cpp's own Exposer cannot start threads
-// in a process that links libtorch_cuda.
+// With prometheus-cpp's serialiser; its own Exposer cannot start threads in a process that links
+// libtorch_cuda, and cpp-httplib's server gives a thread to each silent connection.
 #ifndef TIGHTFIT_SERVER_TELEMETRY_METRICS_ENDPOINT_H_
 #define TIGHTFIT_SERVER_TELEMETRY_METRICS_ENDPOINT_H_
 
@@ -18,7 +18,7 @@ namespace tightfit {
 class MetricsEndpoint {
  public:
   // Binds and listens on `host` (a name or an address without brackets); port 0: any free one.
-  // `text` gives the page; called on the endpoint's threads, several at once. UNAVAILABLE
+  // `text` gives the page; called on the endpoint's thread. UNAVAILABLE
   // `ADDRESS_UNUSABLE` where the address cannot be bound.
   static Result<std::unique_ptr<MetricsEndpoint>> Start(const std::string& host, uint16_t port,
                                                         std::function<std::string()> text);

@@ -85,4 +85,9 @@ void RequestLog::OnStage(const std::string& model, Stage stage, std::chrono::nan
   next_->OnStage(model, stage, duration);
 }
 
+void RequestLog::OnConnections(const ConnectionCounts& counts) {
+  next_->OnConnections(counts);
+  connection_log_.OnConnections(counts);
+}
+
 }  // namespace tightfit

@@ -2,7 +2,9 @@
 #ifndef TIGHTFIT_SERVER_TELEMETRY_REQUEST_LOG_H_
 #define TIGHTFIT_SERVER_TELEMETRY_REQUEST_LOG_H_
 
+#include "server/base/clock.h"
 #include "server/rpc/rpc_observer.h"
+#include "server/telemetry/connection_log.h"
 
 #include <chrono>
 #include <string>
@@ -22,9 +24,12 @@ class RequestLog final : public RpcObserver {
   void OnRequestRecord(const RequestRecord& record) override;
   void OnImage(const std::string& model, const std::string& mime_type, int64_t pixels) override;
   void OnStage(const std::string& model, Stage stage, std::chrono::nanoseconds duration) override;
+  // Logs refused connections.
+  void OnConnections(const ConnectionCounts& counts) override;
 
  private:
   RpcObserver* const next_;
+  ConnectionLog connection_log_{&Clock::Real()};
 };
 
 }  // namespace tightfit

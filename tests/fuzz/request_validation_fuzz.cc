@@ -2,6 +2,7 @@
 // keeps to every limit; whatever is refused is refused with a reason that fits into an answer.
 #include "server/base/limits.h"
 #include "server/engine/model_registry.h"
+#include "server/engine/prompt_warnings.h"
 #include "server/rpc/message_scan.h"
 #include "server/rpc/request_validator.h"
 #include "server/rpc/status_mapping.h"
@@ -57,6 +58,9 @@ void CheckAccepted(const GenerationParameters& accepted, const Limits& limits) {
   Require(area * accepted.image_count * accepted.step_count <= limits.max_pixel_steps);
   Require(accepted.seed >= 0 && accepted.seed <= INT64_MAX - accepted.image_count);
   Require(accepted.sampler == "euler" || accepted.sampler == "euler-a");
+  Require(accepted.timestep_spacing == "leading" || accepted.timestep_spacing == "trailing" ||
+          accepted.timestep_spacing == "linspace");
+  Require(between(accepted.comma_backtrack_tokens, 0, 74));
   Require(IsCleanPrompt(accepted.prompt));
   for (const auto& prompt :
        {accepted.prompt_2, accepted.negative_prompt, accepted.negative_prompt_2}) {
@@ -69,6 +73,18 @@ void CheckAccepted(const GenerationParameters& accepted, const Limits& limits) {
   const bool goes_on = accepted.denoising_start > 0.0f;
   Require(std::ssize(accepted.initial_latents) == (goes_on ? accepted.image_count : 0));
   Require(LargestUnaryReplyBytes(accepted) <= limits.max_unary_reply_bytes);
+}
+
+void CheckWarnings(const AcceptedRequest& accepted, const v1::ImageParameters& asked) {
+  Require(accepted.warnings.size() <= kMaxRequestWarnings);
+  for (const RequestWarning& warning : accepted.warnings) {
+    const std::string& value = warning.field == "prompt"            ? asked.prompt()
+                               : warning.field == "prompt_2"        ? asked.prompt_2()
+                               : warning.field == "negative_prompt" ? asked.negative_prompt()
+                                                                    : asked.negative_prompt_2();
+    Require(value.compare(warning.offset_bytes, warning.text.size(), warning.text) == 0);
+    Require(!warning.text.empty() && !warning.message.empty());
+  }
 }
 
 }  // namespace
@@ -94,6 +110,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Result<AcceptedRequest> accepted = ValidateRequest(request, limits, registry);
   if (accepted.ok()) {
     CheckAccepted(accepted->parameters, limits);
+    CheckWarnings(*accepted, request.parameters());
     return 0;
   }
   const grpc::Status status = ToGrpcStatus(accepted.status());

@@ -22,9 +22,9 @@ namespace {
 // Letters and some words; the rest of the bytes is unknown to it.
 constexpr std::string_view kVocabulary =
     R"({"<|startoftext|>":0,"<|endoftext|>":1,"a":2,"b":3,"c":4,"a</w>":5,"b</w>":6,"c</w>":7,)"
-    R"("ab":8,"abc</w>":9,"bc</w>":10,"!":11,"!</w>":12})";
+    R"("ab":8,"abc</w>":9,"bc</w>":10,"!":11,"!</w>":12,",":13,",</w>":14})";
 constexpr std::string_view kMerges = "#version: 0.2\na b\nab c</w>\nb c</w>\n";
-constexpr int64_t kTokenCount = 13;
+constexpr int64_t kTokenCount = 15;
 
 std::unique_ptr<ClipTokenizer> MakeTokenizer() {
   std::string directory =
@@ -49,7 +49,8 @@ void ReadPrompt(std::string_view prompt) {
     Require(std::abs(part.weight) <= kMaxPromptWeight);
   }
   for (const PromptSyntax syntax : {PromptSyntax::kWeighted, PromptSyntax::kPlain}) {
-    const ChunkedPrompt chunked = ChunkPrompt(prompt, syntax, tokenizer);
+    const ChunkedPrompt chunked =
+        ChunkPrompt(prompt, {.syntax = syntax, .comma_backtrack_tokens = 20}, tokenizer);
     Require(!chunked.chunks.empty() && chunked.chunks.size() <= kMaxPromptChunks);
     Require(chunked.used_token_count <= chunked.token_count);
     for (const TokenChunk& chunk : chunked.chunks) {

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 
@@ -50,6 +51,17 @@ TEST_F(BadStartTest, NamesAMissingModel) {
 
 TEST_F(BadStartTest, NamesAMissingFile) {
   ExpectRefused({"--config=/nonexistent.toml"}, "/nonexistent.toml: No such file or directory\n");
+}
+
+TEST_F(BadStartTest, RefusesMoreConnectionsThanItMayHaveDescriptors) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  if (before.rlim_max > 1'000'000) GTEST_SKIP() << "this machine has descriptors without end";
+  ExpectRefused({Model(), "--max-connections=1000000"},
+                "limits.max_connections: 1000000 does not fit the " +
+                    std::to_string(before.rlim_max) + " descriptors that this process may open");
+  ExpectRefused({Model(), "--max-connections=10", "--max-connections-per-address=11"},
+                "limits.max_connections_per_address: 11 is above max_connections, 10");
 }
 
 TEST_F(BadStartTest, RefusesADeviceThatIsNotThere) {

@@ -2,6 +2,7 @@
 // supervises it starts it anew.
 #include "server/serve.h"
 #include "tests/integration/served_fixture.h"
+#include "tightfit/v1/model.grpc.pb.h"
 
 #include <gmock/gmock.h>
 #include <google/rpc/error_details.pb.h>
@@ -47,6 +48,16 @@ class DeviceExitTest : public ServedFixture {
     }
   }
 
+  void Unload(const std::string& model) {
+    grpc::ClientContext context;
+    v1::UnloadModelRequest request;
+    v1::UnloadModelResponse reply;
+    request.set_name(model);
+    const auto stub = v1::ModelService::NewStub(channel_);
+    EXPECT_EQ(stub->UnloadModel(&context, request, &reply).error_code(),
+              grpc::StatusCode::UNAVAILABLE);
+  }
+
   std::vector<std::unique_ptr<StreamingRequest>> requests_;
 };
 
@@ -65,8 +76,8 @@ TEST_P(FatalCudaErrorTest, TellsEveryClientAndExitsWith71) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Codes, FatalCudaErrorTest,
-                         testing::Values(226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810,
-                                         911));
+                         testing::Values(46, 214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718,
+                                         719, 721, 810, 911, 999));
 
 TEST_F(DeviceExitTest, GoesOnAfterAnErrorThatIsNotFatal) {
   StartHeld();
@@ -112,6 +123,35 @@ TEST_F(DeviceExitTest, ExitsWith71WhenALoadShowsNoProgress) {
   Start({"--watchdog-seconds=0.5"}, {{"FAKE_LOAD_HOLD", scratch_.Path("hold")}});
   EXPECT_EQ(ExitCode(), kExitDevice) << Log();
   EXPECT_THAT(Log(), HasSubstr("model=one stage=model_load"));
+}
+
+TEST_F(DeviceExitTest, ExitsWith71WhenAModelDoesNotLeave) {
+  StartAndWaitUntilReady({"--watchdog-seconds=0.5"}, {{"FAKE_LEAVE_HOLD", scratch_.Path("hold")}});
+  scratch_.Write("hold", "");
+  Unload("one");
+  EXPECT_EQ(ExitCode(), kExitDevice) << Log();
+  EXPECT_THAT(Log(), HasSubstr("model=one stage=model_evict"));
+}
+
+TEST_F(DeviceExitTest, ExitsWith71WhenTheDeviceIsLostWhileAModelLeaves) {
+  StartAndWaitUntilReady({}, {{"FAKE_PROBE_LOST", scratch_.Path("lost")}});
+  scratch_.Write("lost", "");
+  Unload("one");
+  EXPECT_EQ(ExitCode(), kExitDevice) << Log();
+  EXPECT_THAT(Log(), HasSubstr("the device is lost"));
+}
+
+// An error whose code is in no list: the device is asked.
+TEST_F(DeviceExitTest, ExitsWith71WhenADeviceGivesNoSignOfLifeAfterAnUnknownError) {
+  StartAndWaitUntilReady({}, {{"FAKE_CUDA_ERROR", scratch_.Path("error")},
+                              {"FAKE_PROBE_LOST", scratch_.Path("lost")}});
+  scratch_.Write("error", "303");
+  EXPECT_EQ(StreamingRequest(channel_, Parameters(4)).Finish().error_code(),
+            grpc::StatusCode::INTERNAL);
+  EXPECT_EQ(health_->Check(""), "SERVING");
+  scratch_.Write("lost", "");
+  ExpectDeviceLost(StreamingRequest(channel_, Parameters(4)).Finish());
+  EXPECT_EQ(ExitCode(), kExitDevice) << Log();
 }
 
 TEST_F(DeviceExitTest, WaitsForEverWithoutAWatchdog) {

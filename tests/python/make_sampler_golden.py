@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import torch
 from diffusers import (
     DDIMScheduler,
@@ -21,6 +25,12 @@ from diffusers import (
     HeunDiscreteScheduler,
     LCMScheduler,
     UniPCMultistepScheduler,
+)
+
+# Its file imports torchsde for a source of noise, in whose place ours is put.
+sys.modules.setdefault("torchsde", types.ModuleType("torchsde"))
+from diffusers.schedulers.scheduling_dpmsolver_sde import (  # noqa: E402
+    DPMSolverSDEScheduler,
 )
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "samplers.json"
@@ -48,12 +58,29 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "timestep_spacing": "trailing",
         "rescale_betas_zero_snr": True,
     },
+    "linspace offset": SDXL | {"timestep_spacing": "linspace"},
+    "v linspace": SDXL | {"prediction_type": "v_prediction", "timestep_spacing": "linspace"},
+    "v zero snr leading": SDXL
+    | {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+    "v zero snr linspace": SDXL
+    | {
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "linspace",
+        "rescale_betas_zero_snr": True,
+    },
+    "last alpha trailing": SDXL | {"set_alpha_to_one": False, "timestep_spacing": "trailing"},
+    "sigma_min trailing": SDXL
+    | {"final_sigmas_type": "sigma_min", "timestep_spacing": "trailing"},
     "last alpha": SDXL | {"set_alpha_to_one": False},
     "sigma_min": SDXL | {"final_sigmas_type": "sigma_min"},
     "clipped": SDXL | {"clip_sample": True},
     "v clipped": SDXL
     | {"prediction_type": "v_prediction", "clip_sample": True, "clip_sample_range": 0.4},
 }
+SCHEDULED = (
+    *("sdxl", "trailing", "linspace", "linear", "short", "v", "v trailing", "v zero snr"),
+    *("last alpha", "sigma_min"),
+)
 # Whose fields the model's config has, but that are not of the model.
 KARRAS, EXPONENTIAL = {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}
 SDE = {"algorithm_type": "sde-dpmsolver++"}
@@ -71,6 +98,8 @@ SAMPLERS: dict[str, tuple[type, dict[str, Any]]] = {
     "dpmpp-2m": (DPMSolverMultistepScheduler, {}),
     "dpmpp-2m-karras": (DPMSolverMultistepScheduler, KARRAS),
     "dpmpp-2m-sde-karras": (DPMSolverMultistepScheduler, KARRAS | SDE),
+    "dpmpp-sde": (DPMSolverSDEScheduler, {}),
+    "dpmpp-sde-karras": (DPMSolverSDEScheduler, KARRAS),
     "unipc": (UniPCMultistepScheduler, {}),
     "lcm": (LCMScheduler, {}),
 }
@@ -79,7 +108,12 @@ SAMPLED = (
     *(("linspace", 9), ("linear", 1), ("linear", 2), ("v", 6), ("v", 16), ("v trailing", 5)),
     *(("v zero snr", 4), ("v zero snr", 15), ("last alpha", 5), ("sigma_min", 5)),
     *(("sigma_min", 16), ("short", 7), ("clipped", 3), ("clipped", 9), ("v clipped", 6)),
+    *(("trailing", 1), ("trailing", 2), ("linspace offset", 5)),
+    *(("v linspace", 4), ("v zero snr leading", 6), ("v zero snr linspace", 5)),
+    *(("last alpha trailing", 5), ("sigma_min trailing", 5)),
 )
+# diffusers has no scheduler of these, or none for every configuration: k-diffusion's formulas.
+FORMULAS = ("dpmpp-2s-a", "dpmpp-2s-a-karras", "dpmpp-sde", "dpmpp-sde-karras")
 
 
 def predict_noise(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -113,6 +147,10 @@ def sampled(sampler: str, name: str, step_count: int) -> dict[str, Any]:
     latents = noise * scheduler.init_noise_sigma
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     extra = {"generator": generators} if takes_noise else {}
+    if kind is DPMSolverSDEScheduler:
+        scheduler.noise_sampler = brownian(
+            lambda: torch.cat([torch.randn((1, *SHAPE[1:]), generator=g) for g in generators])
+        )
     for timestep in scheduler.timesteps:
         prediction = predict_noise(scheduler.scale_model_input(latents, timestep), timestep)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extra)[0]
@@ -126,16 +164,94 @@ def sampled(sampler: str, name: str, step_count: int) -> dict[str, Any]:
     }
 
 
+def brownian(draw: Callable[[], torch.Tensor]) -> Callable[[Any, Any], torch.Tensor]:
+    """A Brownian path over noise levels, asked for from a level down to another, as both formulas
+    of k-diffusion do: an increment over its deviation. What was asked for stays as it is."""
+    from_level, half_level, to_half = None, None, None
+
+    def increment(sigma: Any, sigma_next: Any) -> torch.Tensor:
+        nonlocal from_level, half_level, to_half
+        begin, end = float(sigma), float(sigma_next)
+        if from_level is None or abs(begin - from_level) > 1e-5 * begin:
+            from_level, half_level = begin, end
+            to_half = draw() * (begin - end) ** 0.5
+            return to_half / (begin - end) ** 0.5
+        assert half_level is not None and to_half is not None
+        whole = to_half + draw() * (half_level - end) ** 0.5
+        from_level = None
+        return whole / (begin - end) ** 0.5
+
+    return increment
+
+
+def sampled_by_formula(sampler: str, name: str, step_count: int) -> dict[str, Any]:
+    """In fp64, written from the formulas: k-diffusion's methods over Euler's noise levels."""
+    config = CONFIGS[name] | (KARRAS if sampler.endswith("karras") else {})
+    scheduler = EulerDiscreteScheduler.from_config(config | {"final_sigmas_type": "zero"})
+    scheduler.set_timesteps(step_count)
+    sigmas = scheduler.sigmas.double().numpy()
+    alphas = scheduler.alphas_cumprod.double().numpy()
+    training = np.log(np.sqrt((1 - alphas) / alphas))
+    generators, noise = first_noise()
+
+    def draw() -> torch.Tensor:
+        return torch.cat(
+            [torch.randn((1, *SHAPE[1:]), generator=g) for g in generators]
+        ).double()
+
+    def clean(latents: torch.Tensor, sigma: float) -> torch.Tensor:
+        timestep = float(np.interp(np.log(sigma), training, np.arange(len(training))))
+        output = predict_noise(latents / (sigma**2 + 1) ** 0.5, torch.tensor(timestep))
+        if config.get("prediction_type") == "v_prediction":
+            return latents / (sigma**2 + 1) - output * sigma / (sigma**2 + 1) ** 0.5
+        return latents - output * sigma
+
+    def moved(latents: torch.Tensor, data: torch.Tensor, begin: float, end: float) -> torch.Tensor:
+        return end / begin * latents + (1 - end / begin) * data
+
+    def ancestral(begin: float, end: float) -> tuple[float, float]:
+        up = end * (1 - (end / begin) ** 2) ** 0.5
+        return up, end**2 / begin
+
+    increment = brownian(draw)
+    latents = noise.double() * float(scheduler.init_noise_sigma)
+    for begin, end in zip(sigmas[:-1], sigmas[1:], strict=True):
+        first = clean(latents, begin)
+        if end == 0:
+            latents = first
+        elif sampler.startswith("dpmpp-sde"):
+            half = (begin * end) ** 0.5
+            up, down = ancestral(begin, half)
+            middle = moved(latents, first, begin, down) + increment(begin, half) * up
+            up, down = ancestral(begin, end)
+            latents = moved(latents, clean(middle, half), begin, down)
+            latents = latents + increment(begin, end) * up
+        else:
+            up, down = ancestral(begin, end)
+            half = (begin * down) ** 0.5
+            middle = moved(latents, first, begin, half)
+            latents = moved(latents, clean(middle, half), begin, down) + draw() * up
+    return {
+        "sampler": sampler,
+        "config": name,
+        "step_count": step_count,
+        "seed": SEED,
+        "shape": list(SHAPE),
+        "latents": latents.float().flatten().tolist(),
+    }
+
+
 def is_known(sampler: str, name: str, step_count: int) -> bool:
     """Whether diffusers itself samples it without dividing by zero or taking other steps."""
     if sampler == "lcm" and CONFIGS[name]["num_train_timesteps"] < 1000:
         return False
-    if sampler == "heun" and CONFIGS[name].get("rescale_betas_zero_snr"):
+    two_calls = sampler in ("heun", "dpmpp-sde", "dpmpp-sde-karras")
+    if two_calls and CONFIGS[name].get("rescale_betas_zero_snr"):
         return False  # diffusers' scheduler ignores it
     kind, settings = SAMPLERS[sampler]
     scheduler = kind.from_config(settings | CONFIGS[name])
     scheduler.set_timesteps(step_count)
-    return len(scheduler.timesteps) == (2 * step_count - 1 if sampler == "heun" else step_count)
+    return len(scheduler.timesteps) == (2 * step_count - 1 if two_calls else step_count)
 
 
 def main() -> None:
@@ -143,9 +259,15 @@ def main() -> None:
         "made_with": {"diffusers": diffusers.__version__, "torch": torch.__version__},
         "configs": CONFIGS,
         "noise": first_noise()[1].flatten().tolist(),
-        "schedules": [schedule(name, n) for name in CONFIGS for n in STEP_COUNTS],
+        "schedules": [schedule(name, n) for name in SCHEDULED for n in STEP_COUNTS],
         "sampled": [
             sampled(s, name, n) for s in SAMPLERS for name, n in SAMPLED if is_known(s, name, n)
+        ]
+        + [
+            sampled_by_formula(s, name, n)
+            for s in FORMULAS
+            for name, n in SAMPLED
+            if s not in SAMPLERS or not is_known(s, name, n)
         ],
     }
     text = json.dumps(golden, separators=(",", ":"))

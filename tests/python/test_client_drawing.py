@@ -114,6 +114,7 @@ def test_resolved_parameters_ask_for_the_same_picture(server: ServerProcess, sid
         original_size=told.original_size,
         target_size=(told.target_size.width_px, told.target_size.height_px),
         crop_top_left=told.crop_top_left,
+        timestep_spacing=told.timestep_spacing or None,
     )
     assert again.parameters == told
     assert again.images == first.images

@@ -59,6 +59,7 @@ MESSAGES = {
     tightfit.Timings: image_generation_pb2.Timings,
     tightfit.PromptTokens: image_generation_pb2.PromptTokens,
     tightfit.Completed: image_generation_pb2.Completed,
+    tightfit.RequestWarning: image_generation_pb2.Warning,
     tightfit.Estimate: image_generation_pb2.EstimateImagesResponse,
     tightfit.Model: model_pb2.Model,
     tightfit.ModelDefaults: model_pb2.Model.Defaults,

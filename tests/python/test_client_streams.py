@@ -28,6 +28,8 @@ from tightfit import (
     Completed,
     NotTightfitServerError,
     Progress,
+    RequestWarning,
+    Started,
 )
 from tightfit.v1 import image_generation_pb2 as pb
 
@@ -36,6 +38,26 @@ Messages = list[pb.StreamImagesResponse]
 
 def plays(messages: Messages) -> Callable[[int], Iterator[pb.StreamImagesResponse]]:
     return lambda call: iter(messages)
+
+
+@on_both_sides
+def test_warnings_come_with_the_start_and_with_the_result(side: Side) -> None:
+    start, *rest = whole_request()
+    start.started.warnings.add(
+        reason="LORA_IGNORED",
+        field="prompt",
+        offset_bytes=10,
+        text="<lora:x:0.8>",
+        message="LoRAs are not loaded; leave it out",
+    )
+    wanted = RequestWarning(
+        "LORA_IGNORED", "prompt", 10, "<lora:x:0.8>", "LoRAs are not loaded; leave it out"
+    )
+    with FakeServer(plays([start, *rest])) as server:
+        events = side.events(server.address, "red apple <lora:x:0.8>")
+        assert isinstance(events[0], Started) and events[0].warnings == (wanted,)
+        result = side.call(server.address, "generate", "red apple <lora:x:0.8>")
+        assert result.warnings == (wanted,) and result.notes == ()
 
 
 BROKEN: dict[str, tuple[Messages, str]] = {

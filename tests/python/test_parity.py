@@ -44,6 +44,8 @@ PICTURES = {
     "micro-conditioning": BASE.but(
         original_size=(512, 1024), crop_top_left=(16, 40), target_size=(1000, 999)
     ),
+    "trailing steps": BASE.but(timestep_spacing="trailing"),
+    "steps from end to end": BASE.but(timestep_spacing="linspace", sampler="unipc"),
     "empty prompt": BASE.but(prompt=""),
     "other scripts": BASE.but(prompt="ein Äpfel, 红苹果, 🍎 İ ﬁ", seed=2**31),
     "prompt of more than 77 tokens": BASE.but(prompt="a red apple and " * 40, seed=8),

@@ -30,6 +30,10 @@ PROMPTS = {
     "five chunks against one": BASE.but(prompt=LONG, negative_prompt="fog"),
     "one chunk against five": BASE.but(negative_prompt=LONG),
     "five chunks against zeros": BASE.but(prompt=LONG, image_count=3),
+    "chunks cut at no comma": BASE.but(prompt=LONG, comma_backtrack_tokens=0),
+    "chunks cut at far commas": BASE.but(
+        prompt=", ".join(["a red apple " * 15 + "(on a table:1.3)"] * 3), comma_backtrack_tokens=74
+    ),
     "a break": BASE.but(prompt="a red apple BREAK on a table"),
     "a break in brackets": BASE.but(prompt="(a red apple BREAK on a table:1.4)", seed=9),
     "a long second prompt": BASE.but(prompt_2=LONG, negative_prompt="", negative_prompt_2="a (b)"),

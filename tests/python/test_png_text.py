@@ -3,14 +3,13 @@
 TIGHTFIT_PNG_ROUND_TRIP names the program png_round_trip of the build; ctest sets it.
 """
 
-import json
 import os
-import re
 import subprocess
 from pathlib import Path
 
 import numpy
 import pytest
+from a1111_text import parse
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -85,23 +84,53 @@ def test_texts_come_through_in_every_chunk_type(tmp_path: Path) -> None:
 
 
 def test_parameters_text_is_read_field_by_field(tmp_path: Path) -> None:
-    source = tmp_path / "in.png"
+    values = parse(parameters_text(tmp_path))
+    version = values.pop("Version")
+    assert version.startswith("tightfit ")
+    assert values == {
+        "Prompt": "caf\u00e9 \u732b\nsecond line",
+        "Negative prompt": "blurry, bad",
+        "Steps": "25",
+        "Sampler": "DPM++ 2M",
+        "Schedule type": "Karras",
+        "CFG scale": "7.5",
+        "Seed": "4294967296",
+        "Size-1": "23",
+        "Size-2": "19",
+        "Model hash": "0123456789",
+        "Model": "emoji: first, fine-tuned",
+        "Clip skip": "3",
+        "RNG": "CPU",
+        "CFG Rescale": "0.7",
+        "Emphasis": "No norm",
+        "Comma backtrack": "0",
+        "Timestep spacing": "trailing",
+        "Crop top left": "4,8",
+        "Weight format": "hf8",
+        "Prompt 2": 'a "quoted", one\n',
+    }
+
+
+def test_a_reader_of_others_finds_prompts_sampler_and_model(tmp_path: Path) -> None:
+    sd_parsers = pytest.importorskip("sd_parsers")
+    parameters_text(tmp_path)
+    found = sd_parsers.ParserManager().parse(tmp_path / "in.out.png")
+    assert found is not None and found.generator.value == "AUTOMATIC1111"
+    (sampler,) = found.samplers
+    assert sampler.name == "DPM++ 2M"
+    assert sampler.parameters["scheduler"] == "Karras"
+    assert sampler.parameters["cfg_scale"] == "7.5" and sampler.parameters["seed"] == "4294967296"
+    assert sampler.model.hash == "0123456789"
+    assert [each.value for each in sampler.prompts] == ["caf\u00e9 \u732b\nsecond line"]
+    assert [each.value for each in sampler.negative_prompts] == ["blurry, bad"]
+    assert found.metadata["Clip skip"] == "3"
+
+
+def parameters_text(folder: Path) -> str:
+    """What the program writes into a picture of 23 x 19 px."""
+    source = folder / "in.png"
     picture("RGB").save(source)
     run, target = round_trip(source)
     assert run.returncode == 0, run.stdout
     with Image.open(target) as result:
-        lines = result.info["parameters"].split("\n")
-    assert lines[:3] == ["caf\u00e9 \u732b", "second line", "Negative prompt: blurry, bad"]
-    fields = re.findall(r'\s*(\w[\w -]*): ("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)', lines[3])
-    values = [(name, json.loads(value) if value[0] == '"' else value) for name, value in fields]
-    version = values.pop()
-    assert values == [
-        ("Steps", "25"),
-        ("Sampler", "Euler a"),
-        ("CFG scale", "7.5"),
-        ("Seed", "4294967296"),
-        ("Size", "23x19"),
-        ("Model hash", "0123456789"),
-        ("Model", "emoji: first, fine-tuned"),
-    ]
-    assert version[0] == "Version" and version[1].startswith("tightfit ")
+        return result.info["parameters"]

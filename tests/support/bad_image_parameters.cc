@@ -55,7 +55,7 @@ void AddTexts(Cases* cases, const std::string& field,
   add("NUL within", std::string("se\0cret", 7), kControls);
   add("bell", "secret\a", kControls);
   add("backspace", "secret\b", kControls);
-  add("carriage return", "secret\r\n", kControls);
+  add("vertical tab", "secret\v", kControls);
   add("escape", "secret\x1b[2J", kControls);
   add("unit separator", "secret\x1f", kControls);
   add("delete", "secret\x7f", kControls);
@@ -89,6 +89,14 @@ void AddNumbers(Cases* cases) {
               [](Parameters& p, int32_t value) { p.set_image_count(value); });
   AddIntegers(cases, "clip_skip", 0, 2, "0 to 2",
               [](Parameters& p, int32_t value) { p.set_clip_skip(value); });
+  AddIntegers(cases, "comma_backtrack_tokens", 0, 74, "0 to 74",
+              [](Parameters& p, int32_t value) { p.set_comma_backtrack_tokens(value); });
+  cases->push_back({"comma_backtrack_tokens of a plain prompt",
+                    [](Parameters& p) {
+                      p.set_prompt_syntax(v1::PROMPT_SYNTAX_PLAIN);
+                      p.set_comma_backtrack_tokens(20);
+                    },
+                    "comma_backtrack_tokens", "PROMPT_SYNTAX_WEIGHTED"});
   AddFloats(cases, "guidance_scale", 30.0f, "0 to 30",
             [](Parameters& p, float value) { p.set_guidance_scale(value); });
   AddFloats(cases, "guidance_rescale", 1.0f, "0 to 1",
@@ -154,8 +162,10 @@ void AddNumbers(Cases* cases) {
 
 void AddChoices(Cases* cases) {
   for (const std::string& sampler :
-       {std::string(), std::string("ddim"), std::string("Euler"), std::string("euler "),
-        std::string("euler\0", 6), std::string("\xEF\xBC\xA5uler"), std::string(1 << 20, 'e')}) {
+       {std::string(), std::string("ddim"), std::string("DDIM"), std::string("euler "),
+        std::string("DPM++ 2M Karras"), std::string("DDIMScheduler"), std::string("Euler Karras"),
+        std::string("eulr"), std::string("euler\0", 6), std::string("\xEF\xBC\xA5uler"),
+        std::string(1 << 20, 'e')}) {
     cases->push_back({"sampler " + sampler.substr(0, 10),
                       [=](Parameters& p) { p.set_sampler(sampler); }, "sampler", "euler, euler-a"});
   }
@@ -164,6 +174,13 @@ void AddChoices(Cases* cases) {
         std::string("image/png; q=1"), std::string("image/png\0", 10), std::string(1 << 20, 'i')}) {
     cases->push_back({"mime_type " + type.substr(0, 16),
                       [=](Parameters& p) { p.set_mime_type(type); }, "mime_type", "image/png"});
+  }
+  for (const std::string& spacing :
+       {std::string(), std::string("karras"), std::string("Trailing"), std::string("trailing "),
+        std::string("leading\0", 8), std::string("sgm_uniform"), std::string(1 << 20, 't')}) {
+    cases->push_back({"timestep_spacing " + spacing.substr(0, 10),
+                      [=](Parameters& p) { p.set_timestep_spacing(spacing); }, "timestep_spacing",
+                      "leading, trailing, linspace"});
   }
   for (const int value : {3, -1, 100, kMax32, kMin32}) {
     cases->push_back(
@@ -180,7 +197,7 @@ void AddUnknown(Message* message, int number) {
 
 void AddUnknownFields(Cases* cases) {
   // The highest number that protobuf has, and one of its reserved range.
-  for (const int number : {24, 1000, 19000, 536870911}) {
+  for (const int number : {26, 1000, 19000, 536870911}) {
     cases->push_back({"unknown field " + std::to_string(number),
                       [=](Parameters& p) { AddUnknown(&p, number); }, std::to_string(number),
                       "does not know"});

@@ -32,7 +32,17 @@ class FakeSampling final : public Sampling {
              .chunk_count = 1}};
   }
 
+  int64_t denoised_latents() const override {
+    return decoded_latents() * parameters_.image_count * (UsesGuidance(parameters_) ? 2 : 1);
+  }
+  int64_t decoded_latents() const override {
+    return int64_t{parameters_.width_px} * parameters_.height_px /
+           (kPixelsPerLatent * kPixelsPerLatent);
+  }
+  bool needs_fallback() const override { return needs_fallback_; }
+
   const GenerationParameters& parameters() const { return parameters_; }
+  void FallBack() { needs_fallback_ = true; }
   void CountStep() { ++steps_done_; }
   void CountImage() { ++images_done_; }
 
@@ -41,12 +51,16 @@ class FakeSampling final : public Sampling {
   const std::shared_ptr<FakeModelControls> controls_;
   int32_t steps_done_ = 0;
   int32_t images_done_ = 0;
+  bool needs_fallback_ = false;
 };
 
 class FakeDiffusionModel final : public DiffusionModel {
  public:
   FakeDiffusionModel(ModelDescription description, std::shared_ptr<FakeModelControls> controls)
       : description_(std::move(description)), controls_(std::move(controls)) {}
+  ~FakeDiffusionModel() override {
+    if (controls_->on_leave) controls_->on_leave();
+  }
 
   const ModelDescription& description() const override { return description_; }
 
@@ -68,6 +82,10 @@ class FakeDiffusionModel final : public DiffusionModel {
   Result<std::optional<Image>> DecodeNext(Sampling& sampling) override {
     TF_RETURN_IF_ERROR(Called("decode"));
     auto& fake = static_cast<FakeSampling&>(sampling);
+    if (controls_->needs_fallback && !fake.needs_fallback()) {
+      fake.FallBack();
+      return std::optional<Image>();
+    }
     const int32_t index = fake.images_done();
     fake.CountImage();
     ++controls_->decoded;
@@ -117,6 +135,7 @@ ModelDescription FakeDescription(const std::string& name) {
   description.default_step_count = 4;
   description.default_guidance_scale = 5.0f;
   description.default_sampler = "euler";
+  description.default_timestep_spacing = "leading";
   description.samplers = {"euler", "euler-a"};
   description.pixels_per_latent = kPixelsPerLatent;
   description.latent_channels = kLatentChannels;
@@ -158,10 +177,10 @@ ModelLoader FakeLoader(std::shared_ptr<FakeModelControls> controls, std::string 
                        Status failure) {
   return
       [controls = std::move(controls), failing = std::move(failing), failure = std::move(failure)](
-          const ModelSpec& spec, const std::function<void(const LoadProgress&)>& progress)
-          -> Result<std::unique_ptr<DiffusionModel>> {
+          const ModelSpec& spec,
+          const LoadCallback& progress) -> Result<std::unique_ptr<DiffusionModel>> {
         if (spec.name == failing) return failure;
-        progress({"unet", 1100, 7100});
+        if (!progress({"unet", 1100, 7100})) return LoadStopped();
         return MakeFakeModel(spec.name, controls);
       };
 }

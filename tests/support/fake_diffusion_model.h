@@ -25,10 +25,15 @@ struct FakeModelControls {
   std::atomic<bool> noisy{false};
   // Pictures say that they were decoded again in fp32.
   std::atomic<bool> falls_back{false};
+  // The first decode of a request gives no picture, but says that the VAE in fp32 is needed.
+  std::atomic<bool> needs_fallback{false};
+  // Called when a model leaves its device. May block.
+  std::function<void()> on_leave;
 };
 
 // A resident description with sensible values: 64x64 px, 4 pixels per latent, 4 steps, guidance 5,
-// samplers euler and euler-a, clip skip up to 2, tiles of 512 px, hf8 linear+conv, four components.
+// samplers euler and euler-a, leading timesteps, clip skip up to 2, tiles of 512 px, hf8
+// linear+conv, four components.
 // Every byte of a prompt is a token, of which 75 are used.
 ModelDescription FakeDescription(const std::string& name);
 

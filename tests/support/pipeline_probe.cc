@@ -120,6 +120,8 @@ GenerationParameters ParametersOf(const Json& job, const ModelDescription& descr
           .prompt_syntax = job.value("prompt_syntax", "plain") == "plain" ? PromptSyntax::kPlain
                                                                           : PromptSyntax::kWeighted,
           .clip_skip = job.value("clip_skip", 0),
+          .timestep_spacing = OptionalText(job, "timestep_spacing").value_or(""),
+          .comma_backtrack_tokens = job.value("comma_backtrack_tokens", 20),
           .denoising_start = job.value("denoising_start", 0.0f),
           .denoising_end = job.value("denoising_end", 1.0f),
           .initial_latents = InitialLatents(job, description),

@@ -38,6 +38,8 @@ class Job:
     target_size: tuple[int, int] | None = None
     crop_top_left: tuple[int, int] | None = None
     prompt_syntax: str = "plain"  # what diffusers does; or "weighted"
+    comma_backtrack_tokens: int = 20
+    timestep_spacing: str | None = None
     clip_skip: int = 0
     denoising_start: float = 0.0
     denoising_end: float = 1.0

@@ -79,6 +79,8 @@ class Reference:
         self.use(weights)
         pipeline = self._pipeline
         kind, settings = SCHEDULERS[job.sampler]
+        if job.timestep_spacing is not None:
+            settings = settings | {"timestep_spacing": job.timestep_spacing}
         pipeline.scheduler = kind.from_config(self._scheduler_config | settings)
         last: dict[str, torch.Tensor] = {}
 
@@ -113,6 +115,7 @@ class Reference:
                 (job.prompt, job.prompt_2 or job.prompt),
                 None if negative is None else (negative, job.negative_prompt_2 or negative),
                 job.clip_skip,
+                job.comma_backtrack_tokens,
             )
         return {
             "prompt": job.prompt,

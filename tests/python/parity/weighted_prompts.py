@@ -62,17 +62,35 @@ def parts_of(prompt: str) -> list[tuple[str | None, float]]:
     return parts
 
 
-def chunks_of(prompt: str, tokenizer: Any) -> list[tuple[list[int], list[float]]]:
-    chunks: list[tuple[list[int], list[float]]] = [([], [])]
+def first_chunk_length(tokens: list[int], comma: int, backtrack: int) -> int:
+    """How many tokens of a section come into its first chunk: as many as fit, but if one more
+    follows that is no comma, only those up to the last comma among the last `backtrack`."""
+    if len(tokens) <= CHUNK_TOKENS or tokens[CHUNK_TOKENS] == comma:
+        return CHUNK_TOKENS
+    nearest = tokens[CHUNK_TOKENS - backtrack : CHUNK_TOKENS][::-1]
+    return CHUNK_TOKENS - nearest.index(comma) if comma in nearest else CHUNK_TOKENS
+
+
+def chunks_of(
+    prompt: str, tokenizer: Any, backtrack: int
+) -> list[tuple[list[int], list[float]]]:
+    sections: list[tuple[list[int], list[float]]] = [([], [])]
     for text, weight in parts_of(prompt):
         if text is None:
-            chunks.append(([], []))
+            sections.append(([], []))
             continue
-        for token in tokenizer(text, add_special_tokens=False).input_ids:
-            if len(chunks[-1][0]) == CHUNK_TOKENS:
-                chunks.append(([], []))
-            chunks[-1][0].append(token)
-            chunks[-1][1].append(weight)
+        tokens = tokenizer(text, add_special_tokens=False).input_ids
+        sections[-1][0].extend(tokens)
+        sections[-1][1].extend([weight] * len(tokens))
+    (comma,) = tokenizer(",", add_special_tokens=False).input_ids
+    chunks = []
+    for tokens, weights in sections:
+        while True:
+            length = first_chunk_length(tokens, comma, backtrack)
+            chunks.append((tokens[:length], weights[:length]))
+            tokens, weights = tokens[length:], weights[length:]
+            if not tokens:
+                break
     return chunks
 
 
@@ -94,13 +112,20 @@ def encoded(
 
 @torch.no_grad()
 def embeddings(
-    pipeline: Any, positive: tuple[str, str], negative: tuple[str, str] | None, clip_skip: int
+    pipeline: Any,
+    positive: tuple[str, str],
+    negative: tuple[str, str] | None,
+    clip_skip: int,
+    comma_backtrack_tokens: int,
 ) -> dict[str, torch.Tensor]:
     """What StableDiffusionXLPipeline takes in place of prompts; no negative prompt is zeros."""
     tokenizers = (pipeline.tokenizer, pipeline.tokenizer_2)
     encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
     chunked = {
-        prompts: [chunks_of(text, tokenizer) for text, tokenizer in zip(prompts, tokenizers)]
+        prompts: [
+            chunks_of(text, tokenizer, comma_backtrack_tokens)
+            for text, tokenizer in zip(prompts, tokenizers)
+        ]
         for prompts in (positive, negative or ("", ""))
     }
     count = max(len(chunks) for pair in chunked.values() for chunks in pair)

@@ -34,6 +34,13 @@ class ScriptedServer::Images final : public v1::ImageGenerationService::Service 
     return answer ? answer(*context, *request, *writer) : NotScripted();
   }
 
+  grpc::Status EstimateImages(grpc::ServerContext*, const v1::EstimateImagesRequest* request,
+                              v1::EstimateImagesResponse* response) override {
+    ++server_.call_count_;
+    const auto& answer = server_.script_.estimate_images;
+    return answer ? answer(*request, *response) : NotScripted();
+  }
+
  private:
   ScriptedServer& server_;
 };

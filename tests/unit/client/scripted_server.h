@@ -30,6 +30,8 @@ class ScriptedServer {
         stream_images;
     std::function<grpc::Status(const v1::ListModelsRequest&, v1::ListModelsResponse&)> list_models;
     std::function<grpc::Status(const v1::GetModelRequest&, v1::GetModelResponse&)> get_model;
+    std::function<grpc::Status(const v1::EstimateImagesRequest&, v1::EstimateImagesResponse&)>
+        estimate_images;
     std::function<grpc::Status(ModelWriter&)> watch_models;
     std::function<grpc::Status(v1::GetServerInfoResponse&)> get_server_info;
     std::function<grpc::Status(v1::GetCapabilitiesResponse&)> get_capabilities;

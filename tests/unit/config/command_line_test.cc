@@ -79,6 +79,33 @@ TEST_F(CommandLineTest, TakesSeveralModels) {
   EXPECT_EQ(line->config.models[1].name, "one");
 }
 
+TEST_F(CommandLineTest, TakesCommasAndBackslashesOfPaths) {
+  const auto copied = [this](const std::string& name) {
+    std::filesystem::create_directory(directories_.Path(name));
+    return directories_.Write(name + "/model.json", "{}");
+  };
+  copied("a, b");
+  copied("c\\d");
+  copied("e\\,f=g");
+  const auto path_of = [this](const std::string& written) {
+    const Result<CommandLine> line =
+        Read({"--model", "one=" + directories_.Path(written) + ",format=hf8x"});
+    EXPECT_TRUE(line.ok()) << line.status().message();
+    return line.ok() ? line->config.models[0].path : "";
+  };
+  EXPECT_EQ(path_of("a\\, b"), directories_.Path("a, b"));
+  EXPECT_EQ(path_of("c\\d"), directories_.Path("c\\d")) << "any other backslash is one";
+  EXPECT_EQ(path_of("c\\\\d"), directories_.Path("c\\d"));
+  EXPECT_EQ(path_of("e\\\\\\,f=g"), directories_.Path("e\\,f=g"));
+  EXPECT_THAT(Error({"--model", "one=" + directories_.Path("a, b")}),
+              HasSubstr("a comma of a path is written \\,"));
+  const std::string vae = directories_.Write("v,1", "x");
+  const Result<CommandLine> line =
+      Read({"--model", Model("one") + ",vae=" + directories_.Path("v\\,1")});
+  ASSERT_TRUE(line.ok()) << line.status().message();
+  EXPECT_EQ(line->config.models[0].vae, vae);
+}
+
 TEST_F(CommandLineTest, SwitchesMetricsOffWithAnEmptyAddress) {
   const Result<CommandLine> line = Read({"--model", Model("one"), "--metrics-listen", ""});
   ASSERT_TRUE(line.ok()) << line.status().message();

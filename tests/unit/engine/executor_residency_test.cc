@@ -428,7 +428,10 @@ TEST_F(ExecutorResidencyTest, ARequestThatIsCancelledBeforeTheLoadLeavesNothingR
 TEST_F(ExecutorResidencyTest, ACallThatRunsOutOfMemoryIsTriedOnceMoreWithoutCaches) {
   for (const char* failing : {"begin", "step", "decode"}) {
     std::atomic<int> dropped{0};
-    StartWithLimit(1000, {"a"}, {.drop_caches = [&] { ++dropped; }});
+    StartWithLimit(1000, {"a"}, {.drop_caches = [&] {
+                     ++dropped;
+                     return OkStatus();
+                   }});
     std::atomic<int> failures{1};
     controls_->on_call = [&](const char* call) -> Status {
       if (call == std::string_view(failing) && failures-- > 0) {

@@ -15,7 +15,7 @@ using std::chrono::seconds;
 class ProgressWatchTest : public testing::Test {
  protected:
   void Step(std::chrono::nanoseconds duration) {
-    watch_.Begin("one", Stage::kDenoise);
+    watch_.Begin("one", DeviceCall::kDenoise);
     clock_.Advance(duration);
     watch_.End();
   }
@@ -33,21 +33,21 @@ TEST_F(ProgressWatchTest, IsQuietHoweverLongNothingRuns) {
 }
 
 TEST_F(ProgressWatchTest, NamesTheCallThatPassesTheLimit) {
-  watch_.Begin("one", Stage::kTextEncode);
+  watch_.Begin("one", DeviceCall::kTextEncode);
   clock_.Advance(seconds(30));
   EXPECT_FALSE(watch_.FindOverdue().has_value());
   clock_.Advance(milliseconds(1));
   const auto overdue = watch_.FindOverdue();
   ASSERT_TRUE(overdue.has_value());
   EXPECT_EQ(overdue->model, "one");
-  EXPECT_EQ(overdue->stage, Stage::kTextEncode);
+  EXPECT_EQ(overdue->what, DeviceCall::kTextEncode);
   EXPECT_EQ(overdue->since_progress, milliseconds(30'001));
 }
 
 TEST_F(ProgressWatchTest, GivesTenTimesTheSlowestStepWhereThatIsLonger) {
   Step(seconds(6));
   Step(seconds(2));
-  watch_.Begin("one", Stage::kVaeDecode);
+  watch_.Begin("one", DeviceCall::kVaeDecode);
   clock_.Advance(seconds(60));
   EXPECT_FALSE(watch_.FindOverdue().has_value());
   clock_.Advance(milliseconds(1));
@@ -55,17 +55,17 @@ TEST_F(ProgressWatchTest, GivesTenTimesTheSlowestStepWhereThatIsLonger) {
 }
 
 TEST_F(ProgressWatchTest, LearnsFromStepsAlone) {
-  watch_.Begin("one", Stage::kModelLoad);
+  watch_.Begin("one", DeviceCall::kModelLoad);
   clock_.Advance(hours(1));
   watch_.End();
-  watch_.Begin("one", Stage::kDenoise);
+  watch_.Begin("one", DeviceCall::kDenoise);
   clock_.Advance(seconds(31));
   EXPECT_TRUE(watch_.FindOverdue().has_value());
 }
 
 TEST_F(ProgressWatchTest, RaisesNoAlarmInTenThousandSlowButBeatingSteps) {
   for (int i = 0; i < 10'000; ++i) {
-    watch_.Begin("one", Stage::kDenoise);
+    watch_.Begin("one", DeviceCall::kDenoise);
     for (int look = 0; look < 3; ++look) {
       clock_.Advance(milliseconds(9'990));
       ASSERT_FALSE(watch_.FindOverdue().has_value()) << i;
@@ -75,7 +75,7 @@ TEST_F(ProgressWatchTest, RaisesNoAlarmInTenThousandSlowButBeatingSteps) {
 }
 
 TEST_F(ProgressWatchTest, LetsALoadTakeHoursWhileItBeats) {
-  watch_.Begin("one", Stage::kModelLoad);
+  watch_.Begin("one", DeviceCall::kModelLoad);
   for (int i = 0; i < 1000; ++i) {
     clock_.Advance(seconds(29));
     ASSERT_FALSE(watch_.FindOverdue().has_value()) << i;
@@ -85,9 +85,23 @@ TEST_F(ProgressWatchTest, LetsALoadTakeHoursWhileItBeats) {
   EXPECT_TRUE(watch_.FindOverdue().has_value()) << "it beats no more";
 }
 
+TEST_F(ProgressWatchTest, GivesTenTimesWhatIsExpectedOfACall) {
+  watch_.Begin("one", DeviceCall::kDenoise, seconds(416));
+  clock_.Advance(seconds(4160));
+  EXPECT_FALSE(watch_.FindOverdue().has_value());
+  clock_.Advance(milliseconds(1));
+  EXPECT_TRUE(watch_.FindOverdue().has_value());
+}
+
+TEST_F(ProgressWatchTest, IsNeverShorterThanConfiguredHoweverSmallACallIs) {
+  watch_.Begin("one", DeviceCall::kDenoise, milliseconds(1));
+  clock_.Advance(seconds(30));
+  EXPECT_FALSE(watch_.FindOverdue().has_value());
+}
+
 TEST_F(ProgressWatchTest, IsSwitchedOffByZero) {
   ProgressWatch off(&clock_, seconds(0));
-  off.Begin("one", Stage::kDenoise);
+  off.Begin("one", DeviceCall::kDenoise);
   clock_.Advance(hours(24));
   EXPECT_FALSE(off.FindOverdue().has_value());
 }

@@ -25,8 +25,17 @@ int main(int argc, char** argv) {
   request.height_px = decoded->image.height_px;
   request.step_count = 25;
   request.guidance_scale = 7.5f;
-  request.sampler = "euler-a";
-  decoded->text["parameters"] = tightfit::ParametersText(request, 4294967296, "0123456789abcdef");
+  request.sampler = "dpmpp-2m-karras";
+  request.clip_skip = 1;
+  request.guidance_rescale = 0.7f;
+  request.comma_backtrack_tokens = 0;
+  request.timestep_spacing = "trailing";
+  request.crop_top_left = {.height_px = 8, .width_px = 4};
+  request.prompt_2 = "a \"quoted\", one\n";
+  tightfit::ModelDescription model;
+  model.hash = "0123456789abcdef";
+  model.format = "hf8";
+  decoded->text["parameters"] = tightfit::ParametersText(request, 4294967296, model);
   const auto encoded = tightfit::EncodePng(decoded->image, decoded->text);
   if (!encoded.ok()) {
     std::puts(encoded.status().message().c_str());

@@ -21,9 +21,9 @@ class ConditioningTest : public ::testing::Test {
     return {
         // A chunk for each '|'; every token is the prompt's length.
         .chunk =
-            [offset](std::string_view prompt, PromptSyntax syntax) {
+            [offset](std::string_view prompt, const PromptReading& reading) {
               const auto token = static_cast<int64_t>(prompt.size()) + offset;
-              const float weight = syntax == PromptSyntax::kPlain ? 1.0f : 2.0f;
+              const float weight = reading.syntax == PromptSyntax::kPlain ? 1.0f : 2.0f;
               ChunkedPrompt chunked;
               chunked.chunks.resize(
                   1 + std::ranges::count(prompt, '|'),

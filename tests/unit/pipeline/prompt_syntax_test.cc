@@ -65,6 +65,12 @@ TEST(PromptSyntaxTest, BreakStartsAChunkWhereItIsAWord) {
   EXPECT_EQ(Parsed("a BREAK BREAK b"), "|a##b");
 }
 
+TEST(PromptSyntaxTest, TagsOfExtraNetworksGoAway) {
+  EXPECT_EQ(Parsed("red apple <lora:add_detail:0.8>"), "|red apple ");
+  EXPECT_EQ(Parsed("a (red <lyco:x(1)> apple:1.2)"), "|a |red  apple*1.2");
+  EXPECT_EQ(Parsed("a <3 b <c>"), "|a <3 b <c>");
+}
+
 TEST(PromptSyntaxTest, WeightsStayWithinWhatGivesAPicture) {
   EXPECT_EQ(Parsed("(a:1000)"), "|a*10");
   EXPECT_EQ(Parsed("(a:-1000)"), "|a*-10");

@@ -103,6 +103,40 @@ TEST(SamplersTest, HeunCallsTheUnetTwiceForEveryStepButTheLast) {
   EXPECT_EQ((*sampler)->timestep(1), (*sampler)->timestep(2));
 }
 
+TEST(SamplersTest, SinglestepSolversCallTheUnetTwiceForEveryStepButTheLast) {
+  for (const char* name : {"dpmpp-sde", "dpmpp-sde-karras", "dpmpp-2s-a", "dpmpp-2s-a-karras"}) {
+    auto sampler = MakeSampler(name, SchedulerConfig{}, 10);
+    ASSERT_TRUE(sampler.ok()) << name;
+    EXPECT_EQ((*sampler)->call_count(), 19) << name;
+    EXPECT_EQ((*sampler)->calls_per_step(), 2) << name;
+    for (int32_t call = 1; call < 19; ++call) {
+      EXPECT_LE((*sampler)->timestep(call), (*sampler)->timestep(call - 1)) << name << " " << call;
+    }
+    // A part of the denoising begins and ends with whole steps.
+    EXPECT_EQ((*sampler)->step_timestep(1), (*sampler)->timestep(0)) << name;
+    EXPECT_EQ((*sampler)->step_timestep(2), (*sampler)->timestep(2)) << name;
+  }
+}
+
+TEST(SamplersTest, OnlySamplersWithLevelsOfTheirOwnIgnoreTheSpacing) {
+  for (const SamplerInfo& info : Samplers()) {
+    std::vector<at::Tensor> results;
+    for (const char* spacing : {"leading", "trailing", "linspace"}) {
+      SchedulerConfig config;
+      config.timestep_spacing = spacing;
+      auto sampler = info.make(config, 6);
+      ASSERT_TRUE(sampler.ok()) << info.name;
+      LatentNoise noise(1, 1, {.channels = 4, .height = 4, .width = 4});
+      results.push_back(Sample(**sampler, noise));
+    }
+    const bool ignores =
+        info.name == "dpmpp-2m-karras" || info.name == "dpmpp-2m-sde-karras" || info.name == "lcm";
+    for (const size_t other : {1, 2}) {
+      EXPECT_EQ(at::equal(results[0], results[other]), ignores) << info.name << " " << other;
+    }
+  }
+}
+
 TEST(SamplersTest, SaysWhatASamplerCannotDo) {
   SchedulerConfig zero_snr;
   zero_snr.rescale_betas_zero_snr = true;
@@ -124,7 +158,8 @@ TEST(SamplersTest, SaysWhatASamplerCannotDo) {
 TEST(SamplersTest, NamesAreThoseThatUsersKnow) {
   EXPECT_THAT(SamplerNames(),
               ElementsAre("euler", "euler-karras", "euler-exponential", "euler-a", "heun", "ddim",
-                          "dpmpp-2m", "dpmpp-2m-karras", "dpmpp-2m-sde-karras", "unipc", "lcm"));
+                          "dpmpp-2m", "dpmpp-2m-karras", "dpmpp-2m-sde-karras", "dpmpp-sde",
+                          "dpmpp-sde-karras", "dpmpp-2s-a", "dpmpp-2s-a-karras", "unipc", "lcm"));
 }
 
 TEST(SamplersTest, RefusesAnUnknownNameWithTheListOfKnownOnes) {

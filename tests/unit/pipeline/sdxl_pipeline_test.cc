@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 namespace tightfit {
 namespace {
@@ -26,7 +27,7 @@ class SdxlPipelineTest : public ::testing::Test {
     const auto half = [] {
       return TextEncoder::Half{
           .chunk =
-              [](std::string_view prompt, PromptSyntax) {
+              [](std::string_view prompt, const PromptReading&) {
                 return ChunkedPrompt{
                     .chunks = {{.ids = {static_cast<int64_t>(prompt.size())}, .weights = {1.0f}}}};
               },
@@ -42,14 +43,23 @@ class SdxlPipelineTest : public ::testing::Test {
          .text_encoder = TextEncoder(half(), half()),
          .unet = {.run = [this](std::vector<c10::IValue> inputs) { return Unet(inputs); },
                   .dtype = dtype},
-         .vae = VaeDecoder(
-             {.run = [this](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
-                ++decoder_calls_;
-                return std::vector<at::Tensor>{at::upsample_nearest2d(
-                    inputs[0].toTensor().slice(1, 0, 3), c10::nullopt, std::array{2.0, 2.0})};
-              },
-              .dtype = at::kFloat},
-             1.0)});
+         .vae = needs_fp32_vae_
+                    ? VaeDecoder(Vae(at::kHalf), 1.0, [this] { return Vae(at::kFloat); })
+                    : VaeDecoder(Vae(at::kFloat), 1.0)});
+  }
+
+  // In 16 bits it gives nothing finite.
+  Network Vae(at::ScalarType dtype) {
+    return {
+        .run = [this, dtype](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
+          ++decoder_calls_;
+          const at::Tensor picture = at::upsample_nearest2d(inputs[0].toTensor().slice(1, 0, 3),
+                                                            c10::nullopt, std::array{2.0, 2.0});
+          return std::vector<at::Tensor>{
+              dtype == at::kHalf ? at::full_like(picture, std::numeric_limits<float>::infinity())
+                                 : picture};
+        },
+        .dtype = dtype};
   }
 
   Result<std::vector<at::Tensor>> Unet(const std::vector<c10::IValue>& inputs) {
@@ -92,6 +102,7 @@ class SdxlPipelineTest : public ::testing::Test {
   std::string vae_tiling_ = "never";
   Status unet_status_;
   int decoder_calls_ = 0;
+  bool needs_fp32_vae_ = false;
   std::vector<int64_t> batch_sizes_;
   std::vector<float> timesteps_;
   at::ScalarType sample_dtype_ = at::kFloat;
@@ -118,6 +129,35 @@ TEST_F(SdxlPipelineTest, CountsStepsAndImages) {
     EXPECT_EQ((*image)->rgb.size(), 12u * 8u * 3u);
   }
   EXPECT_EQ(sampling->images_done(), 2);
+}
+
+// The call before the VAE in fp32 is needed says so, once a request.
+TEST_F(SdxlPipelineTest, TriesTheVaeIn16BitsOnceARequest) {
+  needs_fp32_vae_ = true;
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.image_count = 3;
+  const auto sampling = Begin(pipeline, parameters_);
+  Finish(pipeline, *sampling);
+  EXPECT_FALSE(sampling->needs_fallback());
+  const auto first = pipeline.DecodeNext(*sampling);
+  ASSERT_TRUE(first.ok() && !first->has_value());
+  EXPECT_TRUE(sampling->needs_fallback());
+  for (int image = 0; image < 3; ++image) {
+    const auto decoded = pipeline.DecodeNext(*sampling);
+    ASSERT_TRUE(decoded.ok() && decoded->has_value()) << image;
+    EXPECT_TRUE((*decoded)->decoded_again_in_fp32);
+  }
+  EXPECT_EQ(decoder_calls_, 1 + 3);
+}
+
+TEST_F(SdxlPipelineTest, TellsHowManyLatentsItsCallsSee) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.image_count = 3;
+  const auto guided = Begin(pipeline, parameters_);
+  EXPECT_EQ(guided->denoised_latents(), 2 * 3 * (6 * 4));
+  EXPECT_EQ(guided->decoded_latents(), 6 * 4);
+  parameters_.guidance_scale = 1.0f;
+  EXPECT_EQ(Begin(pipeline, parameters_)->denoised_latents(), 3 * (6 * 4));
 }
 
 TEST_F(SdxlPipelineTest, RefusesCallsOutOfOrder) {
@@ -272,6 +312,30 @@ TEST_F(SdxlPipelineTest, RefusesWhatTheModelCannotDraw) {
         p.initial_latents = {{.channels = 4, .height = 4, .width = 4, .values = {}}};
       },
       "initial_latents must have the size");
+}
+
+TEST_F(SdxlPipelineTest, ARequestsTimestepSpacingGoesBeforeTheModels) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.sampler = "euler";
+  parameters_.step_count = 4;
+  parameters_.timestep_spacing = "trailing";
+  Finish(pipeline, *Begin(pipeline, parameters_));
+  EXPECT_THAT(timesteps_, ElementsAre(999.0f, 749.0f, 499.0f, 249.0f));
+  timesteps_.clear();
+  parameters_.timestep_spacing.clear();
+  Finish(pipeline, *Begin(pipeline, parameters_));
+  EXPECT_THAT(timesteps_, ElementsAre(751.0f, 501.0f, 251.0f, 1.0f));
+}
+
+TEST_F(SdxlPipelineTest, APartOfTheDenoisingEndsWithAWholeStep) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.sampler = "dpmpp-sde";
+  parameters_.step_count = 4;
+  parameters_.timestep_spacing = "trailing";
+  // Below the second step's first call and above its second.
+  parameters_.denoising_end = 0.27f;
+  const auto sampling = Begin(pipeline, parameters_);
+  EXPECT_EQ(sampling->step_count(), 4);
 }
 
 }  // namespace

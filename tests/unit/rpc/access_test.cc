@@ -97,7 +97,7 @@ TEST_F(AccessTest, TheTableHoldsEveryMethodOfEveryServiceAndNoOther) {
       served.insert("/" + name + "/" + service->method(i)->name());
     }
   }
-  EXPECT_EQ(service_count, 5) << "three of ours, health, reflection";
+  EXPECT_EQ(service_count, 6) << "three of ours, health, reflection twice";
   EXPECT_EQ(served, table);
 }
 
@@ -175,10 +175,12 @@ TEST_F(AccessTest, TellsTheLogWhoCalledAndNoToken) {
 
 TEST_F(AccessTest, DoesNotServeReflectionWithTokens) {
   StartWithTokens();
-  for (const std::string& authorization : {std::string(), "Bearer " + admin_.token}) {
-    const ReflectionAnswer answer = ListServices(channel_, authorization);
-    EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-    EXPECT_EQ(answer.message, "");
+  for (const std::string version : {"v1alpha", "v1"}) {
+    for (const std::string& authorization : {std::string(), "Bearer " + admin_.token}) {
+      const ReflectionAnswer answer = ListServices(channel_, authorization, version);
+      EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+      EXPECT_EQ(answer.message, "");
+    }
   }
 }
 

@@ -104,7 +104,7 @@ v1::StreamImagesRequest WrongInEveryField() {
   parameters.set_prompt("\x7f");
   parameters.set_prompt_2(std::string(5000, 'x'));
   parameters.set_negative_prompt("\x1b");
-  parameters.set_negative_prompt_2("\r");
+  parameters.set_negative_prompt_2("\v");
   parameters.set_mime_type("text/html");
   parameters.set_prompt_syntax(static_cast<v1::PromptSyntax>(77));
   parameters.set_width_px(1);
@@ -113,6 +113,8 @@ v1::StreamImagesRequest WrongInEveryField() {
   parameters.set_guidance_scale(31);
   parameters.set_guidance_rescale(2);
   parameters.set_sampler("none");
+  parameters.set_timestep_spacing("none");
+  parameters.set_comma_backtrack_tokens(75);
   parameters.set_seed(-5);
   parameters.set_image_count(100);
   parameters.set_clip_skip(-1);
@@ -138,6 +140,8 @@ constexpr const char* kEveryField[] = {"request_id",
                                        "step_count",
                                        "guidance_scale",
                                        "guidance_rescale",
+                                       "timestep_spacing",
+                                       "comma_backtrack_tokens",
                                        "sampler",
                                        "seed",
                                        "image_count",
@@ -205,7 +209,14 @@ TEST_F(BadRequestsTest, LetValuesAtTheirLimitsPass) {
       [](Parameters& p) { p.set_image_count(8); },
       [](Parameters& p) { p.set_prompt(std::string(4096, 'x')); },
       [](Parameters& p) { p.set_prompt("line\n\ttab \xC2\xA0 \xF0\x9F\x90\xB1"); },
+      [](Parameters& p) { p.set_prompt("line\r\nline\rline"); },
       [](Parameters& p) { p.set_prompt(""); },
+      [](Parameters& p) { p.set_comma_backtrack_tokens(0); },
+      [](Parameters& p) { p.set_comma_backtrack_tokens(74); },
+      [](Parameters& p) {
+        p.set_comma_backtrack_tokens(0);
+        p.set_prompt_syntax(v1::PROMPT_SYNTAX_PLAIN);
+      },
       [](Parameters& p) { p.set_model(""); },
       [](Parameters& p) { p.set_mime_type("image/png"); },
       [](Parameters& p) {

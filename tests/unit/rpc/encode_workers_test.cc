@@ -5,7 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <future>
+#include <new>
+#include <thread>
 
 namespace tightfit {
 namespace {
@@ -29,6 +32,7 @@ TEST(EncodeWorkersTest, RunsAsManyTasksAtOnceAsItHasThreads) {
 }
 
 TEST(EncodeWorkersTest, DropsWaitingTasksAtItsEnd) {
+  constexpr int kWaiting = 1000;
   std::atomic<int> ran{0};
   Gate gate;
   auto workers = std::make_unique<EncodeWorkers>(1);
@@ -36,12 +40,32 @@ TEST(EncodeWorkersTest, DropsWaitingTasksAtItsEnd) {
     gate.Pass();
     ++ran;
   });
-  workers->Post([&] { ++ran; });
+  // Those that wait take a moment each: would they run, most were still to come when the end
+  // begins.
+  for (int i = 0; i < kWaiting; ++i) {
+    workers->Post([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      ++ran;
+    });
+  }
   ASSERT_TRUE(gate.WaitForArrivals(1));
-  std::thread destroy([&] { workers.reset(); });
-  gate.Open();
-  destroy.join();
+  std::thread open_soon([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    gate.Open();
+  });
+  workers.reset();
+  open_soon.join();
   EXPECT_GE(ran, 1) << "the task that ran is finished";
+  EXPECT_LT(ran, kWaiting) << "the others are dropped";
+}
+
+TEST(EncodeWorkersTest, OutlivesATaskThatThrows) {
+  EncodeWorkers workers(1);
+  workers.Post([] { throw std::bad_alloc(); });
+  workers.Post([] { throw 1; });
+  std::promise<void> next;
+  workers.Post([&] { next.set_value(); });
+  EXPECT_EQ(next.get_future().wait_for(std::chrono::seconds(30)), std::future_status::ready);
 }
 
 }  // namespace

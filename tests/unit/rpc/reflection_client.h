@@ -17,15 +17,15 @@ struct ReflectionAnswer {
 };
 
 inline ReflectionAnswer ListServices(const std::shared_ptr<grpc::Channel>& channel,
-                                     const std::string& authorization = {}) {
+                                     const std::string& authorization = {},
+                                     const std::string& version = "v1alpha") {
   grpc::GenericStub stub(channel);
   grpc::CompletionQueue queue;
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
   if (!authorization.empty()) context.AddMetadata("authorization", authorization);
-  // v1alpha is the only version that gRPC 1.51 has.
   auto call = stub.PrepareCall(
-      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
+      &context, "/grpc.reflection." + version + ".ServerReflection/ServerReflectionInfo", &queue);
   const auto wait = [&queue] {
     void* tag = nullptr;
     bool ok = false;

@@ -84,6 +84,15 @@ class RpcRecorder final : public RpcObserver {
     Add("stage " + model + " " + std::string(StageName(stage)));
   }
 
+  void OnConnections(const ConnectionCounts& counts) override {
+    const std::lock_guard lock(mutex_);
+    connections_ = counts;
+  }
+
+  ConnectionCounts connections() const {
+    const std::lock_guard lock(mutex_);
+    return connections_;
+  }
   std::vector<std::string> events() const {
     const std::lock_guard lock(mutex_);
     return events_;
@@ -107,6 +116,7 @@ class RpcRecorder final : public RpcObserver {
   std::condition_variable changed_;
   std::vector<std::string> events_;
   std::vector<RequestRecord> records_;
+  ConnectionCounts connections_;
 };
 
 // Everything that came over one stream.

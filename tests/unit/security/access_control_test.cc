@@ -44,6 +44,14 @@ TEST_F(AccessControlTest, NamesTheCaller) {
   EXPECT_EQ(*access_.Check(kHealth, std::nullopt), "");
 }
 
+TEST_F(AccessControlTest, NewTokensCountFromTheNextCallOnInEveryCopy) {
+  const AccessControl copy = access_;
+  const NewToken carol = *MakeToken(AccessRole::kUser, "carol");
+  access_.Replace(*AccessTokens::Parse(carol.line));
+  EXPECT_EQ(*copy.Check(kDraw, "Bearer " + carol.token), "carol");
+  EXPECT_EQ(copy.Check(kDraw, "Bearer " + user_.token).status().reason(), "INVALID_CREDENTIALS");
+}
+
 TEST_F(AccessControlTest, AnswersTheSameToMissingMalformedAndUnknownTokens) {
   const Status missing = access_.Check(kDraw, std::nullopt).status();
   EXPECT_EQ(missing.code(), StatusCode::kUnauthenticated);

@@ -24,6 +24,7 @@ class CapturedLog {
   }
 
   std::vector<std::string> Lines() const {
+    FlushLog(std::chrono::seconds(10));
     std::fflush(file_);
     std::istringstream stream(std::string(text_, size_));
     std::vector<std::string> lines;

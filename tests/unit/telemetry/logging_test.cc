@@ -2,9 +2,11 @@
 
 #include "tests/unit/telemetry/captured_log.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include <thread>
 
@@ -78,6 +80,64 @@ TEST(LoggingTest, KeepsLinesOfManyThreadsWhole) {
   const std::vector<std::string> lines = log.Lines();
   EXPECT_EQ(lines.size(), 200u);
   for (const std::string& line : lines) EXPECT_EQ(nlohmann::json::parse(line)["text"], long_text);
+}
+
+// Both ends of a pipe that takes no more bytes until it is read.
+class FullPipe {
+ public:
+  FullPipe() {
+    EXPECT_EQ(pipe(ends_), 0);
+    EXPECT_EQ(fcntl(ends_[1], F_SETFL, O_NONBLOCK), 0);
+    const std::string bytes(4096, '-');
+    while (write(ends_[1], bytes.data(), bytes.size()) > 0) {
+    }
+    EXPECT_EQ(fcntl(ends_[1], F_SETFL, 0), 0);
+    file_ = fdopen(ends_[1], "w");
+  }
+  ~FullPipe() {
+    std::fclose(file_);
+    close(ends_[0]);
+  }
+  std::FILE* file() const { return file_; }
+  // What is in it until `last` has come.
+  std::string ReadUntil(const std::string& last) const {
+    std::string text;
+    char buffer[4096];
+    while (text.find(last) == std::string::npos) {
+      const ssize_t count = read(ends_[0], buffer, sizeof(buffer));
+      if (count <= 0) break;
+      text.append(buffer, static_cast<size_t>(count));
+    }
+    return text;
+  }
+
+ private:
+  int ends_[2];
+  std::FILE* file_;
+};
+
+TEST(LoggingTest, NeverWaitsForAPipeThatNobodyReads) {
+  const FullPipe pipe;
+  OpenLog(LogLevel::kInfo, LogFormat::kText, pipe.file());
+  constexpr size_t kLines = 3 * kMaxWaitingLogLines;
+  for (size_t i = 0; i < kLines; ++i) Log(LogLevel::kInfo, "line " + std::to_string(i));
+  EXPECT_FALSE(FlushLog(std::chrono::milliseconds(20)));
+
+  const std::string last = "line " + std::to_string(kLines - 1) + "\n";
+  const std::string text = pipe.ReadUntil(last);
+  EXPECT_TRUE(FlushLog(std::chrono::seconds(10)));
+  // The newest lines are there; of all others it is said how many they were.
+  size_t written = 0;
+  for (size_t at = text.find(" line "); at != text.npos; at = text.find(" line ", at + 1))
+    ++written;
+  size_t dropped = 0;
+  const std::string count = "nobody read them count=";
+  for (size_t at = text.find(count); at != text.npos; at = text.find(count, at + 1)) {
+    dropped += std::stoul(text.substr(at + count.size()));
+  }
+  EXPECT_EQ(written + dropped, kLines);
+  EXPECT_GE(written, kMaxWaitingLogLines);
+  OpenLog(LogLevel::kError, LogFormat::kText, stderr);
 }
 
 TEST(LoggingTest, KnowsTheNamesThatConfigurationTakes) {

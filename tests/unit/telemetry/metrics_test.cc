@@ -239,5 +239,29 @@ TEST_F(MetricsTest, PassesPromtool) {
   EXPECT_EQ(report, "");
 }
 
+TEST_F(MetricsTest, CountConnectionsAndThoseThatWereRefused) {
+  EXPECT_EQ(Value("tightfit_connections_refused_total{reason=\"limit\"}"), 0) << "from the start";
+  metrics_.OnConnections({.open = 7,
+                          .refused_for_limit = 3,
+                          .refused_for_address_limit = 2,
+                          .refused_for_descriptors = 1});
+  metrics_.OnConnections({.open = 5,
+                          .refused_for_limit = 4,
+                          .refused_for_address_limit = 2,
+                          .refused_for_descriptors = 1});
+  EXPECT_EQ(Value("tightfit_connections"), 5);
+  EXPECT_EQ(Value("tightfit_connections_refused_total{reason=\"limit\"}"), 4);
+  EXPECT_EQ(Value("tightfit_connections_refused_total{reason=\"address_limit\"}"), 2);
+  EXPECT_EQ(Value("tightfit_connections_refused_total{reason=\"descriptors\"}"), 1);
+}
+
+TEST_F(MetricsTest, CountCredentialsThatWereReadAgain) {
+  EXPECT_EQ(Value("tightfit_credential_reloads_total{result=\"failed\",what=\"tls\"}"), 0);
+  metrics_.OnReload("tls", false);
+  metrics_.OnReload("tokens", true);
+  EXPECT_EQ(Value("tightfit_credential_reloads_total{result=\"failed\",what=\"tls\"}"), 1);
+  EXPECT_EQ(Value("tightfit_credential_reloads_total{result=\"ok\",what=\"tokens\"}"), 1);
+}
+
 }  // namespace
 }  // namespace tightfit

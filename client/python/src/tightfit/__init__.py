@@ -12,6 +12,7 @@ from tightfit.async_client import AsyncClient
 from tightfit.async_connection import AsyncImageStream, AsyncModelWatch
 from tightfit.client import Client
 from tightfit.connection import ImageStream, ModelWatch
+from tightfit.drawn_picture import DrawnPicture
 from tightfit.errors import (
     AccessDeniedError,
     BrokenStreamError,
@@ -40,6 +41,7 @@ from tightfit.generation import (
     Progress,
     PromptTokens,
     Queued,
+    RequestWarning,
     ResolvedParameters,
     Stage,
     Started,
@@ -78,6 +80,7 @@ __all__ = [
     "ConnectionLostError",
     "DeadlineExceededError",
     "Device",
+    "DrawnPicture",
     "Estimate",
     "Event",
     "FieldViolation",
@@ -104,6 +107,7 @@ __all__ = [
     "PurposeBytes",
     "Queued",
     "RequestCancelledError",
+    "RequestWarning",
     "ResolvedParameters",
     "ServerBusyError",
     "ServerError",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tightfit.connection import Connection, ImageStream, ModelWatch
 from tightfit.conversion import from_message
+from tightfit.drawn_picture import DrawnPicture, choose_model, read_png, with_parameters
 from tightfit.errors import broken_stream
 from tightfit.event_decoder import ResultCollector
 from tightfit.generation import Estimate, GenerationResult
@@ -101,6 +104,42 @@ class Client:
             for event in events:
                 collector.add(event)
         return collector.result()
+
+    def generate_from_png(
+        self,
+        picture: bytes | str | os.PathLike[str],
+        *,
+        prompt: str | None = None,
+        request_id: str = "",
+        timeout: float | None = None,
+        **parameters: Unpack[ImageParameters],
+    ) -> GenerationResult:
+        """Draws the picture of a PNG file, or of its bytes, again, to the pixel.
+
+        Reads the text of tightfit, A1111 or Forge. What is given here goes before what the picture
+        says; None is the model's default, for `seed` a random one. The result's `notes` tell what
+        of the picture is not done here. Raises ValueError where it holds no such text, was drawn on
+        from latents that are not given, or of a model that the server does not have.
+        """
+        drawn = self.parameters_from_png(picture, timeout=timeout, **parameters)
+        text = drawn.prompt if prompt is None else prompt
+        result = self.generate(
+            text, request_id=request_id, timeout=timeout, **drawn.parameters
+        )
+        return replace(result, notes=drawn.notes)
+
+    def parameters_from_png(
+        self,
+        picture: bytes | str | os.PathLike[str],
+        *,
+        timeout: float | None = None,
+        **parameters: Unpack[ImageParameters],
+    ) -> DrawnPicture:
+        """What `generate_from_png` would ask for, without drawing: prompt and keyword arguments."""
+        drawn = with_parameters(read_png(picture), parameters)
+        if parameters.get("model") is not None:
+            return drawn
+        return choose_model(self.models(timeout=timeout), drawn)
 
     def stream(
         self,

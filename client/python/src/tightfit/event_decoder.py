@@ -180,4 +180,5 @@ class ResultCollector:
             images=tuple(sorted(self._images, key=lambda image: image.index)),
             timings=self._completed.timings,
             prompt_tokens=self._completed.prompt_tokens,
+            warnings=self._started.warnings,
         )

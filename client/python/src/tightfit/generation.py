@@ -39,6 +39,24 @@ class ResolvedParameters:
     denoising_start: float
     denoising_end: float
     vae_tile_px: int
+    timestep_spacing: str
+    comma_backtrack_tokens: int
+
+
+@dataclass(frozen=True)
+class RequestWarning:
+    """Something in a request that is allowed but is probably not what was meant.
+
+    reason: stable, "LORA_IGNORED"
+    field: of ImageParameters; text: the part of it that is meant, from byte offset_bytes on
+    message: for people, what was done with it and what to do instead
+    """
+
+    reason: str
+    field: str
+    offset_bytes: int
+    text: str
+    message: str
 
 
 class Stage(str, enum.Enum):
@@ -61,6 +79,7 @@ class Queued:
 class Started:
     request_id: str
     parameters: ResolvedParameters
+    warnings: tuple[RequestWarning, ...]
 
 
 @dataclass(frozen=True)
@@ -160,6 +179,7 @@ class Estimate:
     limit_bytes: int
     evicted_models: tuple[str, ...]
     expected_wait_seconds: float
+    warnings: tuple[RequestWarning, ...]
 
 
 Event: TypeAlias = Queued | Started | Progress | ImageReady | Completed
@@ -168,10 +188,16 @@ Event: TypeAlias = Queued | Started | Progress | ImageReady | Completed
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """All pictures of one request, in the order of their seeds."""
+    """All pictures of one request, in the order of their seeds.
+
+    warnings: what is probably not what was meant
+    notes: of `generate_from_png`, what the picture was drawn with and is not done here
+    """
 
     request_id: str
     parameters: ResolvedParameters
     images: tuple[Image, ...]
     timings: Timings
     prompt_tokens: tuple[PromptTokens, ...]
+    warnings: tuple[RequestWarning, ...] = ()
+    notes: tuple[str, ...] = ()

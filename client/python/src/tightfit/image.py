@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,15 +56,33 @@ class Image:
         return read_latents(self.content)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the encoded file, whole or not at all; replaces what is there.
+        """Writes the encoded file, whole or not at all; replaces the file that is there.
 
-        Raises OSError where the file cannot be written.
+        A link is followed; a device or a FIFO is written into, never replaced. Raises OSError where
+        it cannot be written.
         """
         place = Path(path)
-        part = place.with_name(f".{place.name}.{os.getpid()}.part")
+        if _is_stream(place):
+            with place.open("wb", buffering=0) as stream:
+                rest = memoryview(self.content)
+                while rest:
+                    rest = rest[stream.write(rest) or 0 :]
+            return place
+        file = Path(os.path.realpath(place))
+        part = file.with_name(f".{file.name}.{os.getpid()}.part")
         try:
             part.write_bytes(self.content)
-            part.replace(place)
+            part.replace(file)
         finally:
             part.unlink(missing_ok=True)
         return place
+
+
+def _is_stream(place: Path) -> bool:
+    """No regular file, or one that this process has open under a name such as /dev/stdout."""
+    if os.path.abspath(place).startswith(("/dev/", "/proc/")):
+        return True
+    try:
+        return not stat.S_ISREG(place.stat().st_mode)
+    except FileNotFoundError:
+        return False

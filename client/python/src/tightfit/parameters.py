@@ -75,6 +75,10 @@ class ImageParameters(TypedDict, total=False):
     denoising_end: float | None
     initial_latents: Sequence[bytes] | None
     """What a denoising_start above 0 goes on from: for each image the `content` of such latents."""
+    timestep_spacing: str | None
+    """"leading", "trailing" (few-step models) or "linspace"; default: the model's."""
+    comma_backtrack_tokens: int | None
+    """A long prompt is cut at a comma up to so many tokens back; default: 20; 0: never there."""
 
 
 def build_parameters(prompt: str, values: Mapping[str, object]) -> pb.ImageParameters:

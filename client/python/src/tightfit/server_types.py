@@ -60,6 +60,7 @@ class ModelDefaults:
     step_count: int
     guidance_scale: float
     sampler: str
+    timestep_spacing: str
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
                               "--sampler",
                               "euler-a",
                               "--seed",
-                              "-1",
+                              "-2",
                               "--count",
                               "1",
                               "--original-size",
@@ -176,6 +176,10 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
                               "plain",
                               "--clip-skip",
                               "1",
+                              "--timestep-spacing",
+                              "linspace",
+                              "--comma-backtrack",
+                              "0",
                               "--denoising-start",
                               "0.25",
                               "--denoising-end",
@@ -197,7 +201,7 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
   EXPECT_EQ(parameters.guidance_scale(), 0.5f);
   EXPECT_EQ(parameters.guidance_rescale(), 0.7f);
   EXPECT_EQ(parameters.sampler(), "euler-a");
-  EXPECT_EQ(parameters.seed(), -1);
+  EXPECT_EQ(parameters.seed(), -2);
   EXPECT_EQ(parameters.image_count(), 1);
   EXPECT_EQ(parameters.original_size().width_px(), 100);
   EXPECT_EQ(parameters.original_size().height_px(), 200);
@@ -209,6 +213,9 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
   EXPECT_FALSE(parameters.embed_metadata());
   EXPECT_EQ(parameters.prompt_syntax(), v1::PROMPT_SYNTAX_PLAIN);
   EXPECT_EQ(parameters.clip_skip(), 1);
+  EXPECT_EQ(parameters.timestep_spacing(), "linspace");
+  EXPECT_TRUE(parameters.has_comma_backtrack_tokens());
+  EXPECT_EQ(parameters.comma_backtrack_tokens(), 0);
   EXPECT_EQ(parameters.denoising_start(), 0.25f);
   EXPECT_EQ(parameters.denoising_end(), 0.5f);
   ASSERT_EQ(parameters.initial_latents_size(), 1);

@@ -48,6 +48,7 @@ v1::Model Apples() {
   model.mutable_defaults()->set_step_count(25);
   model.mutable_defaults()->set_guidance_scale(5.0f);
   model.mutable_defaults()->set_sampler("euler");
+  model.mutable_defaults()->set_timestep_spacing("trailing");
   model.add_samplers("euler");
   model.add_samplers("euler-a");
   model.set_pixels_per_latent(4);
@@ -142,7 +143,7 @@ TEST(ModelsCommandTest, ShowsOneModelWithEveryByte) {
   for (const char* line : {
            "  weights   hf8, scope linear+conv\n",
            "  computes  bf16 on cpu\n",
-           "  defaults  64x64 px, 25 steps of euler, guidance 5\n",
+           "  defaults  64x64 px, 25 steps of euler (trailing), guidance 5\n",
            "  sides     multiples of 4 px\n",
            "COMPONENT  FORMAT  PARAMETERS     FP16  WEIGHTS   SAVED      PACKED  MODULES PACKED  "
            "LEFT\n",
@@ -168,6 +169,7 @@ TEST(ModelsCommandTest, ShowsOneModelAsJson) {
   EXPECT_EQ(json["model"]["components"][0]["modules_left"].size(), 25u);
   EXPECT_EQ(json["model"]["components"][0]["modules_left"][3]["module"], "down_blocks.3");
   EXPECT_EQ(json["model"]["defaults"]["guidance_scale"], 5.0);
+  EXPECT_EQ(json["model"]["defaults"]["timestep_spacing"], "trailing");
 }
 
 TEST(ModelsCommandTest, TellsAnUnknownModel) {

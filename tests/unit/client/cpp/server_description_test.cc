@@ -62,6 +62,7 @@ TEST(ServerDescriptionTest, GetModelGivesEverything) {
         model.mutable_defaults()->set_step_count(25);
         model.mutable_defaults()->set_guidance_scale(5.5f);
         model.mutable_defaults()->set_sampler("euler");
+        model.mutable_defaults()->set_timestep_spacing("trailing");
         model.add_samplers("euler");
         model.add_samplers("euler-a");
         model.set_pixels_per_latent(4);
@@ -102,6 +103,7 @@ TEST(ServerDescriptionTest, GetModelGivesEverything) {
   EXPECT_EQ(model.defaults->step_count, 25);
   EXPECT_EQ(model.defaults->guidance_scale, 5.5f);
   EXPECT_EQ(model.defaults->sampler, "euler");
+  EXPECT_EQ(model.defaults->timestep_spacing, "trailing");
   EXPECT_THAT(model.samplers, ElementsAre("euler", "euler-a"));
   EXPECT_EQ(model.pixels_per_latent, 4);
   EXPECT_EQ(model.load_duration, milliseconds(500));

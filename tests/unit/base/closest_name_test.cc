@@ -1,4 +1,4 @@
-#include "server/closest_name.h"
+#include "server/base/closest_name.h"
 
 #include <gtest/gtest.h>
 

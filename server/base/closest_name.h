@@ -1,6 +1,6 @@
 // ClosestName: what somebody who mistyped a name probably meant.
-#ifndef TIGHTFIT_SERVER_CLOSEST_NAME_H_
-#define TIGHTFIT_SERVER_CLOSEST_NAME_H_
+#ifndef TIGHTFIT_SERVER_BASE_CLOSEST_NAME_H_
+#define TIGHTFIT_SERVER_BASE_CLOSEST_NAME_H_
 
 #include <string>
 #include <string_view>
@@ -17,4 +17,4 @@ std::string DidYouMean(std::string_view name, const std::vector<std::string_view
 
 }  // namespace tightfit
 
-#endif  // TIGHTFIT_SERVER_CLOSEST_NAME_H_
+#endif  // TIGHTFIT_SERVER_BASE_CLOSEST_NAME_H_

@@ -1,0 +1,66 @@
+#include "client/cli/redraw.h"
+
+#include "client/cli/input_file.h"
+#include "client/cli/terminal.h"
+#include "client/cpp/png_text.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstddef>
+#include <utility>
+
+namespace tightfit::cli {
+namespace {
+
+constexpr const char* kFlag = "--from-png";
+constexpr size_t kMaxPngBytes = size_t{256} << 20;
+
+}  // namespace
+
+client::DrawnPicture ReadDrawnPicture(const std::string& path) {
+  const std::string png = ReadInputFile(kFlag, path, kMaxPngBytes);
+  const Result<std::string> text = client::ParametersTextOfPng(png);
+  Result<client::DrawnPicture> picture =
+      text.ok() ? client::RequestFromParametersText(*text) : text.status();
+  if (!picture.ok()) {
+    throw CLI::ValidationError(kFlag, Printable(path + ": " + picture.status().message()));
+  }
+  return *std::move(picture);
+}
+
+client::ImageRequest WithFlags(client::ImageRequest request, const client::ImageRequest& flags) {
+  const auto take = [&](auto... fields) {
+    const auto one = [&](auto field) {
+      if ((flags.*field).has_value()) request.*field = flags.*field;
+    };
+    (one(fields), ...);
+  };
+  using client::ImageRequest;
+  take(&ImageRequest::model, &ImageRequest::prompt_2, &ImageRequest::negative_prompt,
+       &ImageRequest::negative_prompt_2, &ImageRequest::width_px, &ImageRequest::height_px,
+       &ImageRequest::step_count, &ImageRequest::guidance_scale, &ImageRequest::guidance_rescale,
+       &ImageRequest::sampler, &ImageRequest::seed, &ImageRequest::image_count,
+       &ImageRequest::original_size, &ImageRequest::target_size, &ImageRequest::crop_top_left,
+       &ImageRequest::mime_type, &ImageRequest::embed_metadata, &ImageRequest::prompt_syntax,
+       &ImageRequest::clip_skip, &ImageRequest::denoising_start, &ImageRequest::denoising_end,
+       &ImageRequest::timestep_spacing, &ImageRequest::comma_backtrack_tokens);
+  request.request_id = flags.request_id;
+  request.initial_latents = flags.initial_latents;
+  return request;
+}
+
+Result<PreparedRequest> Prepare(const GenerateOptions& options, ServerSession& session) {
+  PreparedRequest prepared{.request = options.request, .notes = {}};
+  if (!options.drawn.has_value()) return prepared;
+  client::DrawnPicture picture = *options.drawn;
+  if (!options.model_is_chosen) {
+    TF_ASSIGN_OR_RETURN(const std::vector<client::Model> models,
+                        session.client().ListModels(session.Call()));
+    TF_RETURN_IF_ERROR(client::ChooseModel(models, &picture));
+    prepared.request.model = picture.request.model;
+  }
+  prepared.notes = std::move(picture.notes);
+  return prepared;
+}
+
+}  // namespace tightfit::cli

@@ -1,0 +1,177 @@
+// Who has to go for a model and a request. A plan is a function of its arguments: the arithmetic
+// here is done by hand.
+#include "server/engine/room_plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tightfit {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using Time = std::chrono::steady_clock::time_point;
+
+// A resident model with weights of its own.
+ModelSnapshot Resident(const std::string& name, int64_t bytes, int used_at = 0) {
+  ModelDescription description;
+  description.memory.weights = {{.component = "unet", .content = "of " + name, .bytes = bytes}};
+  ModelSnapshot model;
+  model.spec.name = name;
+  model.state = ModelState::kResident;
+  model.description = std::make_shared<const ModelDescription>(std::move(description));
+  model.last_used = Time(std::chrono::seconds(used_at));
+  return model;
+}
+
+ModelSnapshot Unloaded(const std::string& name, int64_t bytes, int64_t scratch_bytes = 0) {
+  ModelSnapshot model = Resident(name, bytes);
+  ModelDescription description = *model.description;
+  description.memory.load_scratch_bytes = scratch_bytes;
+  model.description = std::make_shared<const ModelDescription>(std::move(description));
+  model.state = ModelState::kUnloaded;
+  return model;
+}
+
+ModelSnapshot Sharing(ModelSnapshot model, const std::string& content, int64_t bytes) {
+  ModelDescription description = *model.description;
+  description.memory.weights.push_back({.component = "vae", .content = content, .bytes = bytes});
+  model.description = std::make_shared<const ModelDescription>(std::move(description));
+  return model;
+}
+
+ModelSnapshot Pinned(ModelSnapshot model) {
+  model.policy.pinned = true;
+  return model;
+}
+
+ModelSnapshot Running(ModelSnapshot model) {
+  model.running_count = 1;
+  return model;
+}
+
+ModelSnapshot FallenBack(ModelSnapshot model, int64_t bytes) {
+  ModelDescription description = *model.description;
+  description.memory.held_fallback_bytes = bytes;
+  model.description = std::make_shared<const ModelDescription>(std::move(description));
+  return model;
+}
+
+TEST(RoomPlanTest, TakesWhatIsFreeAndEvictsNobody) {
+  const RoomPlan plan = PlanRoom({Unloaded("new", 60, 10), Resident("old", 20)}, "new", 5,
+                                 {.limit_bytes = 100, .free_bytes = 75});
+  EXPECT_EQ(plan.room, Room::kNow);
+  EXPECT_TRUE(plan.needs_load);
+  EXPECT_EQ(plan.weight_bytes, 60);
+  EXPECT_EQ(plan.load_scratch_bytes, 10);
+  EXPECT_EQ(plan.needed_bytes(), 75);
+  EXPECT_EQ(plan.evictable_bytes, 20);
+  EXPECT_THAT(plan.evictions, IsEmpty());
+}
+
+TEST(RoomPlanTest, EvictsForOneByteMore) {
+  const RoomPlan plan = PlanRoom({Unloaded("new", 60, 10), Resident("old", 20)}, "new", 6,
+                                 {.limit_bytes = 100, .free_bytes = 75});
+  EXPECT_EQ(plan.room, Room::kNow);
+  EXPECT_THAT(plan.evictions, ElementsAre("old"));
+}
+
+TEST(RoomPlanTest, EvictsWhatWasUsedLongestAgoAndOnlyWhatIsNeeded) {
+  const std::vector<ModelSnapshot> models = {Unloaded("new", 40), Resident("late", 30, 9),
+                                             Resident("early", 30, 1), Resident("middle", 30, 5)};
+  const DeviceRoom device{.limit_bytes = 100, .free_bytes = 10};
+  EXPECT_THAT(PlanRoom(models, "new", 0, device).evictions, ElementsAre("early"));
+  EXPECT_THAT(PlanRoom(models, "new", 1, device).evictions, ElementsAre("early", "middle"));
+}
+
+TEST(RoomPlanTest, LeavesWhatIsPinnedOrInUse) {
+  const DeviceRoom device{.limit_bytes = 100, .free_bytes = 0};
+  const RoomPlan waits =
+      PlanRoom({Unloaded("new", 40), Running(Resident("busy", 100))}, "new", 0, device);
+  EXPECT_EQ(waits.room, Room::kLater);
+  EXPECT_EQ(waits.evictable_bytes, 0);
+  const RoomPlan never =
+      PlanRoom({Unloaded("new", 40), Pinned(Resident("pinned", 100))}, "new", 0, device);
+  EXPECT_EQ(never.room, Room::kNever);
+  EXPECT_EQ(never.weight_bytes, 40);
+}
+
+TEST(RoomPlanTest, CountsAContentOnceHoweverManyModelsHoldIt) {
+  const std::vector<ModelSnapshot> models = {Sharing(Unloaded("new", 40), "shared", 30),
+                                             Sharing(Resident("old", 10), "shared", 30)};
+  const RoomPlan shares = PlanRoom(models, "new", 0, {.limit_bytes = 80, .free_bytes = 40});
+  EXPECT_EQ(shares.room, Room::kNow);
+  EXPECT_EQ(shares.weight_bytes, 40);
+  EXPECT_THAT(shares.evictions, IsEmpty());
+  // The last holder leaves with the content: what gets free must be loaded again.
+  const RoomPlan alone = PlanRoom(models, "new", 10, {.limit_bytes = 80, .free_bytes = 40});
+  EXPECT_THAT(alone.evictions, ElementsAre("old"));
+  EXPECT_EQ(alone.weight_bytes, 70);
+}
+
+TEST(RoomPlanTest, CountsTheBufferThatAllShareForGood) {
+  ModelSnapshot model = Unloaded("new", 40);
+  ModelDescription description = *model.description;
+  description.memory.decode_scratch_bytes = 30;
+  model.description = std::make_shared<const ModelDescription>(std::move(description));
+  const auto room = [&](int64_t there) {
+    return PlanRoom({model}, "new", 0,
+                    {.limit_bytes = 70, .free_bytes = 70 - there, .decode_scratch_bytes = there});
+  };
+  EXPECT_EQ(room(0).room, Room::kNow);
+  EXPECT_EQ(room(0).load_scratch_bytes, 30);
+  EXPECT_EQ(room(20).load_scratch_bytes, 10);
+  EXPECT_EQ(room(30).load_scratch_bytes, 0);
+  EXPECT_EQ(room(31).room, Room::kNever);
+}
+
+TEST(RoomPlanTest, CountsTheFallbackOfAModelThatHoldsOne) {
+  const std::vector<ModelSnapshot> models = {Unloaded("new", 40),
+                                             FallenBack(Resident("old", 40), 20)};
+  const RoomPlan plan = PlanRoom(models, "new", 0, {.limit_bytes = 60, .free_bytes = 0});
+  EXPECT_EQ(plan.evictable_bytes, 60);
+  EXPECT_THAT(plan.evictions, ElementsAre("old"));
+  EXPECT_EQ(PlanRoom({Unloaded("new", 40), Pinned(FallenBack(Resident("old", 40), 20))}, "new", 0,
+                     {.limit_bytes = 99, .free_bytes = 39})
+                .room,
+            Room::kNever);
+}
+
+TEST(RoomPlanTest, ARequestOnAResidentModelNeedsItsOwnBytesAlone) {
+  const RoomPlan plan = PlanRoom({Resident("here", 60), Resident("old", 20)}, "here", 30,
+                                 {.limit_bytes = 100, .free_bytes = 20});
+  EXPECT_FALSE(plan.needs_load);
+  EXPECT_EQ(plan.needed_bytes(), 30);
+  EXPECT_THAT(plan.evictions, ElementsAre("old"));
+}
+
+// 50 of 70 bytes are set aside for what is being loaded, 20 are not.
+TEST(RoomPlanTest, PlansTheGrowthOfAModelThatCameOutLarger) {
+  ModelSnapshot loading = Unloaded("new", 50);
+  loading.state = ModelState::kLoading;
+  const std::vector<WeightGroup> held = {{.component = "unet", .content = "of new", .bytes = 50}};
+  const RoomPlan evicts = PlanGrowth({loading, Resident("old", 40)}, "new", held, 20,
+                                     {.limit_bytes = 100, .free_bytes = 10});
+  EXPECT_EQ(evicts.room, Room::kNow);
+  EXPECT_THAT(evicts.evictions, ElementsAre("old"));
+  const RoomPlan waits = PlanGrowth({loading, Running(Resident("old", 40))}, "new", held, 20,
+                                    {.limit_bytes = 100, .free_bytes = 10});
+  EXPECT_EQ(waits.room, Room::kLater);
+  const RoomPlan never = PlanGrowth({loading, Resident("old", 10)}, "new", held, 20,
+                                    {.limit_bytes = 69, .free_bytes = 9});
+  EXPECT_EQ(never.room, Room::kNever);
+  EXPECT_EQ(never.needed_bytes(), 70);
+  const Status refusal = RefusalOf(never, 69);
+  EXPECT_EQ(refusal.code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(refusal.metadata().at("needed_bytes"), "70");
+  EXPECT_EQ(refusal.metadata().at("total_bytes"), "69");
+}
+
+}  // namespace
+}  // namespace tightfit
