@@ -137,9 +137,9 @@ def _check_signal(settings: Settings) -> None:
     """Errors: SourceError if so little signal is left at the last timestep that fp32 loses it."""
     count = settings["num_train_timesteps"]
     is_scaled = settings["beta_schedule"] == "scaled_linear"
-    first, last = (
-        math.sqrt(settings[key]) if is_scaled else settings[key] for key in ("beta_start", "beta_end")
-    )
+    first, last = settings["beta_start"], settings["beta_end"]
+    if is_scaled:
+        first, last = math.sqrt(first), math.sqrt(last)
     log_signal = 0.0
     for index in range(count):
         beta = first + (last - first) * index / max(1, count - 1)
