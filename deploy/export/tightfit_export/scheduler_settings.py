@@ -76,6 +76,8 @@ ACCEPTED: dict[str, Rule] = {
     "sigma_min": _ABSENT,
     "sigma_max": _ABSENT,
     "shift_terminal": _ABSENT,
+    "use_karras_sigmas": _FLAG,
+    "use_exponential_sigmas": _FLAG,
     "use_beta_sigmas": _OFF,
     "use_flow_sigmas": _OFF,
     "use_lu_lambdas": _OFF,
@@ -156,7 +158,7 @@ def _check_signal(settings: Settings) -> None:
 def _check_class(name: str) -> None:
     if name in CLASS_DEFAULTS:
         return
-    why = "has noise levels of its own"
+    why = "is none whose noise levels tightfit knows"
     if "Flow" in name:
         why = "is for models trained by flow matching"
     elif name.startswith("EDM"):
