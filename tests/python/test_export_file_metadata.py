@@ -132,6 +132,7 @@ def test_the_flag_says_that_a_file_is_wrong_about_zero_snr(tmp_path: Path) -> No
         ({"modelspec.prediction_type": "x0"}, "'x0'"),
         ({"modelspec.prediction_type": "sample"}, "'sample'"),
         ({"modelspec.prediction_type": "sparkle"}, "'sparkle'"),
+        ({"modelspec.prediction_type": "unknown"}, "'unknown'"),
         ({"modelspec.noise_process": "flow", "modelspec.prediction_type": "velocity"}, "'flow'"),
         ({"ss_flow_matching": "true"}, "'true'"),
         ({"modelspec.architecture": "stable-diffusion-v1"}, "SDXL alone"),

@@ -49,8 +49,8 @@ _IGNORED_PREFIXES = (
         for part in ("vision_model.", "visual_projection.", "visual.")
     ),
 )
-_IGNORED_NAMES = ("position_ids", "logit_scale", "attn_mask", "betas", "v_pred", "ztsnr")
-_IGNORED_NAMES += ("scale_factor", "global_step", "epoch")
+_IGNORED_NAMES: tuple[str, ...] = ("position_ids", "logit_scale", "attn_mask", "betas")
+_IGNORED_NAMES += ("v_pred", "ztsnr", "scale_factor", "global_step", "epoch")
 _PROJECTION = f"{TEXT_2_PREFIX}text_projection"
 _NAMED = 3  # of missing or foreign tensors
 
