@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from emoji_checkpoint import DIFFUSERS
+from emoji_checkpoint import DIFFUSERS, edited_directory
 
 from tightfit_export.cli import main
 
@@ -66,6 +67,29 @@ def test_a_refusal_makes_nothing(tmp_path: Path) -> None:
     missing = ["--source", str(tmp_path / "no"), "--out", str(tmp_path / "a" / "b"), "--quiet"]
     assert main(missing) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("edits", "flags", "words"),
+    [
+        ({}, ("--name", "n" * 256), "the model's name is longer than 255 bytes"),
+        ({}, ("--license", "l" * 4097), "the licence is longer than 4096 bytes"),
+        ({"vae/config.json": {"sample_size": 1023}}, (), "sample_size is 1023 px"),
+        ({"unet/config.json": {"sample_size": 8192}}, (), "pictures of 32768 px"),
+    ],
+)
+def test_what_no_server_would_load_is_refused_before_the_export(
+    edits: dict[str, dict[str, Any] | None],
+    flags: tuple[str, ...],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = edited_directory(tmp_path / "source", edits)
+    out = tmp_path / "out"
+    assert main(["--source", str(source), "--out", str(out), "--quiet", *flags]) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_notes_and_defaults_reach_the_summary_and_model_json(

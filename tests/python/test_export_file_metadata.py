@@ -23,9 +23,7 @@ def opened(
 ) -> SourcePipeline:
     tensors = plain_tensors() | {mark: torch.zeros(0) for mark in marks}
     path = save_checkpoint(folder / "model.safetensors", tensors, metadata)
-    return open_source(
-        SourceOptions(str(path), config=DIFFUSERS, **options), Progress(quiet=True)
-    )
+    return open_source(SourceOptions(str(path), config=DIFFUSERS, **options), Progress(quiet=True))
 
 
 TRAINING: list[tuple[dict[str, str], str, bool]] = [
@@ -90,7 +88,7 @@ def test_metadata_that_is_null_or_empty_says_nothing(tmp_path: Path, metadata: A
 @pytest.mark.parametrize(
     ("metadata", "marks", "options", "prediction_type", "words"),
     [
-        ({"modelspec.prediction_type": "v"}, (), {"prediction_type": EPSILON}, EPSILON, "goes over"),
+        ({"prediction_type": "v"}, (), {"prediction_type": EPSILON}, EPSILON, "goes over"),
         ({"modelspec.prediction_type": "v"}, (), {"prediction_type": V}, V, ""),
         ({"modelspec.prediction_type": "epsilon"}, (), {"prediction_type": V}, V, "goes over"),
         ({"prediction_type": "flow"}, (), {"prediction_type": EPSILON}, EPSILON, "goes over"),
@@ -134,6 +132,7 @@ def test_the_flag_says_that_a_file_is_wrong_about_zero_snr(tmp_path: Path) -> No
         ({"modelspec.prediction_type": "x0"}, "'x0'"),
         ({"modelspec.prediction_type": "sample"}, "'sample'"),
         ({"modelspec.prediction_type": "sparkle"}, "'sparkle'"),
+        ({"modelspec.prediction_type": "unknown"}, "'unknown'"),
         ({"modelspec.noise_process": "flow", "modelspec.prediction_type": "velocity"}, "'flow'"),
         ({"ss_flow_matching": "true"}, "'true'"),
         ({"modelspec.architecture": "stable-diffusion-v1"}, "SDXL alone"),

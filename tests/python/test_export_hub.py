@@ -113,7 +113,8 @@ def weight_names(pipeline: SourcePipeline) -> list[str]:
 
 def test_only_what_an_export_reads_is_downloaded(hub: FakeHub) -> None:
     pipeline = opened(revision="main")
-    assert hub.calls == [f"list {REPOSITORY} main", f"download {REPOSITORY} main"]
+    # Configurations first, then weights.
+    assert hub.calls == [f"list {REPOSITORY} main", *[f"download {REPOSITORY} main"] * 2]
     assert hub.downloaded() == sorted(
         [
             "README.md",
@@ -137,6 +138,15 @@ def test_only_what_an_export_reads_is_downloaded(hub: FakeHub) -> None:
     assert pipeline.name == "some-xl"
     # Afterwards no library can fetch anything.
     assert constants.HF_HUB_OFFLINE is True
+
+
+def test_what_cannot_be_served_is_refused_before_its_weights_are_fetched(hub: FakeHub) -> None:
+    config = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
+    (hub.files / "scheduler/scheduler_config.json").write_text(json.dumps(config))
+    with pytest.raises(SourceError, match="flow matching"):
+        opened()
+    assert "scheduler/scheduler_config.json" in hub.downloaded()
+    assert not [name for name in hub.downloaded() if name.endswith(".safetensors")]
 
 
 def test_the_variant_is_fp16_unless_another_is_named(hub: FakeHub) -> None:

@@ -79,6 +79,7 @@ LAYOUTS: dict[str, Callable[[Tensors], Tensors]] = {
     "flattened, with extras": lambda t: renamed(t, (TEXT, TEXT.removesuffix("text_model.")))
     | clip_extras("conditioner.embedders.0.transformer.", TEXT_2),
     "projection as a linear layer": with_linear_projection,
+    "projection in both forms": lambda t: t | with_linear_projection(t),
     "text encoder 2 under transformers' names": lambda t: in_transformers_names(
         t, "conditioner.embedders.1.transformer."
     ),

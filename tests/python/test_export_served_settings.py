@@ -1,4 +1,4 @@
-"""Whatever settings of a scheduler and a VAE the exporter takes, the server loads and draws with."""
+"""Whatever settings of a scheduler and a VAE the exporter takes, the server draws with."""
 
 from __future__ import annotations
 

@@ -159,8 +159,8 @@ def _add_output(result: argparse._ArgumentGroup) -> None:
     result.add_argument(
         "--defaults-from",
         choices=tuple(KINDS),
-        help="steps, guidance, timestep spacing and sampler as the trainers of such models ask for; "
-        "steps as the name tells, if it does (4step, 8steps); other flags go over it",
+        help="steps, guidance, timestep spacing and sampler as the trainers of such models ask "
+        "for; steps as the name tells, if it does (4step, 8steps); other flags go over it",
     )
     result.add_argument(
         "--default-steps",

@@ -12,6 +12,7 @@ from typing import Any
 from tightfit_export import COMPONENTS, DTYPES, TOKENIZERS, memory
 from tightfit_export.errors import SourceError
 from tightfit_export.manifest import SamplingDefaults, file_entry, manifest, manifest_text
+from tightfit_export.manifest_limits import check_limits
 from tightfit_export.partial_directory import (
     PartialDirectory,
     existing_parent,
@@ -78,6 +79,7 @@ def check_destination(out: Path, overwrite: bool) -> None:
 def export(pipeline: SourcePipeline, options: ExportOptions, progress: Progress) -> ExportSummary:
     """Exports and verifies. Errors: ExportError; then `out` is as it was before."""
     check_destination(options.out, options.overwrite)
+    check_limits(pipeline, _license(options, pipeline))
     key = identity_key(pipeline.identity())
     check_space(pipeline, options.out, key)
     for note in pipeline.notes:

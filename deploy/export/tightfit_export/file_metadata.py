@@ -16,17 +16,18 @@ from tightfit_export.foreign_layouts import REFINER
 from tightfit_export.scheduler_settings import PREDICTION_TYPES
 
 _TRUE = ("true", "1", "yes", "y", "on")
-_NOTHING = ("", "none", "null", "unknown", "default", "n/a")
-_PREDICTIONS = ("prediction_type", "prediction", "pred_type", "parameterization", "parametrization")
-_PREDICTIONS += ("prediction_target", "model_prediction_type")
+_NOTHING = ("", "none", "null")
+_PREDICTIONS: tuple[str, ...] = ("prediction_type", "prediction", "pred_type", "parameterization")
+_PREDICTIONS += ("parametrization", "prediction_target", "model_prediction_type")
 _EPSILON = ("epsilon", "eps", "e", "noise", "epsilon_prediction", "eps_prediction", "eps_pred")
 _V = ("v", "v_prediction", "vprediction", "v_pred", "vpred", "velocity", "v_parameterization")
 _V_MARKS = ("v_parameterization", "v_prediction", "v_pred", "vpred", "force_v_prediction")
 _EPSILON_MARKS = ("force_epsilon_prediction",)
 # OneTrainer's rescaling makes the model predict v as well.
 _ZERO_SNR_WITH_V = "rescale_noise_scheduler_to_zero_terminal_snr"
-_ZERO_SNR = ("zero_terminal_snr", "zero_snr", "zsnr", "ztsnr", "rescale_betas_zero_snr")
-_ZERO_SNR += ("rescale_zero_terminal_snr", "force_zero_terminal_snr", _ZERO_SNR_WITH_V)
+_ZERO_SNR: tuple[str, ...] = ("zero_terminal_snr", "zero_snr", "zsnr", "ztsnr")
+_ZERO_SNR += ("rescale_betas_zero_snr", "rescale_zero_terminal_snr")
+_ZERO_SNR += ("force_zero_terminal_snr", _ZERO_SNR_WITH_V)
 _FLOW_MARKS = ("flow_matching", "rectified_flow")
 _NOISE = ("noise_process",)
 _RESOLUTIONS = ("modelspec.resolution", "ss_resolution", "resolution")

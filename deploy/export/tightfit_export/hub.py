@@ -15,7 +15,7 @@ from typing import Any
 from tightfit_export import COMPONENTS, TOKENIZERS
 from tightfit_export.errors import SourceError
 from tightfit_export.progress import Progress, size_text
-from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
+from tightfit_export.source_pipeline import SourcePipeline, open_pipeline, read_configuration
 from tightfit_export.source_weights import choose_weights
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -117,10 +117,20 @@ def _snapshot(
             sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
             wanted = needed_files(list(sizes), variant)
             total = size_text(sum(sizes[name] for name in wanted))
+            weights = [name for name in wanted if name.endswith(".safetensors")]
+            # What cannot be served is refused before gigabytes are fetched.
+            small = [name for name in wanted if name not in weights]
+            read_configuration(
+                Path(
+                    huggingface_hub.snapshot_download(
+                        repository, revision=revision, allow_patterns=small
+                    )
+                )
+            )
             with progress.plain_stage(f"{repository}: {len(wanted)} files, {total}"):
                 folder = Path(
                     huggingface_hub.snapshot_download(
-                        repository, revision=revision, allow_patterns=wanted
+                        repository, revision=revision, allow_patterns=weights
                     )
                 )
         return folder

@@ -26,7 +26,8 @@ _MARKS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((".qweight", ".qzeros", ".g_idx"), "GPTQ or AWQ"),
     ((".weight_scale_2",), "NVFP4 with scales (weight_scale_2)"),
 )
-_FP8_SCALES = (".scale_weight", ".weight_scale", ".weight_scale_inv", ".scale_input", ".input_scale")
+_FP8_SCALES: tuple[str, ...] = (".scale_weight", ".weight_scale", ".weight_scale_inv")
+_FP8_SCALES += (".scale_input", ".input_scale")
 _METHODS = {
     "bitsandbytes": "bitsandbytes",
     "bitsandbytes_4bit": "bitsandbytes",

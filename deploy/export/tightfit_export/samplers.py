@@ -12,6 +12,8 @@ _SAMPLERS = {
     ("EulerAncestralDiscreteScheduler", ""): "euler-a",
     ("HeunDiscreteScheduler", ""): "heun",
     ("DDIMScheduler", ""): "ddim",
+    ("DPMSolverSDEScheduler", ""): "dpmpp-sde",
+    ("DPMSolverSDEScheduler", "karras"): "dpmpp-sde-karras",
     ("UniPCMultistepScheduler", ""): "unipc",
     ("LCMScheduler", ""): "lcm",
 }

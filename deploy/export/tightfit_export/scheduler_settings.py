@@ -76,6 +76,8 @@ ACCEPTED: dict[str, Rule] = {
     "sigma_min": _ABSENT,
     "sigma_max": _ABSENT,
     "shift_terminal": _ABSENT,
+    "use_karras_sigmas": _FLAG,
+    "use_exponential_sigmas": _FLAG,
     "use_beta_sigmas": _OFF,
     "use_flow_sigmas": _OFF,
     "use_lu_lambdas": _OFF,
@@ -137,9 +139,9 @@ def _check_signal(settings: Settings) -> None:
     """Errors: SourceError if so little signal is left at the last timestep that fp32 loses it."""
     count = settings["num_train_timesteps"]
     is_scaled = settings["beta_schedule"] == "scaled_linear"
-    first, last = (
-        math.sqrt(settings[key]) if is_scaled else settings[key] for key in ("beta_start", "beta_end")
-    )
+    first, last = settings["beta_start"], settings["beta_end"]
+    if is_scaled:
+        first, last = math.sqrt(first), math.sqrt(last)
     log_signal = 0.0
     for index in range(count):
         beta = first + (last - first) * index / max(1, count - 1)
@@ -156,7 +158,7 @@ def _check_signal(settings: Settings) -> None:
 def _check_class(name: str) -> None:
     if name in CLASS_DEFAULTS:
         return
-    why = "has noise levels of its own"
+    why = "is none whose noise levels tightfit knows"
     if "Flow" in name:
         why = "is for models trained by flow matching"
     elif name.startswith("EDM"):

@@ -49,8 +49,9 @@ _IGNORED_PREFIXES = (
         for part in ("vision_model.", "visual_projection.", "visual.")
     ),
 )
-_IGNORED_NAMES = ("position_ids", "logit_scale", "attn_mask", "betas", "v_pred", "ztsnr")
-_IGNORED_NAMES += ("scale_factor", "global_step", "epoch")
+_IGNORED_NAMES: tuple[str, ...] = ("position_ids", "logit_scale", "attn_mask", "betas")
+_IGNORED_NAMES += ("v_pred", "ztsnr", "scale_factor", "global_step", "epoch")
+_PROJECTION = f"{TEXT_2_PREFIX}text_projection"
 _NAMED = 3  # of missing or foreign tensors
 
 
@@ -94,6 +95,10 @@ class Checkpoint:
     used: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
 
+    def _has_projection_twice(self, key: str) -> bool:
+        """Text encoder 2's projection as a matrix and as a linear layer, of which one is read."""
+        return key == f"{_PROJECTION}.weight" and _PROJECTION in self.used
+
     def check_complete(self) -> None:
         """To be called when every component was opened.
 
@@ -105,7 +110,9 @@ class Checkpoint:
         foreign = [
             stored
             for key, stored in self.stored_keys.items()
-            if key not in self.used and not ignores(key, self.has_vae)
+            if key not in self.used
+            and not ignores(key, self.has_vae)
+            and not self._has_projection_twice(key)
         ]
         if foreign:
             raise SourceError(
