@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <iterator>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -130,15 +131,19 @@ void AddOwnFields(const GenerationParameters& parameters, const ModelDescription
     add("Comma backtrack", std::to_string(parameters.comma_backtrack_tokens));
   }
   if (!parameters.timestep_spacing.empty()) add("Timestep spacing", parameters.timestep_spacing);
-  if (const auto& size = parameters.original_size; size.has_value()) {
-    add("Original size", SizeText(size->width_px, size->height_px));
-  }
-  if (const auto& size = parameters.target_size; size.has_value()) {
-    add("Target size", SizeText(size->width_px, size->height_px));
-  }
-  if (const auto& offset = parameters.crop_top_left; offset.has_value()) {
-    add("Crop top left",
-        std::to_string(offset->width_px) + "," + std::to_string(offset->height_px));
+  const auto add_size = [&](std::string_view name,
+                            const std::optional<GenerationParameters::SizePx>& size) {
+    if (!size.has_value() ||
+        (size->width_px == parameters.width_px && size->height_px == parameters.height_px)) {
+      return;
+    }
+    add(name, SizeText(size->width_px, size->height_px));
+  };
+  add_size("Original size", parameters.original_size);
+  add_size("Target size", parameters.target_size);
+  if (const auto offset = parameters.crop_top_left.value_or(GenerationParameters::SizePx{});
+      offset.width_px != 0 || offset.height_px != 0) {
+    add("Crop top left", std::to_string(offset.width_px) + "," + std::to_string(offset.height_px));
   }
   if (parameters.denoising_start != 0.0f) {
     add("Denoising start", Decimal(parameters.denoising_start));

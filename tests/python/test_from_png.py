@@ -22,6 +22,8 @@ DRAWS = 40
 # Not of the picture: what it is drawn on from, its file's type, whether the text is there, and how
 # many others were drawn beside it.
 BESIDE_THE_PICTURE = {"initial_latents", "mime_type", "embed_metadata", "image_count"}
+# Their defaults, which are left out of the text.
+NOT_WRITTEN = {"guidance_rescale": 0, "denoising_end": 1, "comma_backtrack_tokens": 20}
 PROMPTS = [
     "red apple",
     "",
@@ -45,7 +47,9 @@ PROMPTS = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server"), [EMOJI]) as running:
+    # oneDNN's convolutions in bf16 read what nobody wrote where a level is two latents wide.
+    model = f"{EMOJI},compute_dtype=fp32"
+    with ServerProcess(tmp_path_factory.mktemp("server"), [model]) as running:
         yield running
 
 
@@ -124,16 +128,10 @@ def test_every_parameter_is_drawn_again_to_the_pixel(
             read = client.parameters_from_png(drawn.png)
             assert read.prompt == prompt and read.notes == ()
             for name, value in parameters.items():
-                told = read.parameters.get(name)
-                if told is None:  # not written: the default
-                    assert (name, value) in (
-                        ("guidance_rescale", 0),
-                        ("denoising_end", 1),
-                        ("comma_backtrack_tokens", 20),
-                    ) or name == "timestep_spacing"
-                elif isinstance(value, float):
+                told = read.parameters.get(name, NOT_WRITTEN.get(name))
+                if isinstance(value, float):
                     assert told == pytest.approx(value, rel=1e-6), name
-                elif name != "timestep_spacing":
+                else:
                     assert told == value, name
             if number % 10 == 0:
                 result = client.generate_from_png(picture)

@@ -108,6 +108,10 @@ TEST(ParametersTextTest, TellsEverythingThatIsNoDefault) {
             std::string::npos)
       << text;
   request = Request();
+  request.original_size = {.height_px = 48, .width_px = 64};
+  request.target_size = request.original_size;
+  request.crop_top_left = {.height_px = 0, .width_px = 0};
+  EXPECT_EQ(Text(request), Text(Request())) << "defaults that were asked for change nothing";
   request.comma_backtrack_tokens = 0;
   EXPECT_NE(Text(request).find("Emphasis: No norm, Comma backtrack: 0, "), std::string::npos);
 }

@@ -102,5 +102,21 @@ TEST(OutputFileTest, RefusesALinkToItsInput) {
   EXPECT_FALSE(OutputFile::Create(folder.path() / "link", input).ok());
 }
 
+TEST(OutputFileTest, FollowsALinkWhichStays) {
+  const TemporaryFolder folder;
+  for (const char* target : {"there", "new"}) {
+    if (std::string(target) == "there") WriteFile(folder.path() / target, "old");
+    const std::filesystem::path link = folder.path() / (std::string("to-") + target);
+    std::filesystem::create_symlink(target, link);
+    auto file = OutputFile::Create(link, "in");
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE((*file)->Write("abc", 3).ok());
+    ASSERT_TRUE((*file)->Commit().ok());
+    EXPECT_TRUE(std::filesystem::is_symlink(link));
+    EXPECT_EQ(ReadFile(folder.path() / target), "abc");
+  }
+  EXPECT_EQ(folder.Names(), (Names{"new", "there", "to-new", "to-there"}));
+}
+
 }  // namespace
 }  // namespace tightfit::weights::testing
