@@ -89,7 +89,7 @@ class Run {
                           .scope = weights.scope,
                           .compute_dtype = weights.compute_dtype,
                           .exclude = {}},
-                         "cpu", [](const LoadProgress&) {});
+                         "cpu", [](const LoadProgress&) { return true; });
   }
 
   Status AddReference(const Weights& weights) {

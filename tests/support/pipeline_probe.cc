@@ -191,8 +191,10 @@ class ProbedModel {
     bytes_before_ = accounts.total_bytes();
     accounts.ResetTotalPeak();
     LoadProgress last;
-    auto loaded =
-        LoadSdxlModel(spec, device_, [&last](const LoadProgress& progress) { last = progress; });
+    auto loaded = LoadSdxlModel(spec, device_, [&last](const LoadProgress& progress) {
+      last = progress;
+      return true;
+    });
     Json summary = {
         {"model", model},
         {"status", ToJson(loaded.status())},
