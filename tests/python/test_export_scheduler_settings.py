@@ -170,6 +170,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (EULER, {"beta_start": 0}, "beta_start"),
     (EULER, {"beta_end": math.nan}, "beta_end"),
     (EULER, {"beta_end": "0.02"}, "beta_end"),
+    (EULER, {"steps_offset": 1000}, "beyond the last of 1000 timesteps"),
     (EULER, {"beta_start": 0.5}, "nothing of a picture"),
     (EULER, {"beta_end": 1.0}, "nothing of a picture"),
     (EULER, {"num_train_timesteps": 100000}, "after 100000 timesteps"),

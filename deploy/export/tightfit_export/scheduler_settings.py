@@ -136,8 +136,14 @@ def check_setting(key: str, value: Any) -> None:
 
 
 def _check_signal(settings: Settings) -> None:
-    """Errors: SourceError if so little signal is left at the last timestep that fp32 loses it."""
+    """Errors: SourceError if so little signal is left at the last timestep that fp32 loses it, or
+    if all steps lie beyond it."""
     count = settings["num_train_timesteps"]
+    if settings.get("timestep_spacing") == "leading" and settings["steps_offset"] >= count:
+        raise SourceError(
+            f"the scheduler's steps_offset is {settings['steps_offset']}, beyond the last of "
+            f"{count} timesteps"
+        )
     is_scaled = settings["beta_schedule"] == "scaled_linear"
     first, last = settings["beta_start"], settings["beta_end"]
     if is_scaled:
