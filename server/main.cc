@@ -12,6 +12,7 @@ tightfit::Result<tightfit::BackendDevice> OpenBackendDevice(const std::string& r
       .name = opened.name, .description = opened.description, .note = opened.why_no_cuda};
   if (opened.cuda_index >= 0) {
     device.read_memory = [index = opened.cuda_index] { return tightfit::ReadCudaMemory(index); };
+    device.probe = [index = opened.cuda_index] { return tightfit::ProbeCudaDevice(index); };
   }
   return device;
 }

@@ -13,7 +13,7 @@
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
 #include "server/engine/progress_watch.h"
-#include "server/engine/watched_model.h"
+#include "server/engine/watched_device.h"
 #include "server/heap_keeper.h"
 #include "server/listen_address.h"
 #include "server/memory/device_ledger.h"
@@ -102,7 +102,7 @@ ServerInfo MakeServerInfo(const BackendDevice& device, const ModelBackend& backe
 
 ModelLoader LoaderOn(const std::string& device, const ModelBackend& backend) {
   return [device, load = backend.load](const ModelSpec& spec,
-                                       const std::function<void(const LoadProgress&)>& progress) {
+                                       const LoadCallback& progress) {
     return load(spec, device, progress);
   };
 }
@@ -128,13 +128,12 @@ int64_t MemoryLimitBytes(const ServerConfig& config, const BackendDevice& device
   return available_bytes - available_bytes / kReserveShare;
 }
 
-// What weights that left the device may take of the host's memory, of which a CPU's models take
-// `memory_limit_bytes` too.
-int64_t HostCacheBytes(const ServerConfig& config, const BackendDevice& device,
-                       int64_t memory_limit_bytes) {
+// What weights that left the device may take of the host's memory. On a CPU that is the device's:
+// what is taken off it would not be given back.
+int64_t HostCacheBytes(const ServerConfig& config, const BackendDevice& device) {
   if (config.host_cache_mib >= 0) return int64_t{config.host_cache_mib} << 20;
-  const int64_t taken_bytes = device.read_memory ? 0 : memory_limit_bytes;
-  return std::max<int64_t>(ReadCpuMemory().available_bytes - taken_bytes, 0) / 2;
+  if (!device.read_memory) return 0;
+  return ReadCpuMemory().available_bytes / 2;
 }
 
 // How long a call of a model may take without progress; zero: for ever.
@@ -181,16 +180,15 @@ class RunningServer {
         request_log_(&metrics_),
         unfinished_calls_(&request_log_),
         progress_(&Clock::Real(), WatchdogOf(config, device_)),
-        executor_(&registry_,
-                  WatchedLoader(LoaderOn(device_.name, backend), &progress_,
-                                [this](const Status& loss) { OnDeviceLost(loss); }),
+        watched_(&progress_, device_.probe, [this](const Status& loss) { OnDeviceLost(loss); }),
+        executor_(&registry_, watched_.Loader(LoaderOn(device_.name, backend)),
                   {.max_queued_requests = config.limits.max_queued_requests,
                    .max_running_requests = config.max_running_requests,
                    .thread_init = ThreadInitOn(device_.name, backend),
                    .thread_exit = backend.exit_thread,
                    .describe = DescriberOn(device_.name, backend),
                    .ledger = &ledger_,
-                   .drop_caches = backend.drop_caches},
+                   .drop_caches = watched_.CacheDrop(backend.drop_caches)},
                   &Clock::Real(), &metrics_) {
     registry_.OnChange([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
     registry_.OnProgress([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
@@ -293,7 +291,7 @@ class RunningServer {
     const double seconds = std::chrono::duration<double>(call.since_progress).count();
     Log(LogLevel::kError, "a call of a model hangs; the process must be started anew",
         {{"model", call.model},
-         {"stage", StageName(call.stage)},
+         {"stage", DeviceCallName(call.what)},
          {"seconds", seconds},
          {"exit_code", int64_t{kExitDevice}}});
     executor_.Abandon(DeviceLost("a call of a model hangs"));
@@ -420,6 +418,7 @@ class RunningServer {
   RequestLog request_log_;
   UnfinishedCalls unfinished_calls_;
   ProgressWatch progress_;
+  const WatchedDevice watched_;
   DeviceExecutor executor_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
@@ -481,7 +480,7 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
   const int64_t memory_limit_bytes = MemoryLimitBytes(config, *device);
   if (backend.init_process) {
     backend.init_process(device->name, ChooseThreads(config),
-                         HostCacheBytes(config, *device, memory_limit_bytes));
+                         HostCacheBytes(config, *device));
   }
   const HeapKeeper heap_keeper;
   return RunningServer(config, std::move(security).value(), std::move(device).value(), backend,

@@ -29,6 +29,8 @@ struct BackendDevice {
   std::string note;          // for the log: why "auto" means this one
   // Reads its memory as it is now; any thread. Empty: the host's memory is the device's.
   std::function<OwnMemory()> read_memory;
+  // Asks it for a sign of life, on the executor's thread: OK or DeviceLost. Empty: it cannot be lost.
+  std::function<Status()> probe;
 };
 
 // What makes models.
@@ -52,8 +54,7 @@ struct ModelBackend {
   std::function<void()> drop_caches;
   // As ModelLoader, on `device`: the opened one's name.
   std::function<Result<std::unique_ptr<DiffusionModel>>(
-      const ModelSpec& spec, const std::string& device,
-      const std::function<void(const LoadProgress&)>& progress)>
+      const ModelSpec& spec, const std::string& device, const LoadCallback& progress)>
       load;
 };
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <set>
@@ -23,11 +24,6 @@ namespace {
 
 constexpr Clock::time_point::duration kShortestIdleWait = std::chrono::milliseconds(1);
 
-ExecutorObserver* NoObserver() {
-  static ExecutorObserver* const observer = new ExecutorObserver;
-  return observer;
-}
-
 }  // namespace
 
 class DeviceExecutor::Impl {
@@ -37,7 +33,7 @@ class DeviceExecutor::Impl {
       : registry_(registry),
         options_(std::move(options)),
         clock_(clock),
-        metrics_(observer != nullptr ? observer : NoObserver()),
+        metrics_(observer != nullptr ? observer : &no_observer_),
         ledger_(options_.ledger != nullptr ? options_.ledger : &unlimited_),
         residency_(registry, std::move(loader), options_.describe, ledger_, clock, metrics_),
         prediction_(options_.max_running_requests) {}
@@ -259,31 +255,32 @@ class DeviceExecutor::Impl {
   }
 
   // For the run of an admitted request.
-  Status LoadForRequest(const std::string& model, const Cancellation& cancellation,
+  Status LoadForRequest(const std::string& model, const std::shared_ptr<Cancellation>& cancellation,
                         const std::function<void(const LoadProgress&)>& progress) {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
     if (snapshot.has_value()) TF_RETURN_IF_ERROR(CheckServable(*snapshot));
     const Status brought = residency_.Bring(model, "request", [&](const LoadProgress& done) {
       progress(done);
-      return WhileLoading() && IsAwaited(model, cancellation);
+      return WhileLoading() && IsAwaited(model, *cancellation);
     });
     if (!IsLoadStopped(brought)) return brought;
     // It was either this request's end or that of all.
-    const StatusCode own = cancellation.Check(clock_->Now());
+    const StatusCode own = cancellation->Check(clock_->Now());
     metrics_->OnCancelled(model, StageName(Stage::kModelLoad));
     return StatusOfCancellation(own != StatusCode::kOk ? own : StatusCode::kUnavailable, closing(),
                                 StageName(Stage::kModelLoad), 0);
   }
 
   // What a model takes is known for certain once it is loaded.
-  Status SetAside(const GenerationParameters& parameters, VaeUse vae,
+  Status SetAside(const std::shared_ptr<const GenerationParameters>& parameters, VaeUse vae,
                   MemoryReservation* activations) {
-    const std::optional<ModelSnapshot> snapshot = registry_->Find(parameters.model);
-    if (!snapshot.has_value()) return ModelNotFound(parameters.model);
+    const std::string& model = parameters->model;
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+    if (!snapshot.has_value()) return ModelNotFound(model);
     TF_ASSIGN_OR_RETURN(const int64_t bytes,
-                        RequestBytes(snapshot->description.get(), parameters, vae));
-    return vae == VaeUse::kOwn ? residency_.SetAside(parameters.model, bytes, activations)
-                               : residency_.SetAsideFallback(parameters.model, bytes, activations);
+                        RequestBytes(snapshot->description.get(), *parameters, vae));
+    return vae == VaeUse::kOwn ? residency_.SetAside(model, bytes, activations)
+                               : residency_.SetAsideFallback(model, bytes, activations);
   }
 
   Status UnloadNow(const std::string& model, bool force) {
@@ -415,20 +412,14 @@ class DeviceExecutor::Impl {
     const std::shared_ptr<const GenerationParameters> parameters = request.parameters;
     const std::shared_ptr<Cancellation> cancellation = request.cancellation;
     const std::string& model = parameters->model;
-    const auto set_aside = [this, parameters](VaeUse vae) {
-      return [this, parameters, vae](MemoryReservation* held) {
-        return SetAside(*parameters, vae, held);
-      };
-    };
     auto run = std::make_unique<GenerationRun>(
         std::move(request),
-        GenerationRun::Needs{.load =
-                                 [this, parameters, cancellation](const auto& told) {
-                                   return LoadForRequest(parameters->model, *cancellation, told);
-                                 },
-                             .set_aside = set_aside(VaeUse::kOwn),
-                             .set_aside_fallback = set_aside(VaeUse::kFp32Fallback),
-                             .drop_caches = options_.drop_caches},
+        GenerationRun::Needs{
+            .load = std::bind_front(&Impl::LoadForRequest, this, model, cancellation),
+            .set_aside = std::bind_front(&Impl::SetAside, this, parameters, VaeUse::kOwn),
+            .set_aside_fallback =
+                std::bind_front(&Impl::SetAside, this, parameters, VaeUse::kFp32Fallback),
+            .drop_caches = options_.drop_caches},
         std::move(activations), registry_, clock_, metrics_);
     registry_->CountRunning(model, +1, clock_->Now());
     // A peak is one request's only where it runs alone from begin to end.
@@ -540,6 +531,7 @@ class DeviceExecutor::Impl {
   ModelRegistry* const registry_;
   const ExecutorOptions options_;
   const Clock* const clock_;
+  ExecutorObserver no_observer_;
   ExecutorObserver* const metrics_;
   // Half of what could be counted, so that sums do not overflow.
   DeviceLedger unlimited_{std::numeric_limits<int64_t>::max() / 2};

@@ -1,11 +1,13 @@
 #include "server/model/cuda_device.h"
 
 #include "kernels/codec_cuda.h"
+#include "server/base/device_loss.h"
 #include "server/model/cuda_errors.h"
 
 #include <cuda_runtime_api.h>
 
 #include <optional>
+#include <string>
 
 namespace tightfit {
 namespace {
@@ -58,8 +60,35 @@ OwnMemory ReadCudaMemory(int index) {
   return {static_cast<int64_t>(total_bytes), static_cast<int64_t>(free_bytes)};
 }
 
+Status ProbeCudaDevice(int index) {
+  constexpr unsigned char kPattern = 0xa5;
+  static_cast<void>(cudaGetLastError());  // what came before was told; what lasts comes up again
+  unsigned char* bytes = nullptr;
+  unsigned char read = 0;
+  cudaError_t error = cudaSetDevice(index);
+  if (error == cudaSuccess) error = cudaDeviceSynchronize();
+  if (error == cudaSuccess) error = cudaMalloc(&bytes, sizeof(read));
+  if (error == cudaErrorMemoryAllocation) {
+    static_cast<void>(cudaGetLastError());
+    return OkStatus();  // it answers
+  }
+  if (error == cudaSuccess) error = cudaMemset(bytes, kPattern, sizeof(read));
+  if (error == cudaSuccess) error = cudaMemcpy(&read, bytes, sizeof(read), cudaMemcpyDeviceToHost);
+  if (bytes != nullptr) static_cast<void>(cudaFree(bytes));
+  if (error == cudaSuccess && read == kPattern) return OkStatus();
+  return DeviceLost(error == cudaSuccess
+                        ? std::string("the device does not keep what is written to it")
+                        : "the device gives no sign of life: CUDA error " + std::to_string(error) +
+                              ", " + cudaGetErrorName(error));
+}
+
 Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, cuda::DecodedType type,
                     void* out) {
+  if (const cudaError_t older = cudaGetLastError(); older != cudaSuccess) {
+    if (std::optional<Status> loss = DeviceLossOf(older, cudaGetErrorName(older))) {
+      return *std::move(loss);
+    }
+  }
   const cuda::DecodeJob job{.layout = layout, .packed = packed, .out = out};
   const cudaError_t error = cuda::DecodeTensors({&job, 1}, type, /*stream=*/nullptr);
   if (error == cudaSuccess) return OkStatus();

@@ -21,9 +21,14 @@ Result<std::string> DescribeCudaDevice(int index);
 // As the driver tells it now; zeros where it does not. Any thread.
 OwnMemory ReadCudaMemory(int index);
 
+// Whether the device still does what it is asked: writes a few bytes there and reads them back, in
+// well under a millisecond. OK also where memory is full. Errors: DEVICE_LOST.
+Status ProbeCudaDevice(int index);
+
 // Puts the decoding of a whole weight on the default stream of the current device. `packed`, device
-// memory aligned to 16 bytes, is what `layout` describes; `out` takes rows * columns values.
-// Errors: INTERNAL with CUDA's name of the error in the detail, or DEVICE_LOST.
+// memory aligned to 16 bytes, is what `layout` describes; `out` takes rows * columns values. An
+// older error of this thread that nobody has asked for is not taken for the weight's. Errors:
+// INTERNAL with CUDA's name of the error in the detail, or DEVICE_LOST.
 Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, cuda::DecodedType type,
                     void* out);
 

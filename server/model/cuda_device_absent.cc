@@ -11,6 +11,8 @@ Result<std::string> DescribeCudaDevice(int index) {
 
 OwnMemory ReadCudaMemory(int) { return {}; }
 
+Status ProbeCudaDevice(int) { return OkStatus(); }
+
 Status DecodeOnCuda(const PackedLayout&, const uint8_t*, cuda::DecodedType, void*) {
   return Internal("could not decode a weight", "this build has no CUDA kernels");
 }

@@ -1,5 +1,7 @@
-// The errors of CUDA after which "the process must be terminated and relaunched", as CUDA's header
-// says of each. Free of CUDA and LibTorch, so that it can be tested without either.
+// The errors of CUDA that end a process's use of its device: those of which CUDA's header says that
+// "the process must be terminated and relaunched", and four of a device that has failed or is gone.
+// After any other error that is not a request's own, ProbeCudaDevice tells. Free of CUDA and
+// LibTorch, so that it can be tested without either.
 #ifndef TIGHTFIT_SERVER_MODEL_CUDA_ERRORS_H_
 #define TIGHTFIT_SERVER_MODEL_CUDA_ERRORS_H_
 
@@ -17,7 +19,11 @@ struct FatalCudaError {
   std::string_view text;  // cudaGetErrorString
 };
 
-inline constexpr std::array<FatalCudaError, 13> kFatalCudaErrors = {{
+inline constexpr std::array<FatalCudaError, 17> kFatalCudaErrors = {{
+    {46, "cudaErrorDevicesUnavailable", "CUDA-capable device(s) is/are busy or unavailable"},
+    {214, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
+    {220, "cudaErrorNvlinkUncorrectable",
+     "uncorrectable NVLink error detected during the execution"},
     {226, "cudaErrorContained",
      "Invalid access of peer GPU memory over nvlink or a hardware error"},
     {700, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
@@ -33,6 +39,7 @@ inline constexpr std::array<FatalCudaError, 13> kFatalCudaErrors = {{
     {810, "cudaErrorMpsClientTerminated", "the MPS client has been terminated by the server"},
     {911, "cudaErrorExternalDevice",
      "an async error has occured in external entity outside of CUDA"},
+    {999, "cudaErrorUnknown", "unknown error"},
 }};
 
 // DeviceLost for a code of the table, nullopt for one after which the process may go on. `detail`

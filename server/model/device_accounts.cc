@@ -31,10 +31,9 @@ class DeviceAccounts final : public c10::MemoryReportingInfoBase {
     blocks_.erase(found);
   }
 
-  // Told before the exception is thrown, which cuDNN's callers swallow to try another way.
-  void reportOutOfMemory(int64_t, size_t, size_t, c10::Device) override {
-    MemoryAccounts::Instance().CountFailed();
-  }
+  // Told before the exception is thrown. Nothing to do: cuDNN's callers catch it to try a plan that
+  // takes less, with the same result, and what nobody catches ends the call.
+  void reportOutOfMemory(int64_t, size_t, size_t, c10::Device) override {}
 
   bool memoryProfilingEnabled() const override { return true; }
 

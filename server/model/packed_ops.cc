@@ -75,6 +75,8 @@ void DecodeWeightOnCuda(const PackedLayout& layout, const at::Tensor& weight, at
       c10::impl::VirtualGuardImpl(weight.device().type()).getStream(weight.device());
   TORCH_CHECK(stream.id() == c10::Stream(c10::Stream::DEFAULT, weight.device()).id(),
               "packed weights are decoded on the default stream only");
+  // Kernels go to the device that is current on the thread, whoever set it.
+  const c10::DeviceGuard device(weight.device());
   const Status status = DecodeOnCuda(layout, PackedBytes(weight), DecodedTypeOf(dtype), out);
   TORCH_CHECK(status.ok(), status.ForLog());
 }

@@ -229,7 +229,7 @@ Result<ModelDescription> DescribeSdxlModel(const ModelSpec& spec, const std::str
 }
 
 std::vector<float> LatentsOf(const Sampling& sampling) {
-  const at::Tensor latents = static_cast<const SdxlSampling&>(sampling).latents().contiguous();
+  const at::Tensor latents = static_cast<const SdxlSampling&>(sampling).latents().to(at::kCPU).contiguous();
   const float* const values = latents.const_data_ptr<float>();
   return {values, values + latents.numel()};
 }

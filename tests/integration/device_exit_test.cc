@@ -65,8 +65,8 @@ TEST_P(FatalCudaErrorTest, TellsEveryClientAndExitsWith71) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Codes, FatalCudaErrorTest,
-                         testing::Values(226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810,
-                                         911));
+                         testing::Values(46, 214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810,
+                                         911, 999));
 
 TEST_F(DeviceExitTest, GoesOnAfterAnErrorThatIsNotFatal) {
   StartHeld();
@@ -112,6 +112,35 @@ TEST_F(DeviceExitTest, ExitsWith71WhenALoadShowsNoProgress) {
   Start({"--watchdog-seconds=0.5"}, {{"FAKE_LOAD_HOLD", scratch_.Path("hold")}});
   EXPECT_EQ(ExitCode(), kExitDevice) << Log();
   EXPECT_THAT(Log(), HasSubstr("model=one stage=model_load"));
+}
+
+TEST_F(DeviceExitTest, ExitsWith71WhenAModelDoesNotLeave) {
+  StartAndWaitUntilReady({"--watchdog-seconds=0.5"}, {{"FAKE_LEAVE_HOLD", scratch_.Path("hold")}});
+  scratch_.Write("hold", "");
+  Unload("one");
+  EXPECT_EQ(ExitCode(), kExitDevice) << Log();
+  EXPECT_THAT(Log(), HasSubstr("model=one stage=model_evict"));
+}
+
+TEST_F(DeviceExitTest, ExitsWith71WhenTheDeviceIsLostWhileAModelLeaves) {
+  StartAndWaitUntilReady({}, {{"FAKE_PROBE_LOST", scratch_.Path("lost")}});
+  scratch_.Write("lost", "");
+  Unload("one");
+  EXPECT_EQ(ExitCode(), kExitDevice) << Log();
+  EXPECT_THAT(Log(), HasSubstr("the device is lost"));
+}
+
+// An error whose code is in no list: the device is asked.
+TEST_F(DeviceExitTest, ExitsWith71WhenADeviceGivesNoSignOfLifeAfterAnUnknownError) {
+  StartAndWaitUntilReady({}, {{"FAKE_CUDA_ERROR", scratch_.Path("error")},
+                              {"FAKE_PROBE_LOST", scratch_.Path("lost")}});
+  scratch_.Write("error", "303");
+  EXPECT_EQ(StreamingRequest(channel_, Parameters(4)).Finish().error_code(),
+            grpc::StatusCode::INTERNAL);
+  EXPECT_EQ(health_->Check(""), "SERVING");
+  scratch_.Write("lost", "");
+  ExpectDeviceLost(StreamingRequest(channel_, Parameters(4)).Finish());
+  EXPECT_EQ(ExitCode(), kExitDevice) << Log();
 }
 
 TEST_F(DeviceExitTest, WaitsForEverWithoutAWatchdog) {

@@ -5,8 +5,11 @@
 //   FAKE_LOAD_HOLD        while this file exists, loading does not go on
 //   FAKE_STEP_HOLD        while this file exists, a denoising step does not come back
 //   FAKE_STEP_MILLISECONDS  how long a step takes
+//   FAKE_LEAVE_HOLD       while this file exists, a model does not get off its device
+//   FAKE_PROBE_LOST       once this file exists, the device gives no sign of life
 //   FAKE_NOISY            where set, pictures are noise, which PNG cannot compress
 //   FAKE_CUDA_ERROR       once this file exists, a denoising step fails with the code of CUDA in it
+#include "server/base/device_loss.h"
 #include "server/memory/memory_accounts.h"
 #include "server/model/cuda_errors.h"
 #include "server/serve.h"
@@ -72,6 +75,7 @@ void ChargeWeights(const ModelDescription& description) {
 ModelBackend FakeBackend() {
   auto controls = std::make_shared<FakeModelControls>();
   controls->noisy = !Environment("FAKE_NOISY").empty();
+  controls->on_leave = [hold = Environment("FAKE_LEAVE_HOLD")] { WaitWhileExists(hold); };
   controls->on_call = [step = StepControls()](const char* call) { return OnCall(call, step); };
   const ModelLoader loader =
       FakeLoader(controls, Environment("FAKE_FAILING_MODEL"),
@@ -79,6 +83,13 @@ ModelBackend FakeBackend() {
                      .WithDetail("/secret/path"));
   ModelBackend backend;
   backend.libtorch_version = "none";
+  backend.open_device = [lost = Environment("FAKE_PROBE_LOST")](const std::string&) {
+    BackendDevice device;
+    device.probe = [lost] {
+      return !lost.empty() && std::filesystem::exists(lost) ? DeviceLost("fake") : OkStatus();
+    };
+    return Result<BackendDevice>(std::move(device));
+  };
   if (const std::string text = Environment("FAKE_INIT_EXCEPTION"); !text.empty()) {
     backend.init_process = [text](const std::string&, int, int64_t) {
       throw std::runtime_error(text);
@@ -86,8 +97,7 @@ ModelBackend FakeBackend() {
   }
   backend.load = [loader, hold = Environment("FAKE_LOAD_HOLD")](
                      const ModelSpec& spec, const std::string&,
-                     const std::function<void(const LoadProgress&)>& progress)
-      -> Result<std::unique_ptr<DiffusionModel>> {
+                     const LoadCallback& progress) -> Result<std::unique_ptr<DiffusionModel>> {
     progress({"unet", 1, 2});
     WaitWhileExists(hold);
     Result<std::unique_ptr<DiffusionModel>> model = loader(spec, progress);

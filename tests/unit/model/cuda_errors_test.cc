@@ -3,6 +3,7 @@
 
 #include "server/base/device_loss.h"
 
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,23 +20,46 @@ namespace {
 
 using testing::HasSubstr;
 
-// Of CUDA 13.0's header: all that say "the process must be terminated and relaunched".
-constexpr int kFatalCodes[] = {226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911};
+TEST(CudaErrorsTest, TellsClientsToComeBackAndTheLogWhatCudaSaid) {
+  const std::optional<Status> loss = DeviceLossOf(700, "said so");
+  ASSERT_TRUE(loss.has_value());
+  EXPECT_TRUE(IsDeviceLost(*loss));
+  EXPECT_EQ(loss->code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(loss->retry_after().has_value());
+  EXPECT_THAT(loss->detail(), HasSubstr("700"));
+  EXPECT_THAT(loss->detail(), HasSubstr("said so"));
+  EXPECT_THAT(loss->message(), testing::Not(HasSubstr("CUDA"))) << "clients are not told";
+}
 
-TEST(CudaErrorsTest, LosesTheDeviceForTheCodesThatEndAProcessAndNoOther) {
-  const std::set<int> fatal(std::begin(kFatalCodes), std::end(kFatalCodes));
-  for (int code = 0; code < 1000; ++code) {
-    const std::optional<Status> loss = DeviceLossOf(code, "said so");
-    ASSERT_EQ(loss.has_value(), fatal.contains(code)) << code;
-    if (!loss.has_value()) continue;
-    EXPECT_TRUE(IsDeviceLost(*loss));
-    EXPECT_EQ(loss->code(), StatusCode::kUnavailable);
-    EXPECT_TRUE(loss->retry_after().has_value());
-    EXPECT_THAT(loss->detail(), HasSubstr(std::to_string(code)));
-    EXPECT_THAT(loss->message(), testing::Not(HasSubstr("CUDA"))) << "clients are not told";
+// A device that no longer keeps what it is given, that has left the bus, that takes no more work.
+TEST(CudaErrorsTest, LosesADeviceThatHasFailedOrIsGone) {
+  for (const int code : {46, 214, 220, 999}) EXPECT_TRUE(DeviceLossOf(code, "").has_value()) << code;
+}
+
+// By the header, calls go on after these: a bad argument, memory that ran out, a driver too old, no
+// such device, a kernel that is not there, work that is not done yet, a launch of too much.
+TEST(CudaErrorsTest, LetsAProcessGoOnAfterAnErrorOfOneCall) {
+  for (const int code : {0, 1, 2, 35, 98, 100, 101, 209, 400, 600, 701, 801, 900}) {
+    EXPECT_FALSE(DeviceLossOf(code, "").has_value()) << code;
   }
 }
 
+// CUDA's own library tells names and texts, without a device.
+TEST(CudaErrorsTest, KnowsNamesAndTextsAsCudaHasThem) {
+  void* const library = dlopen("/usr/local/cuda/lib64/libcudart.so", RTLD_NOW);
+  if (library == nullptr) GTEST_SKIP() << dlerror();
+  using TextOf = const char* (*)(int);
+  const auto name_of = reinterpret_cast<TextOf>(dlsym(library, "cudaGetErrorName"));
+  const auto text_of = reinterpret_cast<TextOf>(dlsym(library, "cudaGetErrorString"));
+  ASSERT_TRUE(name_of != nullptr && text_of != nullptr);
+  for (const FatalCudaError& error : kFatalCudaErrors) {
+    EXPECT_EQ(error.name, name_of(error.code)) << error.code;
+    EXPECT_EQ(error.text, text_of(error.code)) << error.code;
+  }
+}
+
+// The header tells of which errors a process must be relaunched; the four of a failed device come
+// on top.
 TEST(CudaErrorsTest, AgreesWithTheHeaderOfAnInstalledToolkit) {
   const std::string path = "/usr/local/cuda/include/driver_types.h";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not here";
@@ -56,6 +80,8 @@ TEST(CudaErrorsTest, AgreesWithTheHeaderOfAnInstalledToolkit) {
   for (const FatalCudaError& error : kFatalCudaErrors) {
     listed.insert(std::string(error.name) + std::to_string(error.code));
   }
+  fatal.insert({"cudaErrorDevicesUnavailable46", "cudaErrorECCUncorrectable214",
+                "cudaErrorNvlinkUncorrectable220", "cudaErrorUnknown999"});
   EXPECT_EQ(listed, fatal);
 }
 
