@@ -32,7 +32,7 @@ struct ServerConfig {
   std::string tokens_file;
   bool allow_plaintext = false;     // also beyond this machine
   std::string device = "auto";      // "auto", "cpu", "cuda:N"
-  int32_t threads = 0;              // intra-op threads on a CPU; 0: all cores
+  int32_t threads = 0;              // intra-op threads on a CPU; 0: as many as may run
   std::string log_level = "info";   // "debug", "info", "warning", "error"
   std::string log_format = "text";  // "text", "json"
   // When set, the chosen addresses are written here as JSON once the server listens:

@@ -101,8 +101,7 @@ ServerInfo MakeServerInfo(const BackendDevice& device, const ModelBackend& backe
 }
 
 ModelLoader LoaderOn(const std::string& device, const ModelBackend& backend) {
-  return [device, load = backend.load](const ModelSpec& spec,
-                                       const LoadCallback& progress) {
+  return [device, load = backend.load](const ModelSpec& spec, const LoadCallback& progress) {
     return load(spec, device, progress);
   };
 }
@@ -479,8 +478,7 @@ int RunServer(const ServerConfig& config, const ModelBackend& backend) {
   }
   const int64_t memory_limit_bytes = MemoryLimitBytes(config, *device);
   if (backend.init_process) {
-    backend.init_process(device->name, ChooseThreads(config),
-                         HostCacheBytes(config, *device));
+    backend.init_process(device->name, ChooseThreads(config), HostCacheBytes(config, *device));
   }
   const HeapKeeper heap_keeper;
   return RunningServer(config, std::move(security).value(), std::move(device).value(), backend,

@@ -29,7 +29,8 @@ struct BackendDevice {
   std::string note;          // for the log: why "auto" means this one
   // Reads its memory as it is now; any thread. Empty: the host's memory is the device's.
   std::function<OwnMemory()> read_memory;
-  // Asks it for a sign of life, on the executor's thread: OK or DeviceLost. Empty: it cannot be lost.
+  // Asks it for a sign of life, on the executor's thread: OK or DeviceLost. Empty: it cannot be
+  // lost.
   std::function<Status()> probe;
 };
 
@@ -58,8 +59,8 @@ struct ModelBackend {
       load;
 };
 
-// Reads the command line and does what it says. Call from main before any thread exists. To serve it
-// executes the program once more (RestartWithBriefOpenMpWaiting).
+// Reads the command line and does what it says. Call from main before any thread exists. To serve
+// it executes the program once more (RestartWithBriefOpenMpWaiting).
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
 
 // Serves until SIGTERM or SIGINT:

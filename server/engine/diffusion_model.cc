@@ -4,18 +4,6 @@
 #include <vector>
 
 namespace tightfit {
-namespace {
-
-constexpr char kLoadStopped[] = "LOAD_STOPPED";
-
-}  // namespace
-
-Status LoadStopped() {
-  return {StatusCode::kCancelled, kLoadStopped, "nobody waited for the model any more"};
-}
-
-bool IsLoadStopped(const Status& status) { return status.reason() == kLoadStopped; }
-
 Status StepOnce(DiffusionModel& model, std::span<Sampling* const> batch,
                 std::span<const int32_t> steps_before) {
   std::vector<Sampling*> waiting;

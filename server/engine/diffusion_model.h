@@ -4,6 +4,7 @@
 #ifndef TIGHTFIT_SERVER_ENGINE_DIFFUSION_MODEL_H_
 #define TIGHTFIT_SERVER_ENGINE_DIFFUSION_MODEL_H_
 
+#include "server/base/load_stop.h"
 #include "server/base/status.h"
 #include "server/engine/generation.h"
 
@@ -201,10 +202,6 @@ struct LoadProgress {
 // Hears how far a load is. False: nobody waits for the model any more; the load ends with
 // LoadStopped and keeps nothing on the device.
 using LoadCallback = std::function<bool(const LoadProgress& progress)>;
-
-// CANCELLED `LOAD_STOPPED`.
-Status LoadStopped();
-bool IsLoadStopped(const Status& status);
 
 // Steps each of `batch` once, though some of them were stepped by a call before that failed:
 // `steps_before` are their steps_done() then. For calls that are tried again.

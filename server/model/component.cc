@@ -157,7 +157,7 @@ Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOp
 }
 
 Status CheckFiles(const ModelDirectory& directory, const ComponentOptions& options,
-                  const std::function<void(int64_t)>& progress) {
+                  const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
   TF_RETURN_IF_ERROR(CheckListedFile(directory, *sources.graph, {}));
   if (!options.weights_path.empty()) {
@@ -168,7 +168,7 @@ Status CheckFiles(const ModelDirectory& directory, const ComponentOptions& optio
 
 Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directory,
                                                    const ComponentOptions& options,
-                                                   const std::function<void(int64_t)>& progress) {
+                                                   const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
                       OpenWeights(directory, *sources.weights, options.weights_path));
@@ -196,7 +196,7 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
 }
 
 Status Component::ReadWeights(const ModelDirectory& directory,
-                              const std::function<void(int64_t)>& progress) {
+                              const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options_));
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
                       OpenWeights(directory, *sources.weights, options_.weights_path));
@@ -207,7 +207,7 @@ Status Component::ReadWeights(const ModelDirectory& directory,
 
 Status Component::Fill(const SafetensorsFile& file, const std::string& sha256,
                        const ConversionOptions& conversion,
-                       const std::function<void(int64_t)>& progress) {
+                       const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(ConversionReport report,
                       ConvertWeights(file, sha256, slots_, conversion, progress));
   if (report.largest_decoded_bytes > 0) {

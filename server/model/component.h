@@ -43,23 +43,23 @@ Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOp
 // Reads and hashes the files that Component::Load would read, and keeps nothing: for a component of
 // the same content that is there already. Errors: DATA_LOSS, as ReadListedFile.
 Status CheckFiles(const ModelDirectory& directory, const ComponentOptions& options,
-                  const std::function<void(int64_t)>& progress);
+                  const std::function<bool(int64_t)>& progress);
 
 // Not thread-safe; one thread loads and runs it.
 class Component {
  public:
   // Checks the graph file (hash, operator allow-list), loads and rewrites it once, streams the
   // weights into their slots, each packed as it arrives. High-water mark: packed bytes + two
-  // staging buffers + graph. `progress` gets bytes read since the last call. Errors: DATA_LOSS,
-  // FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`, `FORBIDDEN_OPERATOR`; nothing of a failed load stays
-  // allocated.
+  // staging buffers + graph. `progress` gets bytes read since the last call, and stops the load by
+  // returning false. Errors: DATA_LOSS, FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`,
+  // `FORBIDDEN_OPERATOR`, LoadStopped; nothing of a failed load stays allocated.
   static Result<std::unique_ptr<Component>> Load(const ModelDirectory& directory,
                                                  const ComponentOptions& options,
-                                                 const std::function<void(int64_t)>& progress);
+                                                 const std::function<bool(int64_t)>& progress);
 
   // Sets the weights again after ClearWeights, from a directory of the same content. Errors:
   // Load's; then there are none, as before.
-  Status ReadWeights(const ModelDirectory& directory, const std::function<void(int64_t)>& progress);
+  Status ReadWeights(const ModelDirectory& directory, const std::function<bool(int64_t)>& progress);
   // Frees the weights. The graph stays, ready to be filled: what it took to read, check and rewrite
   // it is not done again.
   void ClearWeights();
@@ -84,7 +84,7 @@ class Component {
   Result<int64_t> MoveWeights(const char* what, at::Device device);
   // May throw what LibTorch throws.
   Status Fill(const SafetensorsFile& file, const std::string& sha256,
-              const ConversionOptions& conversion, const std::function<void(int64_t)>& progress);
+              const ConversionOptions& conversion, const std::function<bool(int64_t)>& progress);
 
   ComponentOptions options_;
   ComponentDescription description_;

@@ -1,6 +1,7 @@
 #include "server/model/model_directory.h"
 
 #include "server/base/json_text.h"
+#include "server/base/load_stop.h"
 #include "server/model/file_reader.h"
 #include "server/model/model_errors.h"
 #include "server/model/sha256.h"
@@ -402,7 +403,7 @@ Result<std::string> ReadListedFile(const ModelDirectory& directory, const Listed
 }
 
 Status CheckListedFile(const ModelDirectory& directory, const ListedFile& file,
-                       const std::function<void(int64_t)>& progress) {
+                       const std::function<bool(int64_t)>& progress) {
   constexpr int64_t kPieceBytes = 4 << 20;
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileReader> reader, OpenListedFile(directory, file));
   Sha256 sha256;
@@ -411,7 +412,7 @@ Status CheckListedFile(const ModelDirectory& directory, const ListedFile& file,
     const int64_t size_bytes = std::min(kPieceBytes, file.bytes - offset);
     TF_RETURN_IF_ERROR(reader->ReadAt(offset, size_bytes, piece.data()));
     sha256.Update(piece.data(), static_cast<size_t>(size_bytes));
-    if (progress) progress(size_bytes);
+    if (progress && !progress(size_bytes)) return LoadStopped();
   }
   const std::string found = sha256.HexDigest();
   return found == file.sha256 ? OkStatus() : ChecksumMismatch(file.file, file.sha256, found);

@@ -85,9 +85,9 @@ Result<std::string> ReadListedFile(const ModelDirectory& directory, const Listed
                                    int64_t max_bytes);
 
 // The same checks for a file of any size, which is not kept. `progress`, which may be empty, hears
-// the bytes of each piece.
+// the bytes of each piece; if it returns false the end is LoadStopped.
 Status CheckListedFile(const ModelDirectory& directory, const ListedFile& file,
-                       const std::function<void(int64_t)>& progress);
+                       const std::function<bool(int64_t)>& progress);
 
 }  // namespace tightfit
 

@@ -70,9 +70,9 @@ Status RunTorch(const char* what, const std::function<Status()>& body) {
     status = StatusOfException(what, ran_out_of_memory());
   }
   if (!ran_out_of_memory()) return status;
-  // On a CPU alone, whose allocator counts: a matrix product that finds no memory in oneDNN switches
-  // oneDNN off for the whole process and goes on without it. What comes of it, and of all that
-  // follows, is not what it would have been.
+  // On a CPU alone, whose allocator counts: a matrix product that finds no memory in oneDNN
+  // switches oneDNN off for the whole process and goes on without it. What comes of it, and of all
+  // that follows, is not what it would have been.
   at::globalContext().setUserEnabledMkldnn(true);
   return status.ok() ? OutOfMemory(what, "an allocation failed and LibTorch went another way")
                      : status;

@@ -1,5 +1,6 @@
 #include "server/model/weight_converter.h"
 
+#include "server/base/load_stop.h"
 #include "server/model/model_errors.h"
 #include "server/model/packed_weight.h"
 #include "server/model/sha256.h"
@@ -30,17 +31,16 @@ at::ScalarType ScalarTypeOf(StoredDtype dtype) {
 // Reads and hashes the file's tensors in order.
 class HashingReader {
  public:
-  HashingReader(const SafetensorsFile& file, const std::function<void(int64_t)>& progress)
+  HashingReader(const SafetensorsFile& file, const std::function<bool(int64_t)>& progress)
       : file_(file), progress_(progress) {
     sha256_.Update(file.header_bytes().data(), file.header_bytes().size());
-    Report(static_cast<int64_t>(file.header_bytes().size()));
+    static_cast<void>(Report(static_cast<int64_t>(file.header_bytes().size())));
   }
 
   Status Read(const StoredTensor& tensor, void* out) {
     TF_RETURN_IF_ERROR(file_.reader().ReadAt(tensor.offset_bytes, tensor.size_bytes, out));
     sha256_.Update(out, static_cast<size_t>(tensor.size_bytes));
-    Report(tensor.size_bytes);
-    return OkStatus();
+    return Report(tensor.size_bytes) ? OkStatus() : LoadStopped();
   }
 
   Status CheckDigest(const std::string& expected) {
@@ -50,12 +50,11 @@ class HashingReader {
   }
 
  private:
-  void Report(int64_t bytes) {
-    if (progress_) progress_(bytes);
-  }
+  // Whether the load goes on.
+  bool Report(int64_t bytes) { return !progress_ || progress_(bytes); }
 
   const SafetensorsFile& file_;
-  const std::function<void(int64_t)>& progress_;
+  const std::function<bool(int64_t)>& progress_;
   Sha256 sha256_;
 };
 
@@ -101,7 +100,7 @@ using SlotsByKey = std::unordered_map<std::string_view, ParameterSlot*>;
 class Conversion {
  public:
   Conversion(const SafetensorsFile& file, const ConversionOptions& options,
-             const std::function<void(int64_t)>& progress)
+             const std::function<bool(int64_t)>& progress)
       : options_(options), reader_(file, progress) {}
 
   // `slots` by the names of their tensors.
@@ -226,7 +225,7 @@ std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, cons
 Result<ConversionReport> ConvertWeights(const SafetensorsFile& file, const std::string& sha256,
                                         std::vector<ParameterSlot>& slots,
                                         const ConversionOptions& options,
-                                        const std::function<void(int64_t)>& progress) {
+                                        const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const SlotsByKey by_key, ByKey(file, slots));
   ClearOnFailure clear_on_failure(&slots);
   Conversion conversion(file, options, progress);

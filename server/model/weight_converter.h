@@ -48,13 +48,14 @@ std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, cons
 // each slot with its tensor, packed or in the compute dtype, on the device. It is packed in host
 // memory: over the bus go packed bytes. Tensors without a slot are read, hashed and dropped.
 // `sha256` is what the file must have, "" where that is not known. `progress` gets the bytes read
-// since the last call. Packable slots must have been rewritten. Errors: DATA_LOSS FILE_TRUNCATED,
-// CHECKSUM_MISMATCH; BAD_MODEL_DIRECTORY for a slot without a tensor. After an error the slots hold
-// empty tensors. May throw what LibTorch throws: call inside RunTorch.
+// since the last call; if it returns false the end is LoadStopped. Packable slots must have been
+// rewritten. Errors: DATA_LOSS FILE_TRUNCATED, CHECKSUM_MISMATCH; BAD_MODEL_DIRECTORY for a slot
+// without a tensor. After an error the slots hold empty tensors. May throw what LibTorch throws:
+// call inside RunTorch.
 Result<ConversionReport> ConvertWeights(const SafetensorsFile& file, const std::string& sha256,
                                         std::vector<ParameterSlot>& slots,
                                         const ConversionOptions& options,
-                                        const std::function<void(int64_t)>& progress);
+                                        const std::function<bool(int64_t)>& progress);
 
 // Copies what every slot holds, packed weights packed, to the memory of `device`; where that throws
 // the slots are as they were. Bytes of the copies.

@@ -44,6 +44,13 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
       memory.load_scratch_bytes = std::max(memory.load_scratch_bytes, estimate.staging_bytes);
     }
     memory.decode_scratch_bytes = std::max(memory.decode_scratch_bytes, estimate.decoded_bytes);
+    if (name == "vae" && dtype != at::kFloat) {
+      const WeightEstimate in_fp32 =
+          EstimateWeights(file->tensors(), std::nullopt, {.name = spec.scope},
+                          static_cast<int64_t>(sizeof(float)), is_cpu ? 1 : kCudaBlockBytes);
+      memory.fallback_weight_bytes =
+          in_fp32.weight_bytes + graph_bytes + (is_cpu ? in_fp32.staging_bytes : 0);
+    }
   }
   return memory;
 }

@@ -3,6 +3,7 @@
 #include "server/pipeline/sdxl_pipeline.h"
 
 #include <algorithm>
+#include <chrono>
 #include <span>
 #include <string>
 
@@ -44,7 +45,13 @@ struct Measurement {
   double state = 0.0;
   double denoise_peak = 0.0;
   double decode_peak = 0.0;  // over `state`
+  double denoise_seconds = 0.0;
+  double decode_seconds = 0.0;
 };
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 class Peak {
  public:
@@ -80,12 +87,16 @@ Result<Measurement> Measure(SdxlPipeline& pipeline, const Trial& trial) {
   measured.encode_peak = peak.Take();
   measured.state = peak.now();
   Sampling* const member = sampling.get();
+  const auto before_step = std::chrono::steady_clock::now();
   TF_RETURN_IF_ERROR(pipeline.Step(std::span(&member, 1)));
+  measured.denoise_seconds = SecondsSince(before_step);
   measured.denoise_peak = peak.Take();
   if (!trial.decodes) return measured;
   // Weights of a random or broken model may give no picture; what decoding takes shows all the
   // same.
+  const auto before_decode = std::chrono::steady_clock::now();
   static_cast<void>(pipeline.DecodeNext(*sampling).status());
+  measured.decode_seconds = SecondsSince(before_decode);
   measured.decode_peak = peak.Take() - measured.state;
   return measured;
 }
@@ -104,9 +115,9 @@ int64_t ParameterCount(const ModelDescription& description) {
 
 }  // namespace
 
-Result<RequestCosts> SdxlPipeline::MeasureCosts(const std::function<void()>& on_picture) {
-  const auto measure = [&](const Trial& trial) {
-    on_picture();
+Result<RequestCosts> SdxlPipeline::MeasureCosts(const std::function<bool()>& on_picture) {
+  const auto measure = [&](const Trial& trial) -> Result<Measurement> {
+    if (!on_picture()) return LoadStopped();
     return Measure(*this, trial);
   };
   RequestCosts costs;
@@ -131,6 +142,9 @@ Result<RequestCosts> SdxlPipeline::MeasureCosts(const std::function<void()>& on_
                         measure({.side = side, .rows = 2, .decodes = decodes}));
     AddPoint(2 * Area(side), margin(side) * pair.denoise_peak, &costs.denoise);
     if (decodes) AddPoint(Area(side), margin(side) * pair.decode_peak, &costs.decode);
+    // The last and largest counts.
+    costs.denoise_latent_seconds = pair.denoise_seconds / (2 * Area(side));
+    if (decodes) costs.decode_latent_seconds = pair.decode_seconds / Area(side);
     if (side == kTiny) tiny = pair;
     costs.row_latent_bytes =
         std::max(pair.state - tiny.state, 0.0) / std::max(2 * (Area(side) - Area(kTiny)), 1.0);

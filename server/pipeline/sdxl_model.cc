@@ -64,8 +64,7 @@ Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(const ModelDirectory&
 // Loads the components of one model, one after the other, and tells how far it is.
 class SdxlLoader {
  public:
-  SdxlLoader(const ModelSpec& spec, ServableDirectory servable,
-             const std::function<void(const LoadProgress&)>& progress)
+  SdxlLoader(const ModelSpec& spec, ServableDirectory servable, const LoadCallback& progress)
       : spec_(spec),
         servable_(std::move(servable)),
         directory_(servable_.directory),
@@ -124,7 +123,7 @@ class SdxlLoader {
     }
     // The first calls on a device take long; the watchdog sees that they go on.
     TF_ASSIGN_OR_RETURN(RequestCosts costs,
-                        pipeline.MeasureCosts([this] { Report("warm-up", 0); }));
+                        pipeline.MeasureCosts([this] { return Report("warm-up", 0); }));
     MeasuredCosts()[contents_] = costs;
     pipeline.SetCosts(std::move(costs));
     return OkStatus();
@@ -168,12 +167,12 @@ class SdxlLoader {
         .device = described.device()};
   }
 
-  void Report(const std::string& component, int64_t bytes) {
+  // Whether the load goes on.
+  bool Report(const std::string& component, int64_t bytes) {
     bytes_done_ += bytes;
-    if (!progress_) return;
-    progress_({.component = component,
-               .bytes_done = std::min(bytes_done_, bytes_total_),
-               .bytes_total = bytes_total_});
+    return !progress_ || progress_({.component = component,
+                                    .bytes_done = std::min(bytes_done_, bytes_total_),
+                                    .bytes_total = bytes_total_});
   }
 
   // A component that another model holds is shared with it; one that was here before comes back.
@@ -181,11 +180,11 @@ class SdxlLoader {
     ComponentOptions options = OptionsOf(name);
     TF_ASSIGN_OR_RETURN(options.owner, ContentOf(directory_, options));
     const std::string& content = options.owner;
-    const auto progress = [&](int64_t bytes) { Report(name, bytes); };
+    const auto progress = [&](int64_t bytes) { return Report(name, bytes); };
     ComponentStore& store = ComponentStore::Instance();
     std::shared_ptr<Component> component = store.Find(content);
     if (component != nullptr && store.IsChecked(content, directory_.path)) {
-      Report(name, directory_.components.at(name).weights.bytes);
+      if (!progress(directory_.components.at(name).weights.bytes)) return LoadStopped();
     } else if (component != nullptr) {
       // A damaged directory is refused whatever else is on the device.
       TF_RETURN_IF_ERROR(CheckFiles(directory_, options, progress));
@@ -207,7 +206,7 @@ class SdxlLoader {
   const ServableDirectory servable_;
   const ModelDirectory& directory_;
   const ComputeDtypes dtypes_;
-  const std::function<void(const LoadProgress&)>& progress_;
+  const LoadCallback& progress_;
   int64_t bytes_total_ = 0;
   int64_t bytes_done_ = 0;
   std::vector<ComponentDescription> components_;
@@ -216,9 +215,9 @@ class SdxlLoader {
 
 }  // namespace
 
-Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(
-    const ModelSpec& spec, const std::string& device,
-    const std::function<void(const LoadProgress&)>& progress) {
+Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(const ModelSpec& spec,
+                                                      const std::string& device,
+                                                      const LoadCallback& progress) {
   TF_ASSIGN_OR_RETURN(ServableDirectory servable, OpenServableDirectory(spec, device));
   return SdxlLoader(spec, std::move(servable), progress).Load();
 }
@@ -229,7 +228,8 @@ Result<ModelDescription> DescribeSdxlModel(const ModelSpec& spec, const std::str
 }
 
 std::vector<float> LatentsOf(const Sampling& sampling) {
-  const at::Tensor latents = static_cast<const SdxlSampling&>(sampling).latents().to(at::kCPU).contiguous();
+  const at::Tensor latents =
+      static_cast<const SdxlSampling&>(sampling).latents().to(at::kCPU).contiguous();
   const float* const values = latents.const_data_ptr<float>();
   return {values, values + latents.numel()};
 }

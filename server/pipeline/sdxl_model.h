@@ -15,10 +15,10 @@ namespace tightfit {
 // Reads, checks, packs. Runs on the thread that will call the model. `device` is one that
 // OpenDevice (model/compute_device.h) has named. Errors: DATA_LOSS `CHECKSUM_MISMATCH`,
 // INVALID_ARGUMENT `FORBIDDEN_OPERATOR`, `BAD_MODEL_DIRECTORY`, ..., each naming the file, never
-// its path.
-Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(
-    const ModelSpec& spec, const std::string& device,
-    const std::function<void(const LoadProgress&)>& progress);
+// its path; LoadStopped.
+Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(const ModelSpec& spec,
+                                                      const std::string& device,
+                                                      const LoadCallback& progress);
 
 // As ModelDescriber. Reads model.json and the headers of the weight files: no device work, a few
 // milliseconds. Errors: those of LoadSdxlModel that come before the first weight.

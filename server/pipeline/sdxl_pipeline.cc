@@ -174,7 +174,8 @@ ImageDecoding SdxlPipeline::DecodingOf(const SdxlSampling& sampling) {
   if (tile_px > 0) {
     tile = {.sample_px = tile_px, .latents = tile_px / description.pixels_per_latent};
   }
-  return {&parts_.vae, sampling.latents_.narrow(0, sampling.images_done_, 1), tile};
+  return {&parts_.vae, sampling.latents_.narrow(0, sampling.images_done_, 1), tile,
+          sampling.in_fp32_};
 }
 
 Result<std::optional<Image>> SdxlPipeline::DecodeNext(Sampling& sampling) {
@@ -201,12 +202,13 @@ Result<std::optional<Image>> SdxlPipeline::DecodeNext(Sampling& sampling) {
     }
     if (!state.decoding_.has_value()) state.decoding_.emplace(DecodingOf(state));
     TF_ASSIGN_OR_RETURN(std::optional<RgbPixels> pixels, state.decoding_->Next());
+    state.in_fp32_ = state.decoding_->is_in_fp32_again();
     if (!pixels.has_value()) return OkStatus();
     is_complete = true;
     image.width_px = pixels->width_px;
     image.height_px = pixels->height_px;
     image.rgb = std::move(pixels->rgb);
-    image.decoded_again_in_fp32 = state.decoding_->is_in_fp32_again();
+    image.decoded_again_in_fp32 = state.in_fp32_;
     return OkStatus();
   }));
   if (!is_complete) return std::optional<Image>();

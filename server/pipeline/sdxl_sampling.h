@@ -37,6 +37,12 @@ class SdxlSampling : public Sampling {
   int32_t images_done() const override { return images_done_; }
   std::vector<PromptTokens> prompt_tokens() const override { return conditioning_.prompt_tokens; }
 
+  int64_t denoised_latents() const override {
+    return latents_.size(0) * decoded_latents() * (UsesGuidance(parameters_) ? 2 : 1);
+  }
+  int64_t decoded_latents() const override { return latents_.size(2) * latents_.size(3); }
+  bool needs_fallback() const override { return in_fp32_; }
+
   // fp32 [image_count, channels, h, w], as the sampler left them.
   const at::Tensor& latents() const { return latents_; }
 
@@ -60,6 +66,8 @@ class SdxlSampling : public Sampling {
   bool is_in_sampler_ = false;
   int32_t images_done_ = 0;
   std::optional<ImageDecoding> decoding_;  // of the image that is being decoded
+  // The VAE's 16 bits were not enough for one of the images: they will not be for the others.
+  bool in_fp32_ = false;
 };
 
 }  // namespace tightfit

@@ -50,8 +50,11 @@ Result<at::Tensor> VaeDecoder::Run(const at::Tensor& unscaled, bool in_fp32) {
 }
 
 ImageDecoding::ImageDecoding(VaeDecoder* decoder, const at::Tensor& latents,
-                             std::optional<TileSizes> tile)
-    : decoder_(decoder), unscaled_(decoder->Unscaled(latents)), tile_(tile) {
+                             std::optional<TileSizes> tile, bool in_fp32)
+    : decoder_(decoder),
+      unscaled_(decoder->Unscaled(latents)),
+      tile_(tile),
+      in_fp32_(in_fp32 && decoder->has_fallback()) {
   Begin();
 }
 

@@ -58,8 +58,10 @@ class VaeDecoder {
 class ImageDecoding {
  public:
   // `latents`: fp32 [1, channels, h, w] as the sampler left them. With `tile`, one tile is decoded
-  // a call. `decoder` must outlive it.
-  ImageDecoding(VaeDecoder* decoder, const at::Tensor& latents, std::optional<TileSizes> tile);
+  // a call. `in_fp32` begins with what the decoder falls back on, if it has that. `decoder` must
+  // outlive it.
+  ImageDecoding(VaeDecoder* decoder, const at::Tensor& latents, std::optional<TileSizes> tile,
+                bool in_fp32 = false);
 
   // Runs the network once; nullopt while there is more to do. A result that is not finite makes it
   // begin again in fp32. Errors: INTERNAL `NOT_FINITE` where that cannot help; VaeDecoder::Run's.

@@ -1,5 +1,6 @@
 // A server whose device is lost, or whose model hangs, says so and ends with 71, so that whatever
 // supervises it starts it anew.
+#include "tightfit/v1/model.grpc.pb.h"
 #include "server/serve.h"
 #include "tests/integration/served_fixture.h"
 
@@ -47,6 +48,16 @@ class DeviceExitTest : public ServedFixture {
     }
   }
 
+  void Unload(const std::string& model) {
+    grpc::ClientContext context;
+    v1::UnloadModelRequest request;
+    v1::UnloadModelResponse reply;
+    request.set_name(model);
+    const auto stub = v1::ModelService::NewStub(channel_);
+    EXPECT_EQ(stub->UnloadModel(&context, request, &reply).error_code(),
+              grpc::StatusCode::UNAVAILABLE);
+  }
+
   std::vector<std::unique_ptr<StreamingRequest>> requests_;
 };
 
@@ -65,8 +76,8 @@ TEST_P(FatalCudaErrorTest, TellsEveryClientAndExitsWith71) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Codes, FatalCudaErrorTest,
-                         testing::Values(46, 214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810,
-                                         911, 999));
+                         testing::Values(46, 214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718,
+                                         719, 721, 810, 911, 999));
 
 TEST_F(DeviceExitTest, GoesOnAfterAnErrorThatIsNotFatal) {
   StartHeld();

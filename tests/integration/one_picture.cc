@@ -50,7 +50,11 @@ OneModelServer::OneModelServer(const std::string& model_directory, int64_t host_
           .thread_init = [] { InitTorchThread("cpu"); },
           .describe = [](const ModelSpec& spec) { return DescribeSdxlModel(spec, "cpu"); },
           .ledger = ledger,
-          .drop_caches = DropTorchCaches},
+          .drop_caches =
+              [] {
+                DropTorchCaches();
+                return OkStatus();
+              }},
       &Clock::Real(), nullptr);
   std::promise<void> ready;
   executor_->Start([&ready] { ready.set_value(); });

@@ -33,7 +33,8 @@ TEST(CudaErrorsTest, TellsClientsToComeBackAndTheLogWhatCudaSaid) {
 
 // A device that no longer keeps what it is given, that has left the bus, that takes no more work.
 TEST(CudaErrorsTest, LosesADeviceThatHasFailedOrIsGone) {
-  for (const int code : {46, 214, 220, 999}) EXPECT_TRUE(DeviceLossOf(code, "").has_value()) << code;
+  for (const int code : {46, 214, 220, 999})
+    EXPECT_TRUE(DeviceLossOf(code, "").has_value()) << code;
 }
 
 // By the header, calls go on after these: a bad argument, memory that ran out, a driver too old, no

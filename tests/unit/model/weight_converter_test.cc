@@ -53,7 +53,10 @@ class ConvertWeightsTest : public ::testing::Test {
     }
     file_bytes_ = static_cast<int64_t>(bytes.size());
     return ConvertWeights(**file, sha256.empty() ? Sha256::HexDigestOf(bytes) : sha256, slots_,
-                          options_, [this](int64_t read) { bytes_read_ += read; });
+                          options_, [this](int64_t read) {
+                            bytes_read_ += read;
+                            return bytes_read_ <= stop_after_bytes_;
+                          });
   }
 
   TemporaryDirectory directory_;
@@ -63,6 +66,7 @@ class ConvertWeightsTest : public ::testing::Test {
   std::vector<ParameterSlot> slots_;
   int64_t file_bytes_ = 0;
   int64_t bytes_read_ = 0;
+  int64_t stop_after_bytes_ = std::numeric_limits<int64_t>::max();
 };
 
 // Two headers; 16 rows of 72 codes, padded to 80; 32 rows of 16 codes.
@@ -174,6 +178,13 @@ TEST_F(ConvertWeightsTest, SkipsTensorsThatNoParameterUses) {
   ASSERT_TRUE(Convert().ok());
   EXPECT_EQ(options_.weights->current_bytes(), kPackedBytes + kDenseBytes);
   EXPECT_EQ(bytes_read_, file_bytes_);
+}
+
+TEST_F(ConvertWeightsTest, StopsAtTheTensorAfterWhichNobodyWaits) {
+  stop_after_bytes_ = 0;
+  EXPECT_EQ(Convert().status().reason(), "LOAD_STOPPED");
+  EXPECT_LT(bytes_read_, file_bytes_);
+  EXPECT_EQ(options_.weights->current_bytes(), 0);
 }
 
 TEST_F(ConvertWeightsTest, ClearedSlotsFreeTheirWeightsAndCanBeFilledAgain) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 namespace tightfit {
 namespace {
@@ -42,14 +43,23 @@ class SdxlPipelineTest : public ::testing::Test {
          .text_encoder = TextEncoder(half(), half()),
          .unet = {.run = [this](std::vector<c10::IValue> inputs) { return Unet(inputs); },
                   .dtype = dtype},
-         .vae = VaeDecoder(
-             {.run = [this](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
-                ++decoder_calls_;
-                return std::vector<at::Tensor>{at::upsample_nearest2d(
-                    inputs[0].toTensor().slice(1, 0, 3), c10::nullopt, std::array{2.0, 2.0})};
-              },
-              .dtype = at::kFloat},
-             1.0)});
+         .vae = needs_fp32_vae_
+                    ? VaeDecoder(Vae(at::kHalf), 1.0, [this] { return Vae(at::kFloat); })
+                    : VaeDecoder(Vae(at::kFloat), 1.0)});
+  }
+
+  // In 16 bits it gives nothing finite.
+  Network Vae(at::ScalarType dtype) {
+    return {
+        .run = [this, dtype](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
+          ++decoder_calls_;
+          const at::Tensor picture = at::upsample_nearest2d(inputs[0].toTensor().slice(1, 0, 3),
+                                                            c10::nullopt, std::array{2.0, 2.0});
+          return std::vector<at::Tensor>{
+              dtype == at::kHalf ? at::full_like(picture, std::numeric_limits<float>::infinity())
+                                 : picture};
+        },
+        .dtype = dtype};
   }
 
   Result<std::vector<at::Tensor>> Unet(const std::vector<c10::IValue>& inputs) {
@@ -92,6 +102,7 @@ class SdxlPipelineTest : public ::testing::Test {
   std::string vae_tiling_ = "never";
   Status unet_status_;
   int decoder_calls_ = 0;
+  bool needs_fp32_vae_ = false;
   std::vector<int64_t> batch_sizes_;
   std::vector<float> timesteps_;
   at::ScalarType sample_dtype_ = at::kFloat;
@@ -118,6 +129,35 @@ TEST_F(SdxlPipelineTest, CountsStepsAndImages) {
     EXPECT_EQ((*image)->rgb.size(), 12u * 8u * 3u);
   }
   EXPECT_EQ(sampling->images_done(), 2);
+}
+
+// The call before the VAE in fp32 is needed says so, once a request.
+TEST_F(SdxlPipelineTest, TriesTheVaeIn16BitsOnceARequest) {
+  needs_fp32_vae_ = true;
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.image_count = 3;
+  const auto sampling = Begin(pipeline, parameters_);
+  Finish(pipeline, *sampling);
+  EXPECT_FALSE(sampling->needs_fallback());
+  const auto first = pipeline.DecodeNext(*sampling);
+  ASSERT_TRUE(first.ok() && !first->has_value());
+  EXPECT_TRUE(sampling->needs_fallback());
+  for (int image = 0; image < 3; ++image) {
+    const auto decoded = pipeline.DecodeNext(*sampling);
+    ASSERT_TRUE(decoded.ok() && decoded->has_value()) << image;
+    EXPECT_TRUE((*decoded)->decoded_again_in_fp32);
+  }
+  EXPECT_EQ(decoder_calls_, 1 + 3);
+}
+
+TEST_F(SdxlPipelineTest, TellsHowManyLatentsItsCallsSee) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.image_count = 3;
+  const auto guided = Begin(pipeline, parameters_);
+  EXPECT_EQ(guided->denoised_latents(), 2 * 3 * (6 * 4));
+  EXPECT_EQ(guided->decoded_latents(), 6 * 4);
+  parameters_.guidance_scale = 1.0f;
+  EXPECT_EQ(Begin(pipeline, parameters_)->denoised_latents(), 3 * (6 * 4));
 }
 
 TEST_F(SdxlPipelineTest, RefusesCallsOutOfOrder) {
