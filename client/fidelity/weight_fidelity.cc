@@ -26,8 +26,8 @@ Result<Distortion> WeightFidelity::Measure(const std::string& format, const std:
   if (!known.has_value()) return InvalidArgument("there is no format \"" + format + "\"");
   const weights::TensorChoice choice =
       weights::ChooseTensors(file_->tensors(), {.scope = scope, .name_pattern = "*"});
-  const ParallelFor parallel_for = weights::Interruptible(
-      InThreads(ReadCpuShare().thread_count()), stop);
+  const ParallelFor parallel_for =
+      weights::Interruptible(InThreads(ReadCpuShare().thread_count()), stop);
   weights::TotalCost total;
   for (const StoredTensor& tensor : choice.tensors) {
     const std::pair key(*known, tensor.name);

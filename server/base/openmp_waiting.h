@@ -12,7 +12,7 @@
 namespace tightfit {
 
 struct OpenMpWaiting {
-  std::string policy;     // as its environment says it: "GOMP_SPINCOUNT=1000"; "" if nothing does
+  std::string policy;     // as its environment says it: "GOMP_SPINCOUNT=20000"; "" if nothing does
   bool is_users = false;  // found in the environment that the program was first started with
 };
 

@@ -33,7 +33,7 @@ class ExecutorObserver {
   virtual void OnCancelled(const std::string& model, std::string_view stage) {
     (void)model, (void)stage;
   }
-  // An attempt to load a model ended.
+  // An attempt to load a model ended, unless it was stopped because nobody waited any more.
   virtual void OnLoaded(const std::string& model, const Status& status,
                         std::chrono::nanoseconds duration) {
     (void)model, (void)status, (void)duration;

@@ -225,7 +225,7 @@ Status ModelResidency::Load(const ModelSnapshot& snapshot, const std::string& re
       registry_->SetFailed(model, status);
     }
   }
-  observer_->OnLoaded(model, status, clock_->Now() - before);
+  if (!IsLoadStopped(status)) observer_->OnLoaded(model, status, clock_->Now() - before);
   return status;
 }
 
@@ -251,7 +251,8 @@ bool ModelResidency::Evict(const std::string& model, const std::string& reason, 
   if (!registry_->SetEvicting(model, reason, pins)) return false;
   registry_->SetUnloaded(model, reason);
   if (fallbacks_.contains(model)) {
-    if (const auto snapshot = registry_->Find(model); snapshot.has_value()) {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+    if (snapshot.has_value() && snapshot->description != nullptr) {
       ModelDescription description = *snapshot->description;
       description.memory.held_fallback_bytes = 0;
       registry_->Redescribe(model, std::move(description));

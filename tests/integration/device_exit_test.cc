@@ -1,8 +1,8 @@
 // A server whose device is lost, or whose model hangs, says so and ends with 71, so that whatever
 // supervises it starts it anew.
-#include "tightfit/v1/model.grpc.pb.h"
 #include "server/serve.h"
 #include "tests/integration/served_fixture.h"
+#include "tightfit/v1/model.grpc.pb.h"
 
 #include <gmock/gmock.h>
 #include <google/rpc/error_details.pb.h>

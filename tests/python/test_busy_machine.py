@@ -36,7 +36,7 @@ def environment_of(server: ServerProcess) -> dict[str, str]:
 def test_spinning_is_limited_without_the_users_environment(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, [f"{EMOJI},preload=false"]) as server:
         # OpenMP reads what the program was executed with, and nothing that it sets later.
-        assert int(environment_of(server)["GOMP_SPINCOUNT"]) <= 10_000
+        assert int(environment_of(server)["GOMP_SPINCOUNT"]) <= 50_000
         assert "waiting=GOMP_SPINCOUNT=" in said(server) and "waiting_by=server" in said(server)
         # The same process, under its own name.
         assert Path(f"/proc/{server.process.pid}/comm").read_text() == "tightfit-server"[:15] + "\n"
