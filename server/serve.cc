@@ -141,16 +141,24 @@ milliseconds WatchdogOf(const ServerConfig& config, const BackendDevice& device)
   return device.read_memory ? milliseconds(kWatchdogOnGpu) : kWatchdogOnCpu;
 }
 
+// Whether the time of the processors is limited, and not only their number.
+bool HasQuota() {
+  const CpuShare share = ReadCpuShare();
+  return share.quota_cpus.has_value() && *share.quota_cpus < share.cpu_count;
+}
+
 // How many threads compute; the log tells that, and how they wait for each other.
 int32_t ChooseThreads(const ServerConfig& config) {
   const ComputeThreads threads =
       ChooseComputeThreads(config.threads, std::getenv("OMP_NUM_THREADS"), ReadCpuShare());
-  const OpenMpWaiting waiting = ReadOpenMpWaiting();
+  const std::string users_waiting = UsersOpenMpWaiting();
   Log(LogLevel::kInfo, "computing threads",
       {{"threads", int64_t{threads.count}},
        {"threads_by", threads.chosen_by},
-       {"waiting", waiting.policy.empty() ? "OpenMP's default" : waiting.policy},
-       {"waiting_by", waiting.is_users ? "environment" : "server"}});
+       {"waiting", !users_waiting.empty() ? users_waiting
+                   : HasQuota()           ? "sleep"
+                                          : "by contention"},
+       {"waiting_by", users_waiting.empty() ? "server" : "environment"}});
   return threads.count;
 }
 
@@ -183,7 +191,8 @@ class RunningServer {
         executor_(&registry_, watched_.Loader(LoaderOn(device_.name, backend)),
                   {.max_queued_requests = config.limits.max_queued_requests,
                    .max_running_requests = config.max_running_requests,
-                   .thread_init = ThreadInitOn(device_.name, backend),
+                   .thread_init =
+                       [this, init = ThreadInitOn(device_.name, backend)] { InitThread(init); },
                    .thread_exit = backend.exit_thread,
                    .describe = DescriberOn(device_.name, backend),
                    .ledger = &ledger_,
@@ -264,6 +273,15 @@ class RunningServer {
     Log(LogLevel::kWarning,
         "metrics can be read from other machines; they are served without TLS and authentication",
         {{"address", config_.metrics_listen}});
+  }
+
+  // On the executor's thread, before it computes.
+  void InitThread(const std::function<void()>& init) {
+    if (init) init();
+    openmp_waiting_ = std::make_unique<OpenMpWaiting>(HasQuota(), [](bool sleeps) {
+      Log(LogLevel::kDebug, "computing threads wait otherwise",
+          {{"waiting", sleeps ? "sleep" : "spin"}});
+    });
   }
 
   // On the executor's thread.
@@ -418,6 +436,7 @@ class RunningServer {
   UnfinishedCalls unfinished_calls_;
   ProgressWatch progress_;
   const WatchedDevice watched_;
+  std::unique_ptr<OpenMpWaiting> openmp_waiting_;  // made by the executor's thread
   DeviceExecutor executor_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
@@ -495,7 +514,6 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend) {
       PrintError(line.status().message());
       return kExitConfiguration;
     }
-    if (line->action == CommandLine::Action::kServe) RestartWithBriefOpenMpWaiting(argv);
     return Act(*line, backend);
   } catch (const std::exception& error) {
     PrintError(std::string("internal error: ") + error.what());

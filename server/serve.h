@@ -59,8 +59,7 @@ struct ModelBackend {
       load;
 };
 
-// Reads the command line and does what it says. Call from main before any thread exists. To serve
-// it executes the program once more (RestartWithBriefOpenMpWaiting).
+// Reads the command line and does what it says. Call from main before any thread exists.
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend);
 
 // Serves until SIGTERM or SIGINT:

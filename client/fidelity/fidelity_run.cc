@@ -5,6 +5,7 @@
 #include "client/fidelity/text_file.h"
 #include "client/fidelity/weight_fidelity.h"
 #include "server/base/cpu_share.h"
+#include "server/base/openmp_waiting.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/sdxl_model.h"
 
@@ -232,6 +233,7 @@ Result<FidelityResult> RunFidelity(const FidelityOptions& options, const std::st
   InitTorchProcess(
       "cpu", options.thread_count > 0 ? options.thread_count : ReadCpuShare().thread_count(), 0);
   InitTorchThread("cpu");
+  const OpenMpWaiting waiting(/*sleeps_always=*/false, {});
   return Run(options, stop, on_progress).Measure();
 }
 

@@ -7,7 +7,6 @@
 #include "client/weights/outcome.h"
 #include "client/weights/output_file.h"
 #include "client/weights/work_progress.h"
-#include "server/base/openmp_waiting.h"
 #include "server/image/png.h"
 
 #include <clocale>
@@ -74,6 +73,5 @@ int main(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");
   const auto command = tightfit::fidelity::ParseCommandLine(argc, argv);
   if (const auto* exit = std::get_if<tightfit::fidelity::ExitNow>(&command)) return exit->exit_code;
-  tightfit::RestartWithBriefOpenMpWaiting(argv);
   return RunCommand(std::get<FidelityOptions>(command));
 }

@@ -1,59 +1,136 @@
 #include "server/base/openmp_waiting.h"
 
-#include <sys/auxv.h>
+#include "server/base/cpu_share.h"
+
+#include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstdlib>
+#include <fstream>
+#include <utility>
 
 namespace tightfit {
 namespace {
 
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+
 // Any of them is the user's choice. KMP_BLOCKTIME is that of LLVM's OpenMP, which may be preloaded.
 constexpr std::array<const char*, 3> kUsersVariables = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT",
                                                         "KMP_BLOCKTIME"};
-// Half a millisecond or so: longer than nearly all that one of the threads has to wait for while
-// they have their processors to themselves, and shorter than the slice of time that a scheduler
-// gives to somebody else. tests/bench/busy_machine.py has the figures.
-constexpr char kSpinVariable[] = "GOMP_SPINCOUNT";
-constexpr char kSpinCount[] = "20000";
-// Set in the environment of the program that was executed again.
-constexpr char kMark[] = "TIGHTFIT_OPENMP_WAITING";
+constexpr milliseconds kInterval{50};
+// Less says nothing: the thread has hardly computed.
+constexpr milliseconds kShortestLook{5};
+// Of the time in which it could run: more is contention, less is calm.
+constexpr double kContendedShare = 0.05;
+constexpr double kCalmShare = 0.02;
+// How long it must run calmly; each time that it was wrong twice as long.
+constexpr seconds kShortestPatience{2};
+constexpr seconds kLongestPatience{60};
 
-// The program's file. Its own name rather than the link's, which process lists would show.
-std::string ProgramFile() {
-  constexpr char kLink[] = "/proc/self/exe";
-  std::array<char, 4096> path{};
-  const ssize_t size = readlink(kLink, path.data(), path.size());
-  if (size <= 0 || static_cast<size_t>(size) == path.size()) return kLink;
-  const std::string file(path.data(), static_cast<size_t>(size));
-  return access(file.c_str(), X_OK) == 0 ? file : kLink;
-}
+// What compilers call for `#pragma omp parallel`.
+using Parallel = void (*)(void (*work)(void*), void* data, unsigned thread_count, unsigned flags);
+
+Parallel FindParallel() { return reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel")); }
 
 }  // namespace
 
-void RestartWithBriefOpenMpWaiting(const char* const* argv) {
-  if (std::getenv(kMark) != nullptr || !ReadOpenMpWaiting().policy.empty()) return;
-  // Without a loader in between, /proc/self/exe is the loader that was started with the program's
-  // name.
-  if (getauxval(AT_BASE) == 0) return;
-  setenv(kMark, "server", /*overwrite=*/1);
-  setenv(kSpinVariable, kSpinCount, /*overwrite=*/1);
-  execv(ProgramFile().c_str(), const_cast<char* const*>(argv));
-  // Not executed: what was set would only tell a wrong story.
-  unsetenv(kSpinVariable);
-  unsetenv(kMark);
+bool ContentionJudge::Update(nanoseconds ran, nanoseconds waited) {
+  if (ran + waited < kShortestLook) return is_contended_;
+  const double share =
+      static_cast<double>(waited.count()) / static_cast<double>((ran + waited).count());
+  if (!is_contended_) {
+    ran_since_calm_ += ran;
+    if (share <= kContendedShare) return false;
+    const bool was_wrong = patience_.count() > 0 && ran_since_calm_ < patience_;
+    patience_ = was_wrong ? std::min<nanoseconds>(2 * patience_, kLongestPatience)
+                          : nanoseconds(kShortestPatience);
+    is_contended_ = true;
+    ran_calmly_ = nanoseconds(0);
+    return true;
+  }
+  ran_calmly_ = share <= kCalmShare ? ran_calmly_ + ran : nanoseconds(0);
+  if (ran_calmly_ < patience_) return true;
+  is_contended_ = false;
+  ran_since_calm_ = nanoseconds(0);
+  return false;
 }
 
-OpenMpWaiting ReadOpenMpWaiting() {
-  OpenMpWaiting waiting;
+std::string UsersOpenMpWaiting() {
+  std::string said;
   for (const char* const name : kUsersVariables) {
     const char* const value = std::getenv(name);
-    if (value == nullptr) continue;
-    waiting.policy += (waiting.policy.empty() ? "" : " ") + std::string(name) + "=" + value;
+    if (value != nullptr) said += (said.empty() ? "" : " ") + std::string(name) + "=" + value;
   }
-  waiting.is_users = !waiting.policy.empty() && std::getenv(kMark) == nullptr;
-  return waiting;
+  return said;
+}
+
+OpenMpWaiting::OpenMpWaiting(bool sleeps_always, std::function<void(bool sleeps)> on_change)
+    : schedule_file_("/proc/self/task/" + std::to_string(gettid()) + "/schedstat"),
+      on_change_(std::move(on_change)) {
+  if (FindParallel() == nullptr || !UsersOpenMpWaiting().empty()) return;
+  watcher_ = std::thread([this, sleeps_always] { Watch(sleeps_always); });
+}
+
+OpenMpWaiting::~OpenMpWaiting() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (watcher_.joinable()) watcher_.join();
+  LetSleep(false);
+}
+
+void OpenMpWaiting::Watch(bool sleeps_always) {
+  ContentionJudge judge;
+  int64_t ran_before = 0;
+  int64_t waited_before = 0;
+  std::ifstream(schedule_file_) >> ran_before >> waited_before;
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    lock.unlock();
+    int64_t ran = 0;
+    int64_t waited = 0;
+    bool is_contended = sleeps_always;
+    if (!sleeps_always && std::ifstream(schedule_file_) >> ran >> waited) {
+      is_contended =
+          judge.Update(nanoseconds(ran - ran_before), nanoseconds(waited - waited_before));
+      if (nanoseconds(ran - ran_before + waited - waited_before) >= kShortestLook) {
+        ran_before = ran;
+        waited_before = waited;
+      }
+    }
+    if (is_contended != keeps_team_) {
+      LetSleep(is_contended);
+      if (on_change_) on_change_(is_contended);
+    }
+    lock.lock();
+    wake_.wait_for(lock, kInterval, [this] { return stopping_; });
+  }
+}
+
+void OpenMpWaiting::LetSleep(bool sleep) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (keeps_team_ == sleep) return;
+    keeps_team_ = sleep;
+  }
+  if (!sleep) {
+    wake_.notify_all();
+    team_.join();  // its threads go with their master
+    return;
+  }
+  team_ = std::thread([this] {
+    const auto thread_count = static_cast<unsigned>(ReadCpuShare().cpu_count) + 1;
+    FindParallel()([](void*) {}, nullptr, thread_count, 0);
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [this] { return !keeps_team_; });
+  });
 }
 
 }  // namespace tightfit

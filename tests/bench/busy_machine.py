@@ -8,15 +8,16 @@ measured chooses how its threads wait; each --waiting adds one that is started w
 instead (GOMP_SPINCOUNT=300000 is OpenMP's own default). A busy process is a loop in Python. The
 quota is set by a control group of its own, where this process may make one: version 1 or 2.
 
-What the choice rests on, two cores of a Xeon with other work on them, servers measured in turns:
+What the choice rests on, two cores of a Xeon with other work on them: how often a thread sleeps in
+a step alone, and steps a second where the machine's load was 17 to 20.
 
-| | `PASSIVE` | 1,000 spins | 5,000 | 10,000 | 20,000 | OpenMP's 300,000 |
+| | `PASSIVE` | 100 spins | 1,000 | 5,000 | 20,000 | OpenMP's own 300,000 |
 |---|---:|---:|---:|---:|---:|---:|
-| times that a thread sleeps in a step alone | 588 | 265 | 61 | 17 | 15 | 5 |
-| steps a second beside 2, of OpenMP's own | 2.6 | 1.7 | 1.4 | 1.7 | 1.9 | 1 |
+| sleeps a step | 588 | - | 265 | 61 | 15 | 5 |
+| steps a second | 21 to 32 | 16 to 26 | 23 | - | 1.3 | a load takes minutes |
 
-Each sleep costs a wake-up of some ten microseconds, so that 10 more of them are 1 % of a step of
-22 ms, and 580 are a third.
+No single count does for both. With a second team of threads (server/base/openmp_waiting.h), which
+brings it to 100 while the processors are wanted by others: 27 to 35 steps a second there.
 
 The promise: beside two busy processes on two processors at least a quarter of alone (half is what
 a fair scheduler could give), and alone within 2 % of threads that only spin.

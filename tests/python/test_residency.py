@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
-from server_process import ROOT, ServerProcess, metric_values
+from server_process import DEVICE, ROOT, ServerProcess, metric_values
 
 MODEL = ROOT / "deploy" / "models" / "emoji-xl" / "model"
 MIB = 1 << 20
@@ -133,6 +134,38 @@ def test_a_model_comes_back_from_host_memory_without_its_files(tmp_path: Path) -
             damage(file)
         assert draw(server, "a", tmp_path / "second.png") == picture
         assert server.cli_json("info")["server"]["device"]["host_cache_bytes"] == 0
+
+
+def anonymous_bytes(server: ServerProcess) -> int:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return next(
+        int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("RssAnon:")
+    )
+
+
+@pytest.mark.skipif(DEVICE != "cpu", reason="a GPU's models leave for host memory")
+def test_on_a_cpu_unload_gives_the_memory_back_to_the_system(tmp_path: Path) -> None:
+    model = f"a={MODEL},format=fp16,compute_dtype=fp32,preload=false"
+    with ServerProcess(tmp_path, [model]) as server:
+        # The first load brings graphs and buffers that stay.
+        for round_number in range(2):
+            draw(server, "a", tmp_path / "x.png")
+            [loaded] = server.cli_json("models")["models"]
+            before = anonymous_bytes(server)
+            server.cli_json("unload", "a")
+            assert server.cli_json("info")["server"]["device"]["host_cache_bytes"] == 0
+            [left] = server.cli_json("models")["models"]
+            assert left["host_cached_bytes"] == 0
+            until = time.monotonic() + 20
+            wanted = 0.9 * loaded["weight_bytes"]
+            while before - anonymous_bytes(server) < wanted and time.monotonic() < until:
+                time.sleep(0.1)
+            freed = before - anonymous_bytes(server)
+            print(
+                f"round {round_number}: {freed / MIB:.1f} MiB came back of "
+                f"{loaded['weight_bytes'] / MIB:.1f} MiB of weights"
+            )
+            assert freed >= wanted
 
 
 def test_without_a_host_cache_a_model_is_read_and_checked_again(tmp_path: Path) -> None:
