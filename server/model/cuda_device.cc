@@ -63,7 +63,7 @@ OwnMemory ReadCudaMemory(int index) {
 Status ProbeCudaDevice(int index) {
   constexpr unsigned char kPattern = 0xa5;
   static_cast<void>(cudaGetLastError());  // what came before was told; what lasts comes up again
-  unsigned char* bytes = nullptr;
+  void* bytes = nullptr;
   unsigned char read = 0;
   cudaError_t error = cudaSetDevice(index);
   if (error == cudaSuccess) error = cudaDeviceSynchronize();

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+import struct
 import time
 from pathlib import Path
 
@@ -134,6 +137,55 @@ def test_a_model_comes_back_from_host_memory_without_its_files(tmp_path: Path) -
             damage(file)
         assert draw(server, "a", tmp_path / "second.png") == picture
         assert server.cli_json("info")["server"]["device"]["host_cache_bytes"] == 0
+
+
+def leave_a_third_unpacked(folder: Path) -> None:
+    """Puts a value that hf8 cannot hold into every third matrix of a copied model's UNet."""
+    file = folder / "unet.safetensors"
+    content = bytearray(file.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header.pop("__metadata__", None)
+    matrices = [t for t in header.values() if t["dtype"] == "F16" and len(t["shape"]) in (2, 4)]
+    for tensor in sorted(matrices, key=lambda tensor: tensor["data_offsets"])[::3]:
+        at = start + tensor["data_offsets"][0]
+        content[at : at + 2] = struct.pack("<e", 2.0)
+    file.write_bytes(content)
+    manifest = json.loads((folder / "model.json").read_text())
+    manifest["components"]["unet"]["weights"]["sha256"] = hashlib.sha256(content).hexdigest()
+    # As a model that was one file: its hash is that file's.
+    manifest["source"]["sha256"] = manifest["hash"]
+    (folder / "model.json").write_text(json.dumps(manifest))
+
+
+def reserved_bytes(server: ServerProcess) -> float:
+    return sum(by_model(server, "tightfit_device_memory_reserved_bytes").values())
+
+
+def test_a_model_that_comes_out_larger_than_estimated_makes_room_for_itself(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(MODEL, copy)
+    leave_a_third_unpacked(copy)
+    models = [
+        f"{name}={path},format=hf8,compute_dtype=fp32,share_weights=false,preload=false"
+        for name, path in (("idle", MODEL), ("usual", MODEL), ("large", copy))
+    ]
+    with ServerProcess(tmp_path, models) as server:
+        server.cli_json("load", "idle")
+        server.cli_json("load", "usual")
+        estimate = reserved_bytes(server)
+        server.cli_json("unload", "usual")
+        server.cli_json("load", "large")
+        both = reserved_bytes(server)
+    assert both > estimate + 6 * MIB, "it must come out larger, or this proves nothing"
+    limit_mib = int((both - 1) // MIB)
+    with ServerProcess(tmp_path, models, "--memory-limit-mib", str(limit_mib)) as server:
+        server.cli_json("load", "idle")
+        assert server.cli_json("load", "large")["model"]["state"] == "resident"
+        states = {model["name"]: model["state"] for model in server.cli_json("models")["models"]}
+        assert states == {"idle": "unloaded", "usual": "unloaded", "large": "resident"}
+        assert "evicted for large" in server.log
+        assert reserved_bytes(server) <= limit_mib * MIB
 
 
 def anonymous_bytes(server: ServerProcess) -> int:
