@@ -2,6 +2,8 @@
 #include "server/serve.h"
 #include "tests/integration/served_fixture.h"
 
+#include "tightfit/v1/model.grpc.pb.h"
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
