@@ -160,7 +160,6 @@ class RunningServer {
     // Nobody waits for a load to end that nobody will use, and taking models off a lost device may
     // fail in any way.
     if (!models_loaded_ || device_lost_) EndNow(code);
-    FlushLog(kLogHandOver);
     return code;
   }
 
@@ -531,9 +530,12 @@ int RunServer(const ServerConfig& configured, const ModelBackend& backend,
     backend.init_process(device->name, ChooseThreads(config), HostCacheBytes(config, *device));
   }
   const HeapKeeper heap_keeper;
-  return RunningServer(config, std::move(security).value(), std::move(device).value(), backend,
-                       overrides, memory_limit_bytes, events->get())
-      .Run();
+  const int code = RunningServer(config, std::move(security).value(), std::move(device).value(),
+                                 backend, overrides, memory_limit_bytes, events->get())
+                       .Run();
+  // exit() would wait for a line that is being written.
+  if (!FlushLog(kLogHandOver)) _exit(code);
+  return code;
 }
 
 int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,

@@ -84,13 +84,15 @@ ModelBackend FakeBackend() {
                      .WithDetail("/secret/path"));
   ModelBackend backend;
   backend.libtorch_version = "none";
-  backend.open_device = [lost = Environment("FAKE_PROBE_LOST")](const std::string&) {
-    BackendDevice device;
-    device.probe = [lost] {
-      return !lost.empty() && std::filesystem::exists(lost) ? DeviceLost("fake") : OkStatus();
+  if (const std::string lost = Environment("FAKE_PROBE_LOST"); !lost.empty()) {
+    backend.open_device = [lost](const std::string&) {
+      BackendDevice device;
+      device.probe = [lost] {
+        return std::filesystem::exists(lost) ? DeviceLost("fake") : OkStatus();
+      };
+      return Result<BackendDevice>(std::move(device));
     };
-    return Result<BackendDevice>(std::move(device));
-  };
+  }
   if (const std::string text = Environment("FAKE_INIT_EXCEPTION"); !text.empty()) {
     backend.init_process = [text](const std::string&, int, int64_t) {
       throw std::runtime_error(text);

@@ -1,7 +1,6 @@
 // A server whose standard error is a pipe that is full and that nobody reads.
 #include "server/serve.h"
 #include "tests/integration/served_fixture.h"
-
 #include "tightfit/v1/model.grpc.pb.h"
 
 #include <fcntl.h>

@@ -12,6 +12,7 @@ the precompiled LibTorch header counts as LibTorch.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -116,10 +117,8 @@ def read_dependencies(build: Path, root: Path) -> dict[str, list[str]]:
             continue
         files = []
         for line in lines[1:]:
-            path = Path(line.strip())
-            path = path if path.is_absolute() else (build / path)
-            # Lexical: a linked .venv must not turn into another place.
-            text = str(Path(*path.parts)) if path.is_absolute() else str(path.absolute())
+            # Lexical: a linked .venv must not turn into another place. ccache leaves "../.." here.
+            text = os.path.normpath(build.absolute() / line.strip())
             generated = str(build.absolute()) + "/"
             if text.startswith(generated):
                 files.append("/" + text.removeprefix(generated))

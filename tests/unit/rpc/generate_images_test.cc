@@ -51,7 +51,7 @@ TEST_F(GenerateImagesTest, GivesAllImagesInOneReply) {
 }
 
 TEST_F(GenerateImagesTest, RefusesEarlyWhatMayNotFitAndNamesTheOtherMethod) {
-  limits_.max_unary_reply_bytes = 100'000;
+  limits_.max_unary_reply_bytes = 130'000;
   StartServer();
   v1::GenerateImagesRequest request;
   request.mutable_parameters()->set_image_count(2);
@@ -60,7 +60,7 @@ TEST_F(GenerateImagesTest, RefusesEarlyWhatMayNotFitAndNamesTheOtherMethod) {
   const grpc::Status status = Generate(request);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), HasSubstr("StreamImages"));
-  EXPECT_THAT(DetailsOf(status).ViolationOf("image_count"), HasSubstr("100000"));
+  EXPECT_THAT(DetailsOf(status).ViolationOf("image_count"), HasSubstr("130000"));
   EXPECT_EQ(controls_->begun, 1);
 
   v1::StreamImagesRequest streamed;

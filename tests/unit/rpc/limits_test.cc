@@ -229,7 +229,7 @@ TEST_F(LimitsTest, max_unary_reply_bytes) {
   request.mutable_parameters()->set_image_count(2);
   // A PNG that nothing compresses, and what comes with it: request_validator.h says how much.
   constexpr int64_t kRaw = (64 * 3 + 1) * 64;
-  constexpr int64_t kLargest = 2 * (kRaw + kRaw / 256 + (32 << 10));
+  constexpr int64_t kLargest = 2 * (kRaw + kRaw / 256 + (48 << 10));
   for (const int64_t limit : {kLargest, kLargest - 1}) {
     limits_.max_unary_reply_bytes = limit;
     StartServer();
@@ -327,7 +327,7 @@ TEST_F(LimitsTest, stalled_reader_seconds) {
 TEST_F(LimitsTest, max_undelivered_image_bytes) {
   // Two pictures that nothing compresses, and what comes with them.
   constexpr int64_t kRaw = (64 * 3 + 1) * 64;
-  limits_.max_undelivered_image_bytes = 2 * (kRaw + kRaw / 256 + (32 << 10));
+  limits_.max_undelivered_image_bytes = 2 * (kRaw + kRaw / 256 + (48 << 10));
   max_running_requests_ = 1;
   StartServer();
   StopEveryCall();
