@@ -3,6 +3,7 @@
 #include "server/memory/memory_accounts.h"
 #include "server/model/compute_device.h"
 #include "server/model/run_torch.h"
+#include "server/pipeline/narrow_latents.h"
 
 #include <string>
 #include <utility>
@@ -126,6 +127,7 @@ Result<at::Tensor> SdxlPipeline::PredictNoise(const SdxlSampling& sampling) cons
   if (guided) input = at::cat({input, input});
   const at::Tensor timestep =
       at::full({input.size(0)}, sampling.sampler_->timestep(call), input.options());
+  const WithoutOneDnn guard(IsTooNarrowForOneDnn(input, parts_.unet.device, parts_.unet.dtype));
   TF_ASSIGN_OR_RETURN(
       const std::vector<at::Tensor> outputs,
       parts_.unet.run({input.to(parts_.unet.dtype), timestep, conditioning.hidden_states,

@@ -1,0 +1,47 @@
+// WithoutOneDnn: pictures so narrow that oneDNN draws them wrong are drawn without it.
+#ifndef TIGHTFIT_SERVER_PIPELINE_NARROW_LATENTS_H_
+#define TIGHTFIT_SERVER_PIPELINE_NARROW_LATENTS_H_
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+
+#include <cstdint>
+
+namespace tightfit {
+
+// Whether a convolution of stride 2 of SDXL's UNet sees one or two columns and three rows or more:
+// with AMX, oneDNN's kernels for bf16 (torch 2.11) then read memory that nobody has written, and
+// the picture is another one each time. `latents` has the shape [.., height, width].
+inline bool IsTooNarrowForOneDnn(const at::Tensor& latents, const at::Device& device,
+                                 at::ScalarType dtype) {
+  if (!device.is_cpu() || dtype != at::kBFloat16) return false;
+  int64_t height = latents.size(-2);
+  int64_t width = latents.size(-1);
+  constexpr int kDownsamplings = 2;
+  for (int level = 0; level < kDownsamplings; ++level) {
+    if (width <= 2 && height >= 3) return true;
+    height = (height + 1) / 2;
+    width = (width + 1) / 2;
+  }
+  return false;
+}
+
+// Switches oneDNN off for the process while it lives, if `is_off`.
+class WithoutOneDnn {
+ public:
+  explicit WithoutOneDnn(bool is_off) : is_off_(is_off && at::globalContext().userEnabledMkldnn()) {
+    if (is_off_) at::globalContext().setUserEnabledMkldnn(false);
+  }
+  ~WithoutOneDnn() {
+    if (is_off_) at::globalContext().setUserEnabledMkldnn(true);
+  }
+  WithoutOneDnn(const WithoutOneDnn&) = delete;
+  WithoutOneDnn& operator=(const WithoutOneDnn&) = delete;
+
+ private:
+  const bool is_off_;
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_PIPELINE_NARROW_LATENTS_H_
