@@ -58,6 +58,8 @@ constexpr milliseconds kLastMoment{100};
 // process ends on a call that hangs.
 constexpr milliseconds kWatchInterval{100};
 constexpr milliseconds kHangNotice{1000};
+// Looked at less often than this, the process was stopped.
+constexpr milliseconds kLongestWatchGap{2000};
 // How long the last lines of the log may take: a pipe that nobody reads does not hold up the end.
 constexpr milliseconds kLogHandOver{500};
 
@@ -129,7 +131,7 @@ class RunningServer {
         metrics_(&registry_, info_, &ledger_),
         request_log_(&metrics_),
         unfinished_calls_(&request_log_),
-        progress_(&Clock::Real(), WatchdogOf(config, device_)),
+        progress_(&Clock::Real(), WatchdogOf(config, device_), kLongestWatchGap),
         watched_(&progress_, device_.probe, [this](const Status& loss) { OnDeviceLost(loss); }),
         executor_(&registry_, watched_.Loader(LoaderOn(device_.name, backend)),
                   {.max_queued_requests = config.limits.max_queued_requests,
@@ -309,10 +311,15 @@ class RunningServer {
          {"exit_code", int64_t{kExitDevice}}});
     // Not from this thread: what keeps the port silent may keep whoever touches it.
     try {
-      std::thread([this] { grpc_->StopServing(); }).detach();
+      std::thread([this] {
+        grpc_->StopServing();
+        executor_.Abandon(DeviceLost("the server does not answer"));
+      }).detach();
     } catch (const std::exception&) {  // no thread left: nobody hears of it
     }
-    EndAtOnce("the server does not answer");
+    std::this_thread::sleep_for(kHangNotice);
+    RemoveAddressFile();
+    EndNow(kExitDevice);
   }
 
   [[noreturn]] void EndAtOnce(const char* why) {

@@ -123,6 +123,18 @@ class Reader {
     if (!number->has_value()) Refuse(name, *value, "no number that can be asked for");
   }
 
+  // Some programs count in fractions of a layer.
+  void TakeClipSkip(std::optional<int32_t>* clip_skip) {
+    constexpr float kMaxLayers = 1000.0f;
+    std::optional<float> told;
+    TakeNumber("Clip skip", &told);
+    if (!told) return;
+    *clip_skip = static_cast<int32_t>(std::lround(std::clamp(*told, -kMaxLayers, kMaxLayers)));
+    if (static_cast<float>(**clip_skip) != *told) {
+      Note("its clip skip lies between two layers; " + std::to_string(**clip_skip) + " is taken");
+    }
+  }
+
   void TakePair(std::string_view name, char separator, std::optional<int32_t>* first,
                 std::optional<int32_t>* second) {
     const std::string* const value = Take(name);
@@ -176,7 +188,7 @@ class Reader {
          {"Rescale CFG", "CFG Rescale phi", "CFG Rescale \u03C6", "CFG Rescale"}) {
       TakeNumber(name, &request.guidance_rescale);
     }
-    TakeNumber("Clip skip", &request.clip_skip);
+    TakeClipSkip(&request.clip_skip);
     // A1111 draws SDXL with the usual layer under "1" too.
     if (request.clip_skip) request.clip_skip = std::max(*request.clip_skip, 2) - kUsualClipSkip;
     TakeNumber("Comma backtrack", &request.comma_backtrack_tokens);
@@ -192,7 +204,8 @@ class Reader {
 
   void ReadSampler() {
     const std::string* const shown = Take("Sampler");
-    const std::string* const schedule_field = Take("Schedule type");
+    const std::string* schedule_field = Take("Schedule type");
+    if (schedule_field == nullptr) schedule_field = Take("Scheduler");
     TakeText("Timestep spacing", &picture_.request.timestep_spacing);
     if (shown == nullptr) return;
     std::string schedule = schedule_field == nullptr ? "" : *schedule_field;
@@ -217,7 +230,13 @@ class Reader {
     if (first == std::end(kShownSamplers)) {
       // Programs without a list of shown names write their own, which the server may know.
       if (picture_.is_by_tightfit || IsIdentifier(shown)) {
-        picture_.request.sampler = shown;
+        // A server knows such names with a schedule behind them, or refuses them.
+        const std::optional<std::string_view> spacing = SpacingOf(schedule);
+        const bool is_named_alone = picture_.is_by_tightfit || schedule.empty() || spacing;
+        picture_.request.sampler = is_named_alone ? shown : shown + " " + schedule;
+        if (!picture_.is_by_tightfit && !picture_.request.timestep_spacing.has_value()) {
+          picture_.request.timestep_spacing = std::string(spacing.value_or("linspace"));
+        }
       } else {
         Note("sampler \"" + Shown(shown) + "\" is not known; the model's default is taken");
       }

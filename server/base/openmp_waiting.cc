@@ -9,8 +9,11 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
+#include <latch>
 #include <utility>
+#include <vector>
 
 namespace tightfit {
 namespace {
@@ -34,6 +37,22 @@ constexpr seconds kLongestPatience{60};
 
 // What compilers call for `#pragma omp parallel`.
 using Parallel = void (*)(void (*work)(void*), void* data, unsigned thread_count, unsigned flags);
+
+// Whether so many threads can be had now: libgomp ends the process if it gets fewer than it asks
+// for.
+bool CanStartThreads(int64_t count) {
+  std::vector<std::jthread> threads;
+  std::latch end(1);
+  bool can_start = true;
+  try {
+    threads.reserve(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) threads.emplace_back([&end] { end.wait(); });
+  } catch (const std::exception&) {
+    can_start = false;
+  }
+  end.count_down();
+  return can_start;
+}
 
 Parallel FindParallel() { return reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel")); }
 
@@ -106,8 +125,11 @@ void OpenMpWaiting::Watch(bool sleeps_always) {
       }
     }
     if (is_contended != keeps_team_) {
-      LetSleep(is_contended);
-      if (on_change_) on_change_(is_contended);
+      try {
+        LetSleep(is_contended);
+        if (on_change_) on_change_(is_contended);
+      } catch (const std::exception&) {  // no memory: the next look may have it
+      }
     }
     lock.lock();
     wake_.wait_for(lock, kInterval, [this] { return stopping_; });
@@ -115,22 +137,32 @@ void OpenMpWaiting::Watch(bool sleeps_always) {
 }
 
 void OpenMpWaiting::LetSleep(bool sleep) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (keeps_team_ == sleep) return;
-    keeps_team_ = sleep;
-  }
   if (!sleep) {
+    {
+      const std::lock_guard lock(mutex_);
+      keeps_team_ = false;
+    }
     wake_.notify_all();
-    team_.join();  // its threads go with their master
+    if (team_.joinable()) team_.join();  // its threads go with their master
     return;
   }
-  team_ = std::thread([this] {
-    const auto thread_count = static_cast<unsigned>(ReadCpuShare().cpu_count) + 1;
-    FindParallel()([](void*) {}, nullptr, thread_count, 0);
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return !keeps_team_; });
-  });
+  if (team_.joinable()) return;
+  const int64_t thread_count = ReadCpuShare().cpu_count + 1;
+  if (!CanStartThreads(thread_count + 1)) return;
+  {
+    const std::lock_guard lock(mutex_);
+    keeps_team_ = true;
+  }
+  try {
+    team_ = std::thread([this, thread_count] {
+      FindParallel()([](void*) {}, nullptr, static_cast<unsigned>(thread_count), 0);
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return !keeps_team_; });
+    });
+  } catch (const std::exception&) {
+    const std::lock_guard lock(mutex_);
+    keeps_team_ = false;
+  }
 }
 
 }  // namespace tightfit

@@ -25,9 +25,12 @@ class ProgressWatch {
   // call may take.
   static constexpr int kPatience = 10;
 
-  // `clock` must outlive the watch. No call is overdue before `shortest_limit`; zero: never.
-  ProgressWatch(const Clock* clock, std::chrono::nanoseconds shortest_limit)
-      : clock_(clock), shortest_limit_(shortest_limit) {}
+  // `clock` must outlive the watch. No call is overdue before `shortest_limit`; zero: never. If
+  // FindOverdue was not called for longer than `longest_gap`, the process did not run meanwhile
+  // (SIGSTOP, a paused container, a snapshot), and that time does not count.
+  ProgressWatch(const Clock* clock, std::chrono::nanoseconds shortest_limit,
+                std::chrono::nanoseconds longest_gap = std::chrono::nanoseconds::max())
+      : clock_(clock), shortest_limit_(shortest_limit), longest_gap_(longest_gap) {}
 
   // A call for `model` starts, which takes about `expected` by its size; zero: nothing is known.
   void Begin(const std::string& model, DeviceCall what, std::chrono::nanoseconds expected = {});
@@ -42,7 +45,8 @@ class ProgressWatch {
     DeviceCall what = DeviceCall::kModelLoad;
     std::chrono::nanoseconds since_progress{0};
   };
-  std::optional<OverdueCall> FindOverdue() const;
+  // To be called regularly.
+  std::optional<OverdueCall> FindOverdue();
 
  private:
   struct Call {
@@ -53,9 +57,14 @@ class ProgressWatch {
     Clock::time_point progressed_at;
   };
 
+  // Moves the call by the time in which the process did not run.
+  void LeaveOutStopLocked(Clock::time_point now);
+
   const Clock* const clock_;
   const std::chrono::nanoseconds shortest_limit_;
-  mutable std::mutex mutex_;
+  const std::chrono::nanoseconds longest_gap_;
+  std::mutex mutex_;
+  std::optional<Clock::time_point> looked_at_;
   std::optional<Call> call_;
   std::chrono::nanoseconds slowest_step_{0};
 };

@@ -1,6 +1,7 @@
 #include "server/engine/sampler_names.h"
 
 #include "server/base/closest_name.h"
+#include "server/base/shown_samplers.h"
 
 #include <algorithm>
 #include <array>
@@ -157,6 +158,16 @@ std::optional<Scheduled> WithSchedule(std::string_view normalized) {
   return longest;
 }
 
+// What A1111 takes for a sampler under "Automatic"; empty: the levels of the training timesteps.
+std::string_view AutomaticSchedule(std::string_view sampler) {
+  for (const ShownSampler& each : kShownSamplers) {
+    if (each.name == sampler || each.name == std::string(sampler) + "-karras") {
+      return each.automatic_schedule;
+    }
+  }
+  return "";
+}
+
 std::string ListOf(const std::vector<std::string>& samplers) {
   std::string list = "must be one of ";
   for (const std::string& name : samplers) list += (name == samplers.front() ? "" : ", ") + name;
@@ -173,9 +184,15 @@ Result<std::string> ResolveSamplerName(std::string_view name,
   const std::string normalized = Normalized(name);
   const std::string resolved = Renamed(normalized);
   if (IsAmong(resolved, samplers)) return resolved;
-  if (const auto scheduled = WithSchedule(normalized)) {
+  if (auto scheduled = WithSchedule(normalized)) {
     const std::string karras = scheduled->sampler + "-karras";
-    const bool is_plain = scheduled->schedule == "normal" || scheduled->schedule == "automatic";
+    const std::string_view automatic = AutomaticSchedule(scheduled->sampler);
+    if (scheduled->schedule == "automatic" && automatic == "Karras") {
+      scheduled->schedule = "karras";
+    }
+    const bool is_plain = scheduled->schedule == "normal" ||
+                          (scheduled->schedule == "automatic" && automatic.empty());
+    if (scheduled->schedule == "karras" && IsAmong(karras, samplers)) return karras;
     if (IsAmong(scheduled->sampler, samplers)) {
       if (is_plain) return scheduled->sampler;
       return InvalidArgument(
@@ -185,7 +202,6 @@ Result<std::string> ResolveSamplerName(std::string_view name,
                ? "; timestep_spacing \"trailing\" lies next to it"
                : ""));
     }
-    if (scheduled->schedule == "karras" && IsAmong(karras, samplers)) return karras;
   }
   std::string base = resolved;
   if (const auto scheduled = WithSchedule(normalized)) base = scheduled->sampler;

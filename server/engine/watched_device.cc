@@ -75,6 +75,8 @@ class WatchedModel final : public DiffusionModel {
       model_.reset();
       return OkStatus();
     }));
+    // Null unless the device was lost before: then the model ends with the process.
+    static_cast<void>(model_.release());
   }
 
   const ModelDescription& description() const override { return model_->description(); }

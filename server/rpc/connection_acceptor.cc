@@ -1,5 +1,7 @@
 #include "server/rpc/connection_acceptor.h"
 
+#include "server/rpc/grpc_server.h"
+
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -23,6 +25,13 @@ constexpr int kBatch = 64;
 
 Status NotConnected(const char* what) {
   return Status(StatusCode::kUnavailable, "NOT_CONNECTED", "the own port could not be reached")
+      .WithDetail(std::string(what) + ": " + std::strerror(errno));
+}
+
+// The machine's own trouble, but for the descriptors of this process.
+Status NotBegun(const char* what) {
+  if (errno == EMFILE) return NotConnected(what);
+  return Status(StatusCode::kUnavailable, std::string(kNotAsked), "the own port was not asked")
       .WithDetail(std::string(what) + ": " + std::strerror(errno));
 }
 
@@ -56,11 +65,11 @@ Result<std::string> BindNextTo(const sockaddr_storage& target, socklen_t size, i
     reinterpret_cast<sockaddr_in&>(name).sin_port = 0;  // at the same place in both families
   }
   if (::bind(socket, reinterpret_cast<const sockaddr*>(&name), size) != 0) {
-    return NotConnected("bind");
+    return NotBegun("bind");
   }
   size = sizeof(name);
   if (::getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) {
-    return NotConnected("getsockname");
+    return NotBegun("getsockname");
   }
   return PeerAddressOf(name, size).socket;
 }
@@ -192,7 +201,7 @@ Result<OwnConnection> ConnectionAcceptor::ConnectOwn(std::chrono::milliseconds p
   const auto deadline = std::chrono::steady_clock::now() + patience;
   FileDescriptor socket(
       ::socket(own_target_.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket.is_open()) return NotConnected("socket");
+  if (!socket.is_open()) return NotBegun("socket");
   TF_ASSIGN_OR_RETURN(std::string name, BindNextTo(own_target_, own_target_size_, socket.get()));
   {
     const std::lock_guard lock(own_mutex_);

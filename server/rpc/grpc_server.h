@@ -22,6 +22,9 @@
 
 namespace tightfit {
 
+// A reason of AskOwnPort's status.
+inline constexpr std::string_view kNotAsked = "NOT_ASKED";
+
 struct GrpcServerOptions {
   std::string listen;  // "host:port" or "unix:PATH"; port 0: the system picks one
   Limits limits;
@@ -64,7 +67,9 @@ class GrpcServer {
   // a client CA if this one has one.
   void ReplaceTls(TlsIdentity identity);
   // Connects to the port as a client does, in the place that is kept for that, and asks for health.
-  // OK where an answer comes within `patience`. Blocks.
+  // OK where an answer comes within `patience`; kNotAsked if no call could be begun for a reason
+  // that is not this server's: its address has left the machine, or the machine is out of
+  // something. Blocks.
   Status AskOwnPort(std::chrono::milliseconds patience);
 
   // Every health name becomes NOT_SERVING and stays so. Calls are still answered: the first thing

@@ -75,7 +75,10 @@ void ModelWatchers::Run() {
     try {
       std::visit([this](const auto& each) { Handle(each); }, event);
     } catch (const std::exception&) {  // no memory: clients begin again, and miss nothing
-      for (const auto& call : Calls()) call->Fail();
+      try {
+        for (const auto& call : Calls()) call->Fail();
+      } catch (const std::exception&) {  // not even for that; the next change tells all
+      }
     }
   }
 }

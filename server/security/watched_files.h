@@ -34,6 +34,7 @@ class WatchedFiles {
   const std::vector<std::string> paths_;
   const std::function<Status()> read_;
   States read_states_;  // as of the last reading that counted
+  bool is_failure_told_ = false;
   bool has_looked_ = false;
   std::optional<States> failed_states_;  // of a failure that does not count yet
 };

@@ -252,3 +252,8 @@ def test_a_sampler_is_named_only_if_it_draws_as_the_class_does(
 def test_every_key_of_the_table_is_one_of_a_class() -> None:
     known = {key for defaults in CLASS_DEFAULTS.values() for key in defaults}
     assert set(ACCEPTED) <= known
+
+
+def test_a_class_without_a_spacing_lays_its_steps_out_evenly() -> None:
+    settings = resolved({"_class_name": "DPMSolverSinglestepScheduler"})
+    assert (settings["timestep_spacing"], settings["steps_offset"]) == ("linspace", 0)

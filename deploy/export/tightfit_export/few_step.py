@@ -42,13 +42,13 @@ def _word(text: str) -> str:
 # The first that fits is taken: merges carry several names.
 _NAMES = (
     (re.compile(r"dmd ?2?(?![a-z])", re.IGNORECASE), "DMD2", "lcm"),
-    (re.compile("lightning", re.IGNORECASE), "Lightning", "lightning"),
-    (re.compile(_word("hyper") + r"(?![-_ ]?[Rr]eal)"), "Hyper-SD", "hyper"),
+    (re.compile(r"lightning(?![-_ ]?str)", re.IGNORECASE), "Lightning", "lightning"),
+    (re.compile(_word("hyper") + r"(?![-_ ]?(?i:real))"), "Hyper-SD", "hyper"),
     (re.compile(r"hyper[-_ ]?sd", re.IGNORECASE), "Hyper-SD", "hyper"),
     (re.compile(_word("lcm")), "LCM", "lcm"),
     (re.compile("turbo", re.IGNORECASE), "Turbo", "turbo"),
 )
-_STEPS = re.compile(r"(?<![\d.])([1-9]|[1-4]\d|50)[-_ ]?steps?(?!\d)", re.IGNORECASE)
+_STEPS = re.compile(r"(?<![\d.])(?<!epoch)(?<!epoch[-_ ])([1-9]|[1-4]\d|50)[-_ ]?steps?(?![-_ ]?\d)", re.IGNORECASE)
 
 
 def kind_of(name: str) -> tuple[str, str] | None:

@@ -19,9 +19,11 @@ _TRUE = ("true", "1", "yes", "y", "on")
 _NOTHING = ("", "none", "null")
 _PREDICTIONS: tuple[str, ...] = ("prediction_type", "prediction", "pred_type", "parameterization")
 _PREDICTIONS += ("parametrization", "prediction_target", "model_prediction_type")
+_PREDICTIONS += ("predict_key", "model_prediction", "scheduler_prediction_type")  # ComfyUI's first
 _EPSILON = ("epsilon", "eps", "e", "noise", "epsilon_prediction", "eps_prediction", "eps_pred")
 _V = ("v", "v_prediction", "vprediction", "v_pred", "vpred", "velocity", "v_parameterization")
-_V_MARKS = ("v_parameterization", "v_prediction", "v_pred", "vpred", "force_v_prediction")
+_V_MARKS: tuple[str, ...] = ("v_parameterization", "v_prediction", "v_pred", "vpred", "force_v_prediction")
+_V_MARKS += ("is_v_pred", "is_v_prediction")
 _EPSILON_MARKS = ("force_epsilon_prediction",)
 # OneTrainer's rescaling makes the model predict v as well.
 _ZERO_SNR_WITH_V = "rescale_noise_scheduler_to_zero_terminal_snr"
@@ -33,6 +35,12 @@ _NOISE = ("noise_process",)
 _RESOLUTIONS = ("modelspec.resolution", "ss_resolution", "resolution")
 _ARCHITECTURES = ("modelspec.architecture", "ss_base_model_version")
 _TITLES = ("modelspec.title", "ss_output_name", "modelspec.tags", "title", "name", "model_name")
+# JSON of other things than this model: what made it, and what was drawn with it.
+_NOT_OF_THE_MODEL = ("prompt", "workflow", "sd_merge_recipe", "sd_merge_models")
+_ADAPTERS = re.compile(
+    r"(?:lora|lycoris|locon|loha|lokr|dora|textual-inversion|embedding|control-?net|hypernetwork"
+    r"|adapter|ip-adapter)\b"
+)
 _PREFIX = re.compile(r"(?:ss|sd|st|ot|sai)_")
 _FOREIGN = re.compile(
     r"(?:stable-diffusion-|sd-?)v?[123](?!\d)|flux|chroma|stable-cascade|wuerstchen|pixart|kolors"
@@ -94,15 +102,15 @@ def read_metadata(file_name: str, metadata: Mapping[str, str], asked: str | None
 
 
 def _entries(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """All keys and values, those of OneTrainer's configuration among them."""
+    """All keys and values, those of configurations in JSON among them, as OneTrainer writes it."""
     for key, value in metadata.items():
-        if key == "ot_config":
-            yield from _nested(value)
+        if value.lstrip().startswith("{") and key not in _NOT_OF_THE_MODEL:
+            yield from _nested(key, value)
         else:
             yield key, value.strip().strip("\"'")
 
 
-def _nested(text: str) -> Iterator[tuple[str, str]]:
+def _nested(outer: str, text: str) -> Iterator[tuple[str, str]]:
     try:
         content = json.loads(text)
     except ValueError:
@@ -110,7 +118,7 @@ def _nested(text: str) -> Iterator[tuple[str, str]]:
     if isinstance(content, dict):
         for key, value in content.items():
             if isinstance(value, (str, bool, int)):
-                yield f"ot_config.{key}", str(value).strip()
+                yield f"{outer}.{key}", str(value).strip()
 
 
 def _leaf(key: str) -> str:
@@ -142,14 +150,15 @@ def refuse_foreign_architecture(file_name: str, metadata: Mapping[str, str]) -> 
         said = metadata.get(key, "")
         word = said.lower().strip().replace("_", "-")
         base, _, adapter = word.partition("/")
-        if adapter:
+        if _ADAPTERS.match(adapter):
             raise SourceError(
                 f"{file_name}: its metadata says {key}: {_shown(said)}, which is no whole model; "
                 "merge it into its base model, or take the full SDXL checkpoint"
             )
+        base = base if not adapter else word  # a repository's name, or a list of names
         if "xl" in base and "refiner" in base:
             raise SourceError(f"{file_name}: its metadata says {key}: {_shown(said)}; {REFINER}")
-        if "xl" not in base and _FOREIGN.match(base):
+        if "xl" not in base and _FOREIGN.match(base.rpartition("/")[2]):
             raise SourceError(
                 f"{file_name}: its metadata says {key}: {_shown(said)}; tightfit serves SDXL alone"
             )

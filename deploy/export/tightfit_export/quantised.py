@@ -22,6 +22,7 @@ _MARKS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((".smooth_factor", ".wscales", ".wtscale", ".smooth"), "SVDQuant, as nunchaku has it"),
     (("._weight_qdata", "._weight_scale", "._weight_zero_point"), "torchao"),
     (("._data", "._scale", "._shift"), "quanto"),
+    ((".W_q",), "HQQ"),
     ((".svd_up", ".svd_down"), "sdnq"),
     ((".qweight", ".qzeros", ".g_idx"), "GPTQ or AWQ"),
     ((".weight_scale_2",), "NVFP4 with scales (weight_scale_2)"),

@@ -117,7 +117,9 @@ def resolved(config: Settings, class_name: str | None = None) -> Settings:
         for key, value in config.items()
         if key not in defaults and key not in foreign and _is_harmless(key, value)
     }
-    result = others | settings | {"_class_name": class_name}
+    # Of a class that takes no such key: it lays its steps out so by itself.
+    unspaced = {"timestep_spacing": "linspace", "steps_offset": 0}
+    result = unspaced | others | settings | {"_class_name": class_name}
     return {key: result[key] for key in sorted(result) if _has_json(result[key])}
 
 

@@ -5,6 +5,7 @@ them: what the UNet predicts, zero terminal SNR, the size of pictures.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from tightfit_export.source_pipeline import SourcePipeline, with_scheduler
 
 # Empty tensors that mark the kind of training.
 _V_PREDICTION_MARK, _ZERO_SNR_MARK = "v_pred", "ztsnr"
+_V_IN_NAME = re.compile(r"(?<![a-z])v[-_ ]?pred", re.IGNORECASE)
 # What a server draws unless it is told otherwise.
 _MIN_PX, _MAX_PX = 16, 2048
 
@@ -39,6 +41,13 @@ def with_words_of_file(
         elif said.prediction_type != pipeline.prediction_type and prediction_type is None:
             notes.append(f"{words}: the model is taken for one")
             pipeline = with_scheduler(pipeline, prediction_type=said.prediction_type)
+    elif prediction_type is None and pipeline.prediction_type == "epsilon":
+        if _V_IN_NAME.search(f"{file_name} {said.title}"):
+            notes.append(
+                f"by its name {file_name} predicts v, but nothing in it says so, and it is taken for "
+                "a model that predicts noise; --prediction-type v_prediction, mostly with "
+                "--zero-terminal-snr, makes it one of v"
+            )
     if said.zero_terminal_snr:
         words = f"{file_name} says zero terminal SNR of itself ({said.zero_snr_key})"
         if zero_terminal_snr is False:
@@ -81,7 +90,8 @@ def with_flags(
 
 def _with_marks(said: Said, tensors: Mapping[str, Any]) -> Said:
     """A tensor is put in on purpose; metadata is often another model's."""
-    if _V_PREDICTION_MARK in tensors:
+    marks = {name.rpartition(".")[2] for name in tensors}
+    if _V_PREDICTION_MARK in marks:
         contradiction = said.contradiction
         if said.prediction_type == "epsilon":
             contradiction = (
@@ -94,7 +104,7 @@ def _with_marks(said: Said, tensors: Mapping[str, Any]) -> Said:
             prediction_key=f"the tensor {_V_PREDICTION_MARK}",
             contradiction=contradiction,
         )
-    if _ZERO_SNR_MARK in tensors:
+    if _ZERO_SNR_MARK in marks:
         key = f"the tensor {_ZERO_SNR_MARK}"
         said = dataclasses.replace(said, zero_terminal_snr=True, zero_snr_key=key)
     return said

@@ -99,6 +99,39 @@ TEST_F(ProgressWatchTest, IsNeverShorterThanConfiguredHoweverSmallACallIs) {
   EXPECT_FALSE(watch_.FindOverdue().has_value());
 }
 
+TEST_F(ProgressWatchTest, LeavesOutTheTimeInWhichTheProcessWasStopped) {
+  ProgressWatch watch(&clock_, seconds(30), seconds(2));
+  watch.Begin("one", DeviceCall::kDenoise);
+  for (int look = 0; look < 100; ++look) {
+    clock_.Advance(milliseconds(100));
+    ASSERT_FALSE(watch.FindOverdue().has_value());
+  }
+  clock_.Advance(hours(1));
+  EXPECT_FALSE(watch.FindOverdue().has_value()) << "stopped for an hour";
+  for (int look = 0; look < 199; ++look) {
+    clock_.Advance(milliseconds(100));
+    ASSERT_FALSE(watch.FindOverdue().has_value()) << look;
+  }
+  clock_.Advance(milliseconds(200));
+  EXPECT_TRUE(watch.FindOverdue().has_value()) << "30 s in which it could run";
+}
+
+TEST_F(ProgressWatchTest, LearnsNothingFromAStepInWhichTheProcessWasStopped) {
+  ProgressWatch watch(&clock_, seconds(30), seconds(2));
+  watch.Begin("one", DeviceCall::kDenoise);
+  watch.FindOverdue();
+  clock_.Advance(hours(1));
+  watch.End();
+  watch.FindOverdue();
+  watch.Begin("one", DeviceCall::kDenoise);
+  for (int look = 0; look < 300; ++look) {
+    clock_.Advance(milliseconds(100));
+    ASSERT_FALSE(watch.FindOverdue().has_value()) << look;
+  }
+  clock_.Advance(milliseconds(100));
+  EXPECT_TRUE(watch.FindOverdue().has_value());
+}
+
 TEST_F(ProgressWatchTest, IsSwitchedOffByZero) {
   ProgressWatch off(&clock_, seconds(0));
   off.Begin("one", DeviceCall::kDenoise);

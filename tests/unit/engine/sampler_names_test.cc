@@ -53,7 +53,9 @@ TEST(SamplerNamesTest, AreThoseOfOtherToolsToo) {
       {"DPM++ 2S a Karras", "dpmpp-2s-a-karras"},
       {"UniPC", "unipc"},
       {"LCM", "lcm"},
-      {"DPM++ 2M Automatic", "dpmpp-2m"},
+      {"DPM++ 2M Automatic", "dpmpp-2m-karras"},
+      {"DPM++ SDE Automatic", "dpmpp-sde-karras"},
+      {"Euler Automatic", "euler"},
       // ComfyUI, k-diffusion, Stable Diffusion APIs.
       {"euler_ancestral", "euler-a"},
       {"dpmpp_2m", "dpmpp-2m"},

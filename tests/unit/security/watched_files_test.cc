@@ -37,6 +37,7 @@ class WatchedFilesTest : public testing::Test {
   }
   Status Read() {
     ++readings_;
+    if (!is_time_) return InvalidArgument("not valid yet");
     const std::string a = TextOf(Path("a"));
     if (a.empty() || a != TextOf(Path("b"))) return InvalidArgument("they do not fit");
     taken_ = a;
@@ -47,6 +48,7 @@ class WatchedFilesTest : public testing::Test {
   std::optional<WatchedFiles> files_;
   std::string taken_;
   int readings_ = 0;
+  bool is_time_ = true;
 };
 
 TEST_F(WatchedFilesTest, ReadsOnlyWhatHasChanged) {
@@ -98,6 +100,35 @@ TEST_F(WatchedFilesTest, TellsOnceOfWhatStaysBadAndTakesWhatGetsGood) {
   Write("b", "4");
   EXPECT_TRUE(files_->Look()->ok());
   EXPECT_EQ(taken_, "4");
+}
+
+TEST_F(WatchedFilesTest, TakesWhatGetsGoodWithoutAChangeOfTheFiles) {
+  (void)files_->Look();
+  is_time_ = false;
+  Write("a", "2");
+  Write("b", "2");
+  EXPECT_EQ(files_->Look(), std::nullopt);
+  EXPECT_FALSE(files_->Look()->ok());
+  EXPECT_EQ(files_->Look(), std::nullopt);
+  is_time_ = true;
+  const auto status = files_->Look();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_TRUE(status->ok());
+  EXPECT_EQ(taken_, "2");
+
+  is_time_ = false;
+  Write("a", "3");
+  Write("b", "3");
+  EXPECT_FALSE(files_->ReadNow().ok());
+  EXPECT_EQ(files_->Look(), std::nullopt) << "told when it was asked for";
+  is_time_ = true;
+  EXPECT_TRUE(files_->Look()->ok());
+  EXPECT_EQ(taken_, "3");
+}
+
+TEST_F(WatchedFilesTest, SaysNothingOfFilesThatAreAsAtTheStart) {
+  is_time_ = false;
+  for (int look = 0; look < 3; ++look) EXPECT_EQ(files_->Look(), std::nullopt);
 }
 
 TEST_F(WatchedFilesTest, ReadsAtOnceWhenAsked) {

@@ -254,8 +254,14 @@ class _Reader:
         for name in ("Rescale CFG", "CFG Rescale phi", "CFG Rescale φ", "CFG Rescale"):
             rescale = self._number(name, float)
             told["guidance_rescale"] = told.get("guidance_rescale") if rescale is None else rescale
-        clip_skip = self._number("Clip skip", int)
-        if clip_skip is not None:
+        told_skip = self._number("Clip skip", float)
+        if told_skip is not None:
+            # Some programs count in fractions of a layer.
+            clip_skip = math.floor(max(-1000, min(1000, told_skip)) + 0.5)
+            if clip_skip != told_skip:
+                self._notes.append(
+                    f"its clip skip lies between two layers; {clip_skip} is taken"
+                )
             # A1111 draws SDXL with the usual layer under "1" too.
             told["clip_skip"] = max(clip_skip, _USUAL_CLIP_SKIP) - _USUAL_CLIP_SKIP
         told["comma_backtrack_tokens"] = self._number("Comma backtrack", int)
@@ -272,7 +278,7 @@ class _Reader:
 
     def _sampler(self) -> None:
         shown = self._take("Sampler")
-        given = self._take("Schedule type")
+        given = self._take("Schedule type") or self._take("Scheduler")
         self._told["timestep_spacing"] = self._take("Timestep spacing")
         if shown is None:
             return
@@ -286,7 +292,12 @@ class _Reader:
         if not same:
             # Programs without a list of shown names write their own, which the server may know.
             if self._by_tightfit or re.fullmatch(r"[a-z0-9_-]*", shown):
-                self._told["sampler"] = shown
+                # A server knows such names with a schedule behind them, or refuses them.
+                spacing = _SPACINGS.get(schedule.lower())
+                alone = self._by_tightfit or not schedule or spacing
+                self._told["sampler"] = shown if alone else f"{shown} {schedule}"
+                if not self._by_tightfit and self._told["timestep_spacing"] is None:
+                    self._told["timestep_spacing"] = spacing or "linspace"
             else:
                 self._notes.append(
                     f'sampler "{_shown(shown)}" is not known; the model\'s default is taken'

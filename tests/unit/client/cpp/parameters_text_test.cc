@@ -109,14 +109,18 @@ TEST(ParametersTextTest, ReadsSamplersAndSchedulesOfA1111AsItMeansThem) {
            Case{"DPM++ 2S a, Schedule type: Karras", "dpmpp-2s-a-karras", "linspace", 0},
            Case{"DDIM", "ddim", "leading", 0},
            Case{"UniPC, Schedule type: Automatic", "unipc", "leading", 0},
-           Case{"dpmpp_2m_sde", "dpmpp_2m_sde", nullptr, 0},
+           Case{"dpmpp_2m_sde", "dpmpp_2m_sde", "linspace", 0},
+           Case{"dpmpp_2m, Schedule type: Karras", "dpmpp_2m Karras", "linspace", 0},
+           Case{"dpmpp_2m, Scheduler: karras", "dpmpp_2m karras", "linspace", 0},
+           Case{"euler_a karras", "euler_a Karras", "linspace", 0},
+           Case{"euler_ancestral, Scheduler: sgm_uniform", "euler_ancestral sgm_uniform",
+                "linspace", 0},
+           Case{"euler_ancestral, Scheduler: simple", "euler_ancestral", "trailing", 0},
        }) {
     const DrawnPicture picture = Foreign(each.sampler);
     EXPECT_EQ(picture.request.sampler, each.wanted) << each.sampler;
     EXPECT_EQ(picture.notes.size(), each.note_count) << each.sampler;
-    EXPECT_EQ(picture.request.timestep_spacing.value_or("none"),
-              each.spacing == nullptr ? "none" : each.spacing)
-        << each.sampler;
+    EXPECT_EQ(picture.request.timestep_spacing.value_or("none"), each.spacing) << each.sampler;
   }
   const DrawnPicture unknown = Foreign("DPM++ 3M SDE Exponential");
   EXPECT_FALSE(unknown.request.sampler.has_value());
