@@ -35,7 +35,6 @@ FROM ${DEBIAN}
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends \
       libabsl20220623 \
-      libcpp-httplib0.11 \
       libfmt9 \
       libgrpc++1.51 \
       libgrpc29 \

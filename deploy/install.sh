@@ -30,7 +30,7 @@ readonly TORCH_VERSION=2.11.0
 packages=(
   g++ cmake ninja-build mold pkg-config git ca-certificates
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev
-  libspdlog-dev libfmt-dev prometheus-cpp-dev libcpp-httplib-dev
+  libspdlog-dev libfmt-dev prometheus-cpp-dev
   libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
   libpng-dev zlib1g-dev libfreetype-dev fonts-dejavu-core libicu-dev libhwy-dev python3-venv python3-dev
 )
@@ -41,7 +41,7 @@ if ((with_image)); then
   packages+=(patchelf)
 fi
 if ((with_tests)); then
-  packages+=(debootstrap iproute2 libgtest-dev libgmock-dev libbenchmark-dev clang clang-format
+  packages+=(debootstrap iproute2 libcpp-httplib-dev libgtest-dev libgmock-dev libbenchmark-dev clang clang-format
     clang-tidy libclang-rt-dev)
 fi
 
