@@ -8,16 +8,20 @@ measured chooses how its threads wait; each --waiting adds one that is started w
 instead (GOMP_SPINCOUNT=300000 is OpenMP's own default). A busy process is a loop in Python. The
 quota is set by a control group of its own, where this process may make one: version 1 or 2.
 
-What the choice rests on, two cores of a Xeon with other work on them: how often a thread sleeps in
-a step alone, and steps a second where the machine's load was 17 to 20.
+What the choice rests on, two cores of a Xeon: how often a thread sleeps in a step alone, with other
+work on the machine, and steps a second, medians of this program's rounds on a machine of its own.
 
-| | `PASSIVE` | 100 spins | 1,000 | 5,000 | 20,000 | OpenMP's own 300,000 |
-|---|---:|---:|---:|---:|---:|---:|
-| sleeps a step | 588 | - | 265 | 61 | 15 | 5 |
-| steps a second | 21 to 32 | 16 to 26 | 23 | - | 1.3 | a load takes minutes |
+| | `PASSIVE` | 1,000 spins | 20,000 | OpenMP's own 300,000 | the server's choice |
+|---|---:|---:|---:|---:|---:|
+| sleeps a step | 588 | 265 | 15 | 5 | |
+| alone (8 rounds) | 26.3 | | | 30.7 | 31.7 |
+| beside 2 (3 rounds) | 12.0 | | | 7.4 | 11.9 |
+| beside 4 (3 rounds) | 9.4 | | | 3.5 | 10.0 |
+| quota of one processor | 33.5 | | | 25.6 | 33.3 |
 
-No single count does for both. With a second team of threads (server/base/openmp_waiting.h), which
-brings it to 100 while the processors are wanted by others: 27 to 35 steps a second there.
+No single count does for both: what sleeps at every barrier loses a sixth on a free machine, what
+spins loses most of its time on a busy one. So the server changes between the two, by a second team
+of threads (server/base/openmp_waiting.h).
 
 The promise: beside two busy processes on two processors at least a quarter of alone (half is what
 a fair scheduler could give), and alone within 2 % of threads that only spin.
@@ -136,9 +140,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--waiting", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--alone", action="store_true", help="nothing beside it: what the choice costs there"
+    )
     options = parser.parse_args()
     variants = ["", *options.waiting]
-    cases = {"alone": 0, "beside 2": 2, "beside 4": 4}
+    cases = {"alone": 0} if options.alone else {"alone": 0, "beside 2": 2, "beside 4": 4}
     rates: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         servers = {
@@ -155,7 +162,9 @@ def main() -> int:
                         rate = steps_per_second(server, options.seconds, folder)
                         rates.setdefault((variant, case), []).append(rate)
                         say(f"round {round_number + 1}, {variant or 'server'} {case}: {rate:.1f}")
-    with tempfile.TemporaryDirectory() as folder, quota_of_one() as why_not:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        why_not = "only alone was asked for" if options.alone else ""
+        why_not = why_not or stack.enter_context(quota_of_one())
         if why_not:
             print(f"no quota of one processor was measured: {why_not}")
         for index, variant in enumerate([] if why_not else variants):
@@ -171,6 +180,8 @@ def main() -> int:
         medians = [statistics.median(rates[variant, case]) for case in columns]
         cells = [f"{median:.1f} ({median / reference:.2f})" for median in medians]
         print(f"| {variant or 'as the server chooses'} | " + " | ".join(cells) + " |")
+    if options.alone:
+        return 0
     share = statistics.median(rates["", "beside 2"]) / reference
     is_kept = share >= PROMISED_SHARE
     print(f"beside 2 busy processes: {share:.2f} of alone ({'kept' if is_kept else 'BROKEN'})")
