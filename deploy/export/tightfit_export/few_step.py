@@ -48,7 +48,10 @@ _NAMES = (
     (re.compile(_word("lcm")), "LCM", "lcm"),
     (re.compile("turbo", re.IGNORECASE), "Turbo", "turbo"),
 )
-_STEPS = re.compile(r"(?<![\d.])(?<!epoch)(?<!epoch[-_ ])([1-9]|[1-4]\d|50)[-_ ]?steps?(?![-_ ]?\d)", re.IGNORECASE)
+_STEPS = re.compile(
+    r"(?<![\d.])(?<!epoch)(?<!epoch[-_ ])([1-9]|[1-4]\d|50)[-_ ]?steps?(?![-_ ]?\d)",
+    re.IGNORECASE,
+)
 
 
 def kind_of(name: str) -> tuple[str, str] | None:

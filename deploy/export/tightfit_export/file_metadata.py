@@ -22,8 +22,8 @@ _PREDICTIONS += ("parametrization", "prediction_target", "model_prediction_type"
 _PREDICTIONS += ("predict_key", "model_prediction", "scheduler_prediction_type")  # ComfyUI's first
 _EPSILON = ("epsilon", "eps", "e", "noise", "epsilon_prediction", "eps_prediction", "eps_pred")
 _V = ("v", "v_prediction", "vprediction", "v_pred", "vpred", "velocity", "v_parameterization")
-_V_MARKS: tuple[str, ...] = ("v_parameterization", "v_prediction", "v_pred", "vpred", "force_v_prediction")
-_V_MARKS += ("is_v_pred", "is_v_prediction")
+_V_MARKS: tuple[str, ...] = ("v_parameterization", "v_prediction", "v_pred", "vpred")
+_V_MARKS += ("force_v_prediction", "is_v_pred", "is_v_prediction")
 _EPSILON_MARKS = ("force_epsilon_prediction",)
 # OneTrainer's rescaling makes the model predict v as well.
 _ZERO_SNR_WITH_V = "rescale_noise_scheduler_to_zero_terminal_snr"

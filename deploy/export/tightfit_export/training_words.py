@@ -44,8 +44,8 @@ def with_words_of_file(
     elif prediction_type is None and pipeline.prediction_type == "epsilon":
         if _V_IN_NAME.search(f"{file_name} {said.title}"):
             notes.append(
-                f"by its name {file_name} predicts v, but nothing in it says so, and it is taken for "
-                "a model that predicts noise; --prediction-type v_prediction, mostly with "
+                f"by its name {file_name} predicts v, but nothing in it says so, and it is taken "
+                "for a model that predicts noise; --prediction-type v_prediction, mostly with "
                 "--zero-terminal-snr, makes it one of v"
             )
     if said.zero_terminal_snr:
