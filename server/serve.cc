@@ -299,7 +299,8 @@ class RunningServer {
          {"stage", DeviceCallName(call.what)},
          {"seconds", seconds},
          {"exit_code", int64_t{kExitDevice}}});
-    EndAtOnce("a call of a model hangs");
+    executor_.Abandon(DeviceLost("a call of a model hangs"));
+    EndAfterNotice();
   }
 
   [[noreturn]] void EndOnSilence() {
@@ -317,13 +318,10 @@ class RunningServer {
       }).detach();
     } catch (const std::exception&) {  // no thread left: nobody hears of it
     }
-    std::this_thread::sleep_for(kHangNotice);
-    RemoveAddressFile();
-    EndNow(kExitDevice);
+    EndAfterNotice();
   }
 
-  [[noreturn]] void EndAtOnce(const char* why) {
-    executor_.Abandon(DeviceLost(why));
+  [[noreturn]] void EndAfterNotice() {
     std::this_thread::sleep_for(kHangNotice);
     RemoveAddressFile();
     EndNow(kExitDevice);

@@ -1,6 +1,7 @@
 #include "client/cpp/png_text.h"
 
 #include "client/cpp/utf8.h"
+#include "server/base/latin1.h"
 
 #include <zlib.h>
 
@@ -82,20 +83,6 @@ Result<std::string> Taken(std::string_view text, bool is_packed) {
   if (is_packed) return Inflated(text);
   if (text.size() > kMaxTextBytes) return Broken("its text is longer than 1 MiB");
   return std::string(text);
-}
-
-std::string Latin1ToUtf8(std::string_view text) {
-  std::string utf8;
-  for (const char c : text) {
-    const auto byte = static_cast<uint8_t>(c);
-    if (byte < 0x80) {
-      utf8.push_back(c);
-    } else {
-      utf8.push_back(static_cast<char>(0xC0 | (byte >> 6)));
-      utf8.push_back(static_cast<char>(0x80 | (byte & 0x3F)));
-    }
-  }
-  return utf8;
 }
 
 // What follows the keyword in a chunk of text, as UTF-8.

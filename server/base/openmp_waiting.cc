@@ -111,7 +111,10 @@ void OpenMpWaiting::Watch(bool sleeps_always) {
   int64_t waited_before = 0;
   std::ifstream(schedule_file_) >> ran_before >> waited_before;
   std::unique_lock lock(mutex_);
-  while (!stopping_) {
+  // Without threads for a team it stays as it is: a try takes as many threads as there are
+  // processors.
+  bool has_threads = true;
+  while (!stopping_ && has_threads) {
     lock.unlock();
     int64_t ran = 0;
     int64_t waited = 0;
@@ -126,8 +129,8 @@ void OpenMpWaiting::Watch(bool sleeps_always) {
     }
     if (is_contended != keeps_team_) {
       try {
-        LetSleep(is_contended);
-        if (on_change_) on_change_(is_contended);
+        has_threads = LetSleep(is_contended);
+        if (has_threads && on_change_) on_change_(is_contended);
       } catch (const std::exception&) {  // no memory: the next look may have it
       }
     }
@@ -136,7 +139,7 @@ void OpenMpWaiting::Watch(bool sleeps_always) {
   }
 }
 
-void OpenMpWaiting::LetSleep(bool sleep) {
+bool OpenMpWaiting::LetSleep(bool sleep) {
   if (!sleep) {
     {
       const std::lock_guard lock(mutex_);
@@ -144,11 +147,10 @@ void OpenMpWaiting::LetSleep(bool sleep) {
     }
     wake_.notify_all();
     if (team_.joinable()) team_.join();  // its threads go with their master
-    return;
+    return true;
   }
-  if (team_.joinable()) return;
   const int64_t thread_count = ReadCpuShare().cpu_count + 1;
-  if (!CanStartThreads(thread_count + 1)) return;
+  if (!CanStartThreads(thread_count + 1)) return false;
   {
     const std::lock_guard lock(mutex_);
     keeps_team_ = true;
@@ -162,7 +164,9 @@ void OpenMpWaiting::LetSleep(bool sleep) {
   } catch (const std::exception&) {
     const std::lock_guard lock(mutex_);
     keeps_team_ = false;
+    return false;
   }
+  return true;
 }
 
 }  // namespace tightfit

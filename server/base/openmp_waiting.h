@@ -51,8 +51,8 @@ class OpenMpWaiting {
 
  private:
   void Watch(bool sleeps_always);
-  // Keeps the second team from now on, or ends it.
-  void LetSleep(bool sleep);
+  // Keeps the second team from now on, or ends it. Returns false if there are no threads for it.
+  bool LetSleep(bool sleep);
 
   // Of the calling thread: "RAN WAITED TURNS" in nanoseconds.
   const std::string schedule_file_;

@@ -1,5 +1,7 @@
 #include "server/image/png.h"
 
+#include "server/base/latin1.h"
+
 #include <png.h>
 #include <zlib.h>
 
@@ -154,20 +156,6 @@ bool IsValidKeyword(std::string_view keyword) {
 bool IsPlainAscii(std::string_view text) {
   return std::all_of(text.begin(), text.end(),
                      [](char c) { return (c >= 0x20 && c < 0x7F) || c == '\n'; });
-}
-
-std::string Latin1ToUtf8(std::string_view text) {
-  std::string utf8;
-  for (const char c : text) {
-    const uint8_t byte = static_cast<uint8_t>(c);
-    if (byte < 0x80) {
-      utf8.push_back(c);
-    } else {
-      utf8.push_back(static_cast<char>(0xC0 | (byte >> 6)));
-      utf8.push_back(static_cast<char>(0x80 | (byte & 0x3F)));
-    }
-  }
-  return utf8;
 }
 
 Status BadPng(const char* what) {

@@ -42,6 +42,18 @@ class LimitsTest : public RpcFixture {
     return Stream(request).status;
   }
 
+  // Starts a server that has room for two connections and asks for three.
+  void ExpectTheThirdConnectionRefused() {
+    StartServer();
+    ExpectAccepted([](v1::ImageParameters&) {});
+    const auto second = Connect();
+    EXPECT_TRUE(
+        second->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30)));
+    const auto third = Connect();
+    EXPECT_FALSE(
+        third->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(2)));
+  }
+
   void ExpectAccepted(const std::function<void(v1::ImageParameters&)>& change) {
     const grpc::Status status = Ask(change);
     EXPECT_TRUE(status.ok()) << status.error_message();
@@ -353,26 +365,14 @@ TEST_F(LimitsTest, max_undelivered_image_bytes) {
 TEST_F(LimitsTest, max_connections) {
   limits_.max_connections = 2;
   limits_.max_connections_per_address = 2;
-  StartServer();
-  ExpectAccepted([](v1::ImageParameters&) {});
-  const auto second = Connect();
-  EXPECT_TRUE(
-      second->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30)));
-  const auto third = Connect();
-  EXPECT_FALSE(third->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(2)));
+  ExpectTheThirdConnectionRefused();
   EXPECT_GT(recorder_.connections().refused_for_limit, 0);
 }
 
 TEST_F(LimitsTest, max_connections_per_address) {
   limits_.max_connections = 10;
   limits_.max_connections_per_address = 2;
-  StartServer();
-  ExpectAccepted([](v1::ImageParameters&) {});
-  const auto second = Connect();
-  EXPECT_TRUE(
-      second->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30)));
-  const auto third = Connect();
-  EXPECT_FALSE(third->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(2)));
+  ExpectTheThirdConnectionRefused();
   EXPECT_GT(recorder_.connections().refused_for_address_limit, 0);
   EXPECT_EQ(recorder_.connections().refused_for_limit, 0);
 }
