@@ -5,8 +5,10 @@
 #define TIGHTFIT_SERVER_ENGINE_DIFFUSION_MODEL_H_
 
 #include "server/base/load_stop.h"
+#include "server/base/model_spec.h"
 #include "server/base/status.h"
 #include "server/engine/generation.h"
+#include "server/engine/model_description.h"
 
 #include <cstdint>
 #include <functional>
@@ -17,143 +19,6 @@
 #include <vector>
 
 namespace tightfit {
-
-// What the configuration says of one model.
-struct ModelSpec {
-  std::string name;
-  std::string path;                    // the model directory
-  std::string format = "hf8";          // "fp16" = unpacked, or a name of kernels/format.h
-  std::string scope = "linear+conv";   // "attention", "linear", "linear+conv"
-  std::string compute_dtype = "auto";  // "auto", "fp16", "bf16", "fp32"
-  std::vector<std::string> exclude;    // module name prefixes that stay unpacked
-  std::string vae;                     // weights to decode with; "": the model directory's own
-  std::string vae_tiling = "auto";     // "auto", "always", "never"
-  int32_t vae_tile_px = 0;             // side of a tile; 0: the model's own
-  bool share_weights = true;           // with models of equal content
-  bool preload = false;                // resident from the start, not from the first request on
-  bool pinned = false;                 // never evicted
-  int32_t keep_alive_seconds = 0;      // evicted when unused for so long; 0: never for that
-  int32_t priority = 0;                // of those that may go, lower ones go first
-};
-inline constexpr int32_t kMaxPriority = 1000;  // and -kMaxPriority the least
-
-// A selected weight that was not packed, and why.
-struct UnpackedModule {
-  std::string module;  // "down_blocks.1.attentions.0.proj_in"
-  std::string reason;
-};
-
-struct ComponentDescription {
-  std::string name;    // "unet", "text_encoder", "text_encoder_2", "vae"
-  std::string format;  // of the packed weights; "fp16" when nothing is packed
-  int64_t parameter_count = 0;
-  int64_t fp16_bytes = 0;    // parameters x 2: what the component takes unpacked in fp16
-  int64_t weight_bytes = 0;  // what its weights take on the device now
-  int64_t packed_bytes = 0;  // the part of weight_bytes that is packed codes
-  int64_t packed_parameter_count = 0;
-  int32_t packed_module_count = 0;
-  std::vector<UnpackedModule> unpacked_modules;
-};
-
-// Bytes of tensors that one call of a network takes at once, by how many latents its input has:
-// rows x height x width. Through measured points in straight lines.
-struct CallMemory {
-  struct Point {
-    double latents = 0.0;
-    double bytes = 0.0;
-  };
-  std::vector<Point> points;  // in order of latents
-
-  // Below the first point what that says; beyond the last the last line goes on; 0 without points.
-  double BytesAt(double latents) const;
-};
-
-// What requests take beside the weights, measured when a model is loaded.
-struct RequestCosts {
-  // While prompts of one chunk of tokens are encoded, and for each chunk more.
-  double encode_bytes = 0.0;
-  double encode_chunk_bytes = 0.0;
-  // What a request holds between two calls: of each row (one an image, two with guidance), of each
-  // latent of a row, and of each further chunk of a row's prompt.
-  double row_bytes = 0.0;
-  double row_latent_bytes = 0.0;
-  double row_chunk_bytes = 0.0;
-  // What some samplers keep from step to step, of each latent of an image.
-  double kept_latent_bytes = 0.0;
-  // While the UNet runs, with what requests hold: of one row, and of two rows or more.
-  CallMemory denoise_one;
-  CallMemory denoise;
-  // While the VAE decodes one image.
-  CallMemory decode;
-  // Time of a call for each latent that its input has; 0: unknown. Of the largest that was
-  // measured.
-  double denoise_latent_seconds = 0.0;
-  double decode_latent_seconds = 0.0;
-};
-
-// Weights that stand on the device once, for however many models of equal content.
-struct WeightGroup {
-  std::string component;  // "unet"
-  // The same for equal tensors that are held in the same way, and for nothing else:
-  // "unet-0123456789abcdef". Also the owner of their memory account.
-  std::string content;
-  // Before the first load an upper bound from the sizes of the files, then what they take.
-  int64_t bytes = 0;
-};
-
-// What a model takes of its device.
-struct ModelMemory {
-  std::vector<WeightGroup> weights;
-  int64_t weight_bytes() const {
-    int64_t bytes = 0;
-    for (const WeightGroup& group : weights) bytes += group.bytes;
-    return bytes;
-  }
-  int64_t load_scratch_bytes = 0;     // beside the weights while they are converted
-  int64_t fallback_weight_bytes = 0;  // at most, of the VAE in fp32, where a request may need it
-  int64_t held_fallback_bytes = 0;    // of it, set aside from then on until the model leaves
-  int64_t decode_scratch_bytes = 0;   // that all models share: the largest unpacked weight
-  std::optional<RequestCosts> costs;  // known once the model was loaded
-};
-
-// What a model is and what may be asked of it.
-struct ModelDescription {
-  std::string name;
-  std::string family;           // "sdxl"
-  std::string hash;             // first 10 hex digits, as A1111 shows it
-  std::string prediction_type;  // "epsilon"
-  std::string format;
-  std::string scope;
-  std::string compute_dtype;  // resolved: "fp16", "bf16", "fp32"
-  std::string device;         // "cpu", "cuda:0"
-  std::string license;
-  int32_t default_width_px = 0;
-  int32_t default_height_px = 0;
-  int32_t default_step_count = 0;
-  float default_guidance_scale = 0.0f;
-  std::string default_sampler;
-  std::string default_timestep_spacing;  // "leading", "trailing", "linspace"
-  std::vector<std::string> samplers;
-  int32_t pixels_per_latent = 0;  // width and height must be multiples of it
-  int32_t latent_channels = 0;
-  bool force_zeros_for_empty_prompt = true;  // an absent negative prompt gives zero embeddings
-  int32_t max_clip_skip = 0;
-  std::string vae_tiling;   // as configured
-  int32_t vae_tile_px = 0;  // side of the tiles that pictures are decoded in where they are tiled
-  std::vector<ComponentDescription> components;  // filled once loaded
-  double load_seconds = 0.0;
-  ModelMemory memory;
-  // How many chunks of tokens the longest prompt of a request has; thread-safe. Set once loaded.
-  std::function<int32_t(const GenerationParameters& parameters)> chunk_count;
-};
-
-// Pictures of at most this area are decoded whole under vae_tiling "auto".
-inline constexpr int64_t kMaxUntiledAreaPx = 1024 * 1024;
-
-// The side of the tiles that a picture of this size is decoded in, 0 where it is decoded whole: a
-// function of size and configuration alone. "always" tiles whatever is larger than a tile, as
-// diffusers does after enable_tiling().
-int32_t VaeTilePx(const ModelDescription& model, int32_t width_px, int32_t height_px);
 
 // Opaque state of one running request (a batch of image_count pictures).
 class Sampling {

@@ -1,9 +1,9 @@
 #include "server/model/component.h"
 
 #include "kernels/format.h"
+#include "server/device/run_torch.h"
 #include "server/model/model_errors.h"
 #include "server/model/packed_ops.h"
-#include "server/model/run_torch.h"
 #include "server/model/sha256.h"
 #include "server/model/torchscript_archive.h"
 

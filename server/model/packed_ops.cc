@@ -1,7 +1,7 @@
 #include "server/model/packed_ops.h"
 
 #include "kernels/codec.h"
-#include "server/model/cuda_device.h"
+#include "server/device/cuda_device.h"
 #include "server/model/packed_weight.h"
 
 #include <ATen/Parallel.h>

@@ -1,8 +1,8 @@
 #include "server/pipeline/sdxl_pipeline.h"
 
+#include "server/device/compute_device.h"
+#include "server/device/run_torch.h"
 #include "server/memory/memory_accounts.h"
-#include "server/model/compute_device.h"
-#include "server/model/run_torch.h"
 #include "server/pipeline/narrow_latents.h"
 
 #include <string>

@@ -2,8 +2,8 @@
 #ifndef TIGHTFIT_SERVER_PIPELINE_SDXL_SAMPLING_H_
 #define TIGHTFIT_SERVER_PIPELINE_SDXL_SAMPLING_H_
 
+#include "server/device/counting_allocator.h"
 #include "server/engine/diffusion_model.h"
-#include "server/model/counting_allocator.h"
 #include "server/pipeline/conditioning.h"
 #include "server/pipeline/denoising_window.h"
 #include "server/pipeline/latent_noise.h"

@@ -1,9 +1,9 @@
 // The settings of LibTorch that the process and its threads need before they call a model.
-#include "server/model/compute_device.h"
-#include "server/model/counting_allocator.h"
-#include "server/model/device_accounts.h"
+#include "server/device/compute_device.h"
+#include "server/device/counting_allocator.h"
+#include "server/device/device_accounts.h"
+#include "server/device/run_torch.h"
 #include "server/model/packed_ops.h"
-#include "server/model/run_torch.h"
 #include "server/pipeline/component_store.h"
 #include "server/pipeline/sdxl_model.h"
 

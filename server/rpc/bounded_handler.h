@@ -3,8 +3,8 @@
 #ifndef TIGHTFIT_SERVER_RPC_BOUNDED_HANDLER_H_
 #define TIGHTFIT_SERVER_RPC_BOUNDED_HANDLER_H_
 
+#include "server/rpc/call_context.h"
 #include "server/rpc/call_record.h"
-#include "server/rpc/generation_call.h"
 #include "server/rpc/message_scan.h"
 #include "server/rpc/status_mapping.h"
 

@@ -5,7 +5,7 @@
 #include "server/base/clock.h"
 #include "server/base/status.h"
 #include "server/engine/generation.h"
-#include "server/rpc/rpc_observer.h"
+#include "server/engine/rpc_observer.h"
 
 #include <chrono>
 #include <string>

@@ -10,8 +10,8 @@
 #include "server/base/file_descriptor.h"
 #include "server/base/listening_sockets.h"
 #include "server/base/status.h"
+#include "server/engine/rpc_observer.h"
 #include "server/rpc/connection_table.h"
-#include "server/rpc/rpc_observer.h"
 
 #include <sys/socket.h>
 

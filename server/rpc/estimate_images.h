@@ -3,7 +3,7 @@
 #define TIGHTFIT_SERVER_RPC_ESTIMATE_IMAGES_H_
 
 #include "server/base/status.h"
-#include "server/rpc/generation_call.h"
+#include "server/rpc/call_context.h"
 
 #include <tightfit/v1/image_generation.pb.h>
 

@@ -1,6 +1,5 @@
 #include "server/rpc/generate_images_call.h"
 
-#include "server/rpc/call_access.h"
 #include "server/rpc/status_mapping.h"
 
 #include <utility>
@@ -13,11 +12,7 @@ grpc::ServerUnaryReactor* GenerateImagesCall::Start(const CallContext* call_cont
                                                     v1::GenerateImagesResponse* response) {
   auto call = std::make_shared<GenerateImagesCall>(call_context, rpc, *request, response);
   call->self_ = call;
-  const Status access = call->record().Admit(CheckAccess(
-      call_context->access, *rpc, "/tightfit.v1.ImageGenerationService/GenerateImages"));
-  call->Submit(access.ok()
-                   ? ValidateRequest(*request, call_context->limits, *call_context->registry)
-                   : access);
+  static_cast<GenerationCall&>(*call).Start(*rpc, *request);
   // gRPC calls OnDone, which may drop the last reference, only after it was given the reactor.
   return call.get();
 }
@@ -26,8 +21,7 @@ GenerateImagesCall::GenerateImagesCall(const CallContext* call_context,
                                        grpc::CallbackServerContext* rpc,
                                        const v1::GenerateImagesRequest& request,
                                        v1::GenerateImagesResponse* response)
-    : GenerationCall(call_context, "GenerateImages", request.parameters(), rpc->deadline()),
-      response_(response) {}
+    : GenerationCall(call_context, request, rpc->deadline()), response_(response) {}
 
 void GenerateImagesCall::ReportImage(EncodedImage image) {
   v1::GeneratedImage& added = *response_->add_images();

@@ -52,7 +52,7 @@ std::optional<Clock::time_point> DeadlineOn(const Clock& clock,
   return clock.Now() + std::chrono::duration_cast<Clock::time_point::duration>(left);
 }
 
-GenerationCall::GenerationCall(const CallContext* context, const char* method,
+GenerationCall::GenerationCall(const CallContext* context, const std::string& method,
                                const v1::ImageParameters& parameters,
                                std::chrono::system_clock::time_point deadline)
     : context_(context),

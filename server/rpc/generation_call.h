@@ -5,17 +5,13 @@
 
 #include "server/base/cancellation.h"
 #include "server/base/clock.h"
-#include "server/base/limits.h"
-#include "server/engine/device_executor.h"
 #include "server/engine/generation.h"
-#include "server/engine/model_registry.h"
 #include "server/rpc/byte_budget.h"
+#include "server/rpc/call_access.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/call_record.h"
-#include "server/rpc/encode_workers.h"
 #include "server/rpc/generation_messages.h"
 #include "server/rpc/request_validator.h"
-#include "server/rpc/rpc_observer.h"
-#include "server/security/access_control.h"
 
 #include <chrono>
 #include <cstdint>
@@ -23,25 +19,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace tightfit {
-
-class StalledReaders;
-
-// What calls need of the server; outlives them.
-struct CallContext {
-  DeviceExecutor* executor;
-  ModelRegistry* registry;
-  const Clock* clock;
-  RpcObserver* observer;  // never null
-  Limits limits;
-  EncodeWorkers* workers;
-  StalledReaders* stalled_readers;
-  AccessControl access;
-  // Of pictures that are asked for and not delivered, as large as they can get.
-  std::shared_ptr<ByteBudget> image_bytes = std::make_shared<ByteBudget>();
-};
 
 // When a client's deadline passes on `clock`; nullopt without one.
 std::optional<Clock::time_point> DeadlineOn(const Clock& clock,
@@ -60,12 +41,20 @@ class GenerationCall : public GenerationObserver,
 
  protected:
   ~GenerationCall() override;
-  GenerationCall(const CallContext* context, const char* method,
-                 const v1::ImageParameters& parameters,
-                 std::chrono::system_clock::time_point deadline);
+  template <typename Request>
+  GenerationCall(const CallContext* context, const Request& request,
+                 std::chrono::system_clock::time_point deadline)
+      : GenerationCall(context, MethodOf(*Request::descriptor()).name, request.parameters(),
+                       deadline) {}
 
-  // Queues an accepted request, or ends the call with the reason.
-  void Submit(Result<AcceptedRequest> accepted);
+  // Checks who calls and what is asked, then queues the request, or ends the call with the reason.
+  template <typename Request>
+  void Start(const grpc::CallbackServerContext& rpc, const Request& request) {
+    const Status admitted =
+        record_.Admit(CheckAccess(context_->access, rpc, MethodOf(*Request::descriptor()).path));
+    Submit(admitted.ok() ? ValidateRequest(request, context_->limits, *context_->registry)
+                         : admitted);
+  }
 
   // Stops the work before the next call of the model; the call ends with `cause`.
   void Abandon(Status cause);
@@ -101,6 +90,11 @@ class GenerationCall : public GenerationObserver,
   mutable std::mutex mutex_;
 
  private:
+  GenerationCall(const CallContext* context, const std::string& method,
+                 const v1::ImageParameters& parameters,
+                 std::chrono::system_clock::time_point deadline);
+
+  void Submit(Result<AcceptedRequest> accepted);
   // On a thread of the workers: encodes, tells of it, and goes on to the next image.
   void Encode(Image image);
   void TakeEncoded(Image image);

@@ -6,8 +6,8 @@
 #include "server/rpc/generation_call.h"
 #include "server/rpc/health_call.h"
 #include "server/rpc/image_generation_service.h"
-#include "server/rpc/listen_address.h"
 #include "server/rpc/model_service.h"
+#include "server/rpc/open_listen_address.h"
 #include "server/rpc/reflection_service.h"
 #include "server/rpc/server_credentials.h"
 #include "server/rpc/server_service.h"
@@ -179,14 +179,15 @@ class GrpcServer::Impl {
 
   ~Impl() { Shutdown(std::chrono::milliseconds(0)); }
 
-  Status Listen(const std::string& listen, const std::optional<TlsIdentity>& tls) {
+  Status Listen(ListenAddress listen, const std::optional<TlsIdentity>& tls) {
     PrepareProcess();
     TF_ASSIGN_OR_RETURN(const ConnectionLimits connection_limits,
                         ResolveConnectionLimits({context_.limits.max_connections,
                                                  context_.limits.max_connections_per_address},
                                                 RaiseDescriptorLimit()));
     TF_ASSIGN_OR_RETURN(ListeningSockets sockets, OpenListenAddress(listen));
-    address_ = BoundAddress(listen, sockets.port);
+    if (!listen.is_unix()) listen.port = static_cast<uint16_t>(sockets.port);
+    address_ = listen.ToString();
     if (tls.has_value()) tls_ = std::make_shared<CurrentTlsIdentity>(*tls);
     grpc::ServerBuilder builder;
     SetBounds(context_.limits, builder);
@@ -291,9 +292,9 @@ class GrpcServer::Impl {
 Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
                                                       const GrpcServerDependencies& dependencies,
                                                       ServerInfo info) {
-  TF_RETURN_IF_ERROR(CheckListenAddress(options.listen));
+  TF_ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.listen));
   auto impl = std::make_unique<Impl>(options, dependencies, std::move(info));
-  TF_RETURN_IF_ERROR(impl->Listen(options.listen, options.tls));
+  TF_RETURN_IF_ERROR(impl->Listen(listen, options.tls));
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 

@@ -5,11 +5,11 @@
 
 #include "server/base/clock.h"
 #include "server/base/limits.h"
+#include "server/base/server_info.h"
 #include "server/base/status.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
-#include "server/rpc/rpc_observer.h"
-#include "server/rpc/server_info.h"
+#include "server/engine/rpc_observer.h"
 #include "server/security/access_control.h"
 #include "server/security/tls_files.h"
 
@@ -47,9 +47,9 @@ struct GrpcServerDependencies {
 // SetReady(true) was called.
 class GrpcServer {
  public:
-  // Listens and serves. Errors: INVALID_ARGUMENT `BAD_ADDRESS`, or where the descriptors do not
-  // suffice for limits.max_connections; FAILED_PRECONDITION `ADDRESS_IN_USE` when the address
-  // cannot be bound.
+  // Listens and serves. Errors: INVALID_ARGUMENT if `listen` is no address, or if the descriptors
+  // do not suffice for limits.max_connections; FAILED_PRECONDITION `ADDRESS_IN_USE` when the
+  // address cannot be bound.
   static Result<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
                                                    const GrpcServerDependencies& dependencies,
                                                    ServerInfo info);

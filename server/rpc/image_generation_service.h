@@ -3,13 +3,12 @@
 #define TIGHTFIT_SERVER_RPC_IMAGE_GENERATION_SERVICE_H_
 
 #include "server/rpc/bounded_handler.h"
-#include "server/rpc/call_access.h"
-#include "server/rpc/call_record.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/estimate_images.h"
 #include "server/rpc/generate_images_call.h"
-#include "server/rpc/generation_call.h"
-#include "server/rpc/status_mapping.h"
+#include "server/rpc/request_validator.h"
 #include "server/rpc/stream_images_call.h"
+#include "server/rpc/unary_call.h"
 
 #include <tightfit/v1/image_generation.grpc.pb.h>
 
@@ -38,15 +37,9 @@ class ImageGenerationServiceImpl final : public v1::ImageGenerationService::Call
   grpc::ServerUnaryReactor* EstimateImages(grpc::CallbackServerContext* rpc,
                                            const v1::EstimateImagesRequest* request,
                                            v1::EstimateImagesResponse* response) override {
-    CallRecord record(context_->observer, context_->clock, "EstimateImages",
-                      ModelLabel(request->parameters(), *context_->registry));
-    Status status = record.Admit(
-        CheckAccess(context_->access, *rpc, "/tightfit.v1.ImageGenerationService/EstimateImages"));
-    if (status.ok()) status = tightfit::EstimateImages(*context_, *request, response);
-    record.Finish(status);
-    grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-    reactor->Finish(ToGrpcStatus(status));
-    return reactor;
+    return UnaryCall(
+        *context_, rpc, *request, ModelLabel(request->parameters(), *context_->registry),
+        [&](const EndCall& end) { end(tightfit::EstimateImages(*context_, *request, response)); });
   }
 
  private:

@@ -4,6 +4,7 @@
 #include "server/rpc/call_record.h"
 #include "server/rpc/model_messages.h"
 #include "server/rpc/status_mapping.h"
+#include "server/rpc/unary_call.h"
 #include "server/rpc/unknown_fields.h"
 
 #include <algorithm>
@@ -74,29 +75,15 @@ Status ModelServiceImpl::Get(const v1::GetModelRequest& request,
 grpc::ServerUnaryReactor* ModelServiceImpl::ListModels(grpc::CallbackServerContext* rpc,
                                                        const v1::ListModelsRequest* request,
                                                        v1::ListModelsResponse* response) {
-  CallRecord record(context_->observer, context_->clock, "ListModels", "");
-  Status status =
-      record.Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/ListModels"));
-  if (status.ok()) status = List(*request, *response);
-  record.Finish(status);
-  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
+  return UnaryCall(*context_, rpc, *request, "",
+                   [&](const EndCall& end) { end(List(*request, *response)); });
 }
 
 grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext* rpc,
                                                      const v1::GetModelRequest* request,
                                                      v1::GetModelResponse* response) {
-  const bool known = context_->registry->Find(request->name()).has_value();
-  CallRecord record(context_->observer, context_->clock, "GetModel",
-                    known ? request->name() : "unknown");
-  Status status =
-      record.Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/GetModel"));
-  if (status.ok()) status = Get(*request, *response);
-  record.Finish(status);
-  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
+  return UnaryCall(*context_, rpc, *request, Label(request->name()),
+                   [&](const EndCall& end) { end(Get(*request, *response)); });
 }
 
 ModelServiceImpl::ModelServiceImpl(const CallContext* context)
@@ -113,61 +100,41 @@ ModelServiceImpl::ModelServiceImpl(const CallContext* context)
       });
 }
 
-std::shared_ptr<CallRecord> ModelServiceImpl::StartRecord(const char* method,
-                                                          const std::string& name) const {
-  const bool known = context_->registry->Find(name).has_value();
-  return std::make_shared<CallRecord>(context_->observer, context_->clock, method,
-                                      known ? name : "unknown");
+std::string ModelServiceImpl::Label(const std::string& name) const {
+  return context_->registry->Find(name).has_value() ? name : "unknown";
 }
 
 template <typename Response>
-DeviceExecutor::Done ModelServiceImpl::Answer(std::shared_ptr<CallRecord> record,
-                                              const std::string& name,
-                                              grpc::ServerUnaryReactor* reactor,
-                                              Response* response) const {
-  return [this, record, name, reactor, response](const Status& status) {
+DeviceExecutor::Done ModelServiceImpl::AnswerWithModel(EndCall end, std::string name,
+                                                       Response* response) const {
+  return [this, end = std::move(end), name = std::move(name), response](const Status& status) {
     const std::optional<ModelSnapshot> snapshot = context_->registry->Find(name);
     if (status.ok() && snapshot.has_value()) {
       *response->mutable_model() =
           ToMessage(*snapshot, context_->registry->List(), /*with_modules=*/false);
     }
-    record->Finish(status);
-    reactor->Finish(ToGrpcStatus(status));
+    end(status);
   };
 }
 
 grpc::ServerUnaryReactor* ModelServiceImpl::LoadModel(grpc::CallbackServerContext* rpc,
                                                       const v1::LoadModelRequest* request,
                                                       v1::LoadModelResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  const std::shared_ptr<CallRecord> record = StartRecord("LoadModel", request->name());
-  DeviceExecutor::Done answer = Answer(record, request->name(), reactor, response);
-  Status status =
-      record->Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/LoadModel"));
-  if (status.ok()) status = CheckNamed(*request);
-  if (!status.ok()) {
-    answer(status);
-  } else {
-    context_->executor->Load(request->name(), std::move(answer));
-  }
-  return reactor;
+  return UnaryCall(*context_, rpc, *request, Label(request->name()), [&](EndCall end) {
+    if (const Status status = CheckNamed(*request); !status.ok()) return end(status);
+    context_->executor->Load(request->name(),
+                             AnswerWithModel(std::move(end), request->name(), response));
+  });
 }
 
 grpc::ServerUnaryReactor* ModelServiceImpl::UnloadModel(grpc::CallbackServerContext* rpc,
                                                         const v1::UnloadModelRequest* request,
                                                         v1::UnloadModelResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  const std::shared_ptr<CallRecord> record = StartRecord("UnloadModel", request->name());
-  DeviceExecutor::Done answer = Answer(record, request->name(), reactor, response);
-  Status status =
-      record->Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/UnloadModel"));
-  if (status.ok()) status = CheckNamed(*request);
-  if (!status.ok()) {
-    answer(status);
-  } else {
-    context_->executor->Unload(request->name(), request->force(), std::move(answer));
-  }
-  return reactor;
+  return UnaryCall(*context_, rpc, *request, Label(request->name()), [&](EndCall end) {
+    if (const Status status = CheckNamed(*request); !status.ok()) return end(status);
+    context_->executor->Unload(request->name(), request->force(),
+                               AnswerWithModel(std::move(end), request->name(), response));
+  });
 }
 
 Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
@@ -199,21 +166,16 @@ Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
 grpc::ServerUnaryReactor* ModelServiceImpl::UpdateModel(grpc::CallbackServerContext* rpc,
                                                         const v1::UpdateModelRequest* request,
                                                         v1::UpdateModelResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  const std::shared_ptr<CallRecord> record = StartRecord("UpdateModel", request->name());
-  Status status =
-      record->Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/UpdateModel"));
-  if (status.ok()) status = Update(*request);
-  Answer(record, request->name(), reactor, response)(status);
-  return reactor;
+  return UnaryCall(*context_, rpc, *request, Label(request->name()), [&](EndCall end) {
+    AnswerWithModel(std::move(end), request->name(), response)(Update(*request));
+  });
 }
 
 grpc::ServerWriteReactor<v1::WatchModelsResponse>* ModelServiceImpl::WatchModels(
     grpc::CallbackServerContext* rpc, const v1::WatchModelsRequest* request) {
-  auto record =
-      std::make_unique<CallRecord>(context_->observer, context_->clock, "WatchModels", "");
-  Status status =
-      record->Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ModelService/WatchModels"));
+  const RpcMethod method = MethodOf(*request->GetDescriptor());
+  auto record = std::make_unique<CallRecord>(context_->observer, context_->clock, method.name, "");
+  Status status = record->Admit(CheckAccess(context_->access, *rpc, method.path));
   if (status.ok()) status = RefuseIfAny(UnknownFields(*request));
   if (!status.ok()) {
     record->Finish(status);

@@ -6,8 +6,8 @@
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
 #include "server/rpc/bounded_handler.h"
-#include "server/rpc/call_record.h"
-#include "server/rpc/generation_call.h"
+#include "server/rpc/call_context.h"
+#include "server/rpc/unary_call.h"
 #include "server/rpc/watch_models_call.h"
 
 #include <tightfit/v1/model.grpc.pb.h>
@@ -51,11 +51,11 @@ class ModelServiceImpl final : public v1::ModelService::CallbackService {
   Status Get(const v1::GetModelRequest& request, v1::GetModelResponse& response) const;
 
   Status Update(const v1::UpdateModelRequest& request) const;
-  // Ends a call about `name` with a status, and where that is OK with the model as it is then.
+  // `name` if it is configured, or "unknown": fit for labels.
+  std::string Label(const std::string& name) const;
+  // Ends a call about `name`, with the model as it is then if all went well.
   template <typename Response>
-  DeviceExecutor::Done Answer(std::shared_ptr<CallRecord> record, const std::string& name,
-                              grpc::ServerUnaryReactor* reactor, Response* response) const;
-  std::shared_ptr<CallRecord> StartRecord(const char* method, const std::string& name) const;
+  DeviceExecutor::Done AnswerWithModel(EndCall end, std::string name, Response* response) const;
 
   const CallContext* const context_;
   const std::shared_ptr<ModelWatchers> watchers_;

@@ -1,9 +1,8 @@
 #include "server/rpc/server_service.h"
 
-#include "server/rpc/call_access.h"
-#include "server/rpc/call_record.h"
 #include "server/rpc/request_validator.h"
 #include "server/rpc/status_mapping.h"
+#include "server/rpc/unary_call.h"
 #include "server/rpc/unknown_fields.h"
 
 #include <algorithm>
@@ -12,6 +11,17 @@
 #include <vector>
 
 namespace tightfit {
+
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* ServerServiceImpl::Answer(grpc::CallbackServerContext* rpc,
+                                                    const Request& request,
+                                                    Response& response) const {
+  return UnaryCall(*context_, rpc, request, "", [&](const EndCall& end) {
+    const Status status = RefuseIfAny(UnknownFields(request));
+    if (status.ok()) Describe(response);
+    end(status);
+  });
+}
 
 void ServerServiceImpl::Describe(v1::GetServerInfoResponse& response) const {
   response.set_version(info_.version);
@@ -71,29 +81,13 @@ void ServerServiceImpl::Describe(v1::GetCapabilitiesResponse& response) const {
 grpc::ServerUnaryReactor* ServerServiceImpl::GetServerInfo(grpc::CallbackServerContext* rpc,
                                                            const v1::GetServerInfoRequest* request,
                                                            v1::GetServerInfoResponse* response) {
-  CallRecord record(context_->observer, context_->clock, "GetServerInfo", "");
-  Status status =
-      record.Admit(CheckAccess(context_->access, *rpc, "/tightfit.v1.ServerService/GetServerInfo"));
-  if (status.ok()) status = RefuseIfAny(UnknownFields(*request));
-  if (status.ok()) Describe(*response);
-  record.Finish(status);
-  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
+  return Answer(rpc, *request, *response);
 }
 
 grpc::ServerUnaryReactor* ServerServiceImpl::GetCapabilities(
     grpc::CallbackServerContext* rpc, const v1::GetCapabilitiesRequest* request,
     v1::GetCapabilitiesResponse* response) {
-  CallRecord record(context_->observer, context_->clock, "GetCapabilities", "");
-  Status status = record.Admit(
-      CheckAccess(context_->access, *rpc, "/tightfit.v1.ServerService/GetCapabilities"));
-  if (status.ok()) status = RefuseIfAny(UnknownFields(*request));
-  if (status.ok()) Describe(*response);
-  record.Finish(status);
-  grpc::ServerUnaryReactor* const reactor = rpc->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
+  return Answer(rpc, *request, *response);
 }
 
 }  // namespace tightfit

@@ -2,9 +2,9 @@
 #ifndef TIGHTFIT_SERVER_RPC_SERVER_SERVICE_H_
 #define TIGHTFIT_SERVER_RPC_SERVER_SERVICE_H_
 
+#include "server/base/server_info.h"
 #include "server/rpc/bounded_handler.h"
-#include "server/rpc/generation_call.h"
-#include "server/rpc/server_info.h"
+#include "server/rpc/call_context.h"
 
 #include <tightfit/v1/server.grpc.pb.h>
 
@@ -28,6 +28,9 @@ class ServerServiceImpl final : public v1::ServerService::CallbackService {
                                             v1::GetCapabilitiesResponse* response) override;
 
  private:
+  template <typename Request, typename Response>
+  grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* rpc, const Request& request,
+                                   Response& response) const;
   template <typename Method>
   void Bound(const char* name, Method method) {
     MarkMethodCallback(MethodIndex(v1::ServerService::service_full_name(), name),

@@ -1,6 +1,5 @@
 #include "server/rpc/stream_images_call.h"
 
-#include "server/rpc/call_access.h"
 #include "server/rpc/status_mapping.h"
 
 #include <string>
@@ -20,11 +19,7 @@ grpc::ServerWriteReactor<v1::StreamImagesResponse>* StreamImagesCall::Start(
   auto call = std::make_shared<StreamImagesCall>(call_context, rpc, *request);
   call->self_ = call;
   call_context->stalled_readers->Watch(call);
-  const Status access = call->record().Admit(
-      CheckAccess(call_context->access, *rpc, "/tightfit.v1.ImageGenerationService/StreamImages"));
-  call->Submit(access.ok()
-                   ? ValidateRequest(*request, call_context->limits, *call_context->registry)
-                   : access);
+  static_cast<GenerationCall&>(*call).Start(*rpc, *request);
   // gRPC calls OnDone, which may drop the last reference, only after it was given the reactor.
   return call.get();
 }
@@ -32,8 +27,7 @@ grpc::ServerWriteReactor<v1::StreamImagesResponse>* StreamImagesCall::Start(
 StreamImagesCall::StreamImagesCall(const CallContext* call_context,
                                    grpc::CallbackServerContext* rpc,
                                    const v1::StreamImagesRequest& request)
-    : GenerationCall(call_context, "StreamImages", request.parameters(), rpc->deadline()),
-      rpc_(rpc) {}
+    : GenerationCall(call_context, request, rpc->deadline()), rpc_(rpc) {}
 
 void StreamImagesCall::ReportQueued(int32_t position) {
   v1::StreamImagesResponse message;

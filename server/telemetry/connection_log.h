@@ -3,7 +3,7 @@
 #define TIGHTFIT_SERVER_TELEMETRY_CONNECTION_LOG_H_
 
 #include "server/base/clock.h"
-#include "server/rpc/rpc_observer.h"
+#include "server/engine/rpc_observer.h"
 
 #include <optional>
 

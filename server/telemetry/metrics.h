@@ -7,13 +7,13 @@
 #ifndef TIGHTFIT_SERVER_TELEMETRY_METRICS_H_
 #define TIGHTFIT_SERVER_TELEMETRY_METRICS_H_
 
+#include "server/base/server_info.h"
 #include "server/base/status.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/generation.h"
 #include "server/engine/model_registry.h"
+#include "server/engine/rpc_observer.h"
 #include "server/memory/device_ledger.h"
-#include "server/rpc/rpc_observer.h"
-#include "server/rpc/server_info.h"
 
 #include <chrono>
 #include <memory>

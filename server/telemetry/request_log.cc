@@ -35,17 +35,7 @@ std::string FieldsOf(const Status& status) {
 
 }  // namespace
 
-void RequestLog::OnRequestStarted(const std::string& method, const std::string& model) {
-  next_->OnRequestStarted(method, model);
-}
-
-void RequestLog::OnRequestFinished(const std::string& method, const std::string& model,
-                                   StatusCode code, std::chrono::nanoseconds duration) {
-  next_->OnRequestFinished(method, model, code, duration);
-}
-
 void RequestLog::OnRequestRecord(const RequestRecord& record) {
-  next_->OnRequestRecord(record);
   const LogLevel level = LevelOf(record);
   const double seconds = std::chrono::duration<double>(record.duration).count();
   if (record.status.ok()) {
@@ -77,16 +67,7 @@ void RequestLog::OnRequestRecord(const RequestRecord& record) {
        {"duration_seconds", seconds}});
 }
 
-void RequestLog::OnImage(const std::string& model, const std::string& mime_type, int64_t pixels) {
-  next_->OnImage(model, mime_type, pixels);
-}
-
-void RequestLog::OnStage(const std::string& model, Stage stage, std::chrono::nanoseconds duration) {
-  next_->OnStage(model, stage, duration);
-}
-
 void RequestLog::OnConnections(const ConnectionCounts& counts) {
-  next_->OnConnections(counts);
   connection_log_.OnConnections(counts);
 }
 

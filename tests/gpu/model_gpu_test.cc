@@ -1,14 +1,14 @@
 // Packed weights, graphs and accounts on a CUDA device, beside the CPU. Without a device the tests
 // are skipped; with TIGHTFIT_DEVICE=cpu they run dry, on the CPU: all but the device.
+#include "server/device/compute_device.h"
+#include "server/device/counting_allocator.h"
+#include "server/device/device_accounts.h"
+#include "server/device/open_device.h"
+#include "server/device/run_torch.h"
 #include "server/memory/memory_accounts.h"
 #include "server/model/component.h"
-#include "server/model/compute_device.h"
-#include "server/model/counting_allocator.h"
-#include "server/model/device_accounts.h"
-#include "server/model/open_device.h"
 #include "server/model/packed_ops.h"
 #include "server/model/packed_weight.h"
-#include "server/model/run_torch.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>

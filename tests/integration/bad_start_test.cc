@@ -1,5 +1,5 @@
 // A server that cannot start says why in one line and exits with 78.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/served_fixture.h"
 #include "tests/support/test_certificates.h"
 

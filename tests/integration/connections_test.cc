@@ -1,6 +1,6 @@
 // Strangers take every place for connections. Whoever is served stays served, and when they have
 // gone everybody is again.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/http2_connection.h"
 #include "tests/integration/raw_sockets.h"
 #include "tests/integration/secure_fixture.h"

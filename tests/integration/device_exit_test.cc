@@ -1,6 +1,6 @@
 // A server whose device is lost, or whose model hangs, says so and ends with 71, so that whatever
 // supervises it starts it anew.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/served_fixture.h"
 #include "tightfit/v1/model.grpc.pb.h"
 

@@ -1,5 +1,5 @@
 // What SIGTERM and SIGINT do to a server.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/served_fixture.h"
 
 #include <gmock/gmock.h>

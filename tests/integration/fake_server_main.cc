@@ -10,10 +10,10 @@
 //   FAKE_NOISY            where set, pictures are noise, which PNG cannot compress
 //   FAKE_SILENT_PORT      while this file exists, the server's calls of its own port get no answer
 //   FAKE_CUDA_ERROR       once this file exists, a denoising step fails with the code of CUDA in it
+#include "server/app/serve.h"
 #include "server/base/device_loss.h"
+#include "server/device/cuda_errors.h"
 #include "server/memory/memory_accounts.h"
-#include "server/model/cuda_errors.h"
-#include "server/serve.h"
 #include "tests/support/fake_diffusion_model.h"
 
 #include <chrono>

@@ -6,7 +6,7 @@
 // Prints the resident set every tenth of the way. After half of the rounds it may grow by 8 MiB and
 // no more: exit 1 when it does. --leak-bytes keeps so many bytes of every round, to show that this
 // is noticed. Pictures must be the same in every round.
-#include "server/telemetry/device_memory.h"
+#include "server/base/host_memory.h"
 #include "tests/integration/one_picture.h"
 
 #include <algorithm>
@@ -48,7 +48,7 @@ Status Run(const Options& options) {
       leaked.push_back(std::make_unique<char[]>(static_cast<size_t>(options.leak_bytes)));
       std::memset(leaked.back().get(), round, static_cast<size_t>(options.leak_bytes));
     }
-    const int64_t used_bytes = ReadCpuMemory().used_bytes;
+    const int64_t used_bytes = ReadHostMemory().used_bytes;
     if (round == options.rounds / 2) half_way_bytes = used_bytes;
     if (half_way_bytes > 0) largest_bytes = std::max(largest_bytes, used_bytes);
     if (round % std::max(options.rounds / 10, 1) == 0) {

@@ -2,7 +2,7 @@
 // stays small. The model does nothing, so that what is measured is the serving. Figures are
 // printed; the full run, which has the machine to itself, holds them against what is promised, and
 // the short one against wide bounds, because it shares the cores with whatever else runs.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/load_client.h"
 #include "tests/integration/served_fixture.h"
 #include "tests/support/sanitizers.h"

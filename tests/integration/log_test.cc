@@ -1,5 +1,5 @@
 // The log of a whole process.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/served_fixture.h"
 #include "tests/support/bad_image_parameters.h"
 

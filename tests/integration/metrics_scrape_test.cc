@@ -1,5 +1,5 @@
 // GET /metrics of a whole process says what the services say.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/served_fixture.h"
 #include "tightfit/v1/model.grpc.pb.h"
 #include "tightfit/v1/server.grpc.pb.h"

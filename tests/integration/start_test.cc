@@ -1,5 +1,5 @@
 // From the start of the process to the first request.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/served_fixture.h"
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
 // A server under a supervisor that starts it again whenever it ends.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/served_fixture.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Who can talk to a server with TLS, and what both sides say where they do not agree.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/secure_fixture.h"
 
 #include <gmock/gmock.h>

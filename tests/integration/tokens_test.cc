@@ -1,5 +1,5 @@
 // Tokens from the command that makes them to the calls that they admit, and what the log keeps.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/secure_fixture.h"
 
 #include <gmock/gmock.h>

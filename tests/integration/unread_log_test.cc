@@ -1,5 +1,5 @@
 // A server whose standard error is a pipe that is full and that nobody reads.
-#include "server/serve.h"
+#include "server/app/serve.h"
 #include "tests/integration/served_fixture.h"
 #include "tightfit/v1/model.grpc.pb.h"
 

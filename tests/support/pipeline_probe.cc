@@ -6,8 +6,8 @@
 // "prompt", ...}; tests/python/parity/probe.py writes it. A model stays loaded until a job asks for
 // another one. PREFIX.latents.npy is fp32 [images, channels, h, w], PREFIX.pixels.npy uint8
 // [images, height, width, 3].
+#include "server/device/open_device.h"
 #include "server/memory/memory_accounts.h"
-#include "server/model/open_device.h"
 #include "server/pipeline/sdxl_model.h"
 #include "server/pipeline/sdxl_sampling.h"
 

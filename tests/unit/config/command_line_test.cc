@@ -1,6 +1,6 @@
-#include "server/command_line.h"
+#include "server/config/command_line.h"
 
-#include "server/config_settings.h"
+#include "server/config/config_settings.h"
 #include "tests/unit/config/model_directories.h"
 
 #include <gmock/gmock.h>

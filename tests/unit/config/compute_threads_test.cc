@@ -1,5 +1,5 @@
 // Who decides how many threads compute.
-#include "server/compute_threads.h"
+#include "server/config/compute_threads.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "server/config_settings.h"
+#include "server/config/config_settings.h"
 
 #include <gtest/gtest.h>
 

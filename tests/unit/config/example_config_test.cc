@@ -1,7 +1,7 @@
 // deploy/tightfit.example.toml stays complete and true.
-#include "server/config_file.h"
-#include "server/config_models.h"
-#include "server/config_settings.h"
+#include "server/config/config_file.h"
+#include "server/config/config_models.h"
+#include "server/config/config_settings.h"
 
 #include <gtest/gtest.h>
 

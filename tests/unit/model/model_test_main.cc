@@ -1,5 +1,5 @@
 // Sets LibTorch up as the server does, then runs the tests.
-#include "server/model/counting_allocator.h"
+#include "server/device/counting_allocator.h"
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 #include "server/pipeline/sdxl_model.h"
 
-#include "server/model/open_device.h"
+#include "server/device/open_device.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -9,19 +9,6 @@
 namespace tightfit {
 namespace {
 
-class CountingObserver final : public RpcObserver {
- public:
-  void OnRequestStarted(const std::string&, const std::string&) override { ++calls; }
-  void OnRequestFinished(const std::string&, const std::string&, StatusCode,
-                         std::chrono::nanoseconds) override {
-    ++calls;
-  }
-  void OnRequestRecord(const RequestRecord&) override { ++calls; }
-  void OnImage(const std::string&, const std::string&, int64_t) override { ++calls; }
-  void OnStage(const std::string&, Stage, std::chrono::nanoseconds) override { ++calls; }
-  int calls = 0;
-};
-
 RequestRecord Record(const std::string& method, Status status) {
   RequestRecord record;
   record.method = method;
@@ -46,8 +33,7 @@ class RequestLogTest : public testing::Test {
     return nlohmann::json::parse(lines.at(0));
   }
 
-  CountingObserver next_;
-  RequestLog log_{&next_};
+  RequestLog log_;
 };
 
 TEST_F(RequestLogTest, TellsSizesAndTimeOfAPicture) {
@@ -94,16 +80,6 @@ TEST_F(RequestLogTest, NamesBadFieldsWithoutWhatTheyHeld) {
   const nlohmann::json line = LineOf(Record("StreamImages", status));
   EXPECT_EQ(line["error"], "parameters.prompt,parameters.width_px");
   EXPECT_EQ(line.dump().find("secret"), std::string::npos);
-}
-
-TEST_F(RequestLogTest, HandsEveryEventOn) {
-  const CapturedLog captured(LogLevel::kError, LogFormat::kJson);
-  log_.OnRequestStarted("StreamImages", "sdxl");
-  log_.OnRequestFinished("StreamImages", "sdxl", StatusCode::kOk, {});
-  log_.OnRequestRecord(Record("StreamImages", OkStatus()));
-  log_.OnImage("sdxl", "image/png", 1);
-  log_.OnStage("sdxl", Stage::kImageEncode, {});
-  EXPECT_EQ(next_.calls, 5);
 }
 
 }  // namespace

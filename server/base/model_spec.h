@@ -1,0 +1,32 @@
+// ModelSpec: one model as the configuration asks for it. Plain data, free of LibTorch and gRPC.
+#ifndef TIGHTFIT_SERVER_BASE_MODEL_SPEC_H_
+#define TIGHTFIT_SERVER_BASE_MODEL_SPEC_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tightfit {
+
+// What the configuration says of one model.
+struct ModelSpec {
+  std::string name;
+  std::string path;                    // the model directory
+  std::string format = "hf8";          // "fp16" = unpacked, or a name of kernels/format.h
+  std::string scope = "linear+conv";   // "attention", "linear", "linear+conv"
+  std::string compute_dtype = "auto";  // "auto", "fp16", "bf16", "fp32"
+  std::vector<std::string> exclude;    // module name prefixes that stay unpacked
+  std::string vae;                     // weights to decode with; "": the model directory's own
+  std::string vae_tiling = "auto";     // "auto", "always", "never"
+  int32_t vae_tile_px = 0;             // side of a tile; 0: the model's own
+  bool share_weights = true;           // with models of equal content
+  bool preload = false;                // resident from the start, not from the first request on
+  bool pinned = false;                 // never evicted
+  int32_t keep_alive_seconds = 0;      // evicted when unused for so long; 0: never for that
+  int32_t priority = 0;                // of those that may go, lower ones go first
+};
+inline constexpr int32_t kMaxPriority = 1000;  // and -kMaxPriority the least
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_BASE_MODEL_SPEC_H_

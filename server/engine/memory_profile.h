@@ -1,0 +1,76 @@
+// RequestCosts and ModelMemory: what a model and its requests take of the device, in bytes. Made by
+// the pipeline when it describes or loads a model; read by admission. Plain data.
+#ifndef TIGHTFIT_SERVER_ENGINE_MEMORY_PROFILE_H_
+#define TIGHTFIT_SERVER_ENGINE_MEMORY_PROFILE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tightfit {
+
+// Bytes of tensors that one call of a network takes at once, by how many latents its input has:
+// rows x height x width. Through measured points in straight lines.
+struct CallMemory {
+  struct Point {
+    double latents = 0.0;
+    double bytes = 0.0;
+  };
+  std::vector<Point> points;  // in order of latents
+
+  // Below the first point what that says; beyond the last the last line goes on; 0 without points.
+  double BytesAt(double latents) const;
+};
+
+// What requests take beside the weights, measured when a model is loaded.
+struct RequestCosts {
+  // While prompts of one chunk of tokens are encoded, and for each chunk more.
+  double encode_bytes = 0.0;
+  double encode_chunk_bytes = 0.0;
+  // What a request holds between two calls: of each row (one an image, two with guidance), of each
+  // latent of a row, and of each further chunk of a row's prompt.
+  double row_bytes = 0.0;
+  double row_latent_bytes = 0.0;
+  double row_chunk_bytes = 0.0;
+  // What some samplers keep from step to step, of each latent of an image.
+  double kept_latent_bytes = 0.0;
+  // While the UNet runs, with what requests hold: of one row, and of two rows or more.
+  CallMemory denoise_one;
+  CallMemory denoise;
+  // While the VAE decodes one image.
+  CallMemory decode;
+  // Time of a call for each latent that its input has; 0: unknown. Of the largest that was
+  // measured.
+  double denoise_latent_seconds = 0.0;
+  double decode_latent_seconds = 0.0;
+};
+
+// Weights that stand on the device once, for however many models of equal content.
+struct WeightGroup {
+  std::string component;  // "unet"
+  // The same for equal tensors that are held in the same way, and for nothing else:
+  // "unet-0123456789abcdef". Also the owner of their memory account.
+  std::string content;
+  // Before the first load an upper bound from the sizes of the files, then what they take.
+  int64_t bytes = 0;
+};
+
+// What a model takes of its device.
+struct ModelMemory {
+  std::vector<WeightGroup> weights;
+  int64_t weight_bytes() const {
+    int64_t bytes = 0;
+    for (const WeightGroup& group : weights) bytes += group.bytes;
+    return bytes;
+  }
+  int64_t load_scratch_bytes = 0;     // beside the weights while they are converted
+  int64_t fallback_weight_bytes = 0;  // at most, of the VAE in fp32, where a request may need it
+  int64_t held_fallback_bytes = 0;    // of it, set aside from then on until the model leaves
+  int64_t decode_scratch_bytes = 0;   // that all models share: the largest unpacked weight
+  std::optional<RequestCosts> costs;  // known once the model was loaded
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_ENGINE_MEMORY_PROFILE_H_
