@@ -7,6 +7,7 @@
 #include "server/base/cpu_share.h"
 #include "server/base/openmp_waiting.h"
 #include "server/model/model_directory.h"
+#include "server/pipeline/device_runtime.h"
 #include "server/pipeline/sdxl_model.h"
 
 #include <algorithm>
@@ -36,8 +37,9 @@ std::string NameOf(const std::string& path) {
 
 class Run {
  public:
-  Run(const FidelityOptions& options, const std::stop_token& stop, const OnProgress& on_progress)
-      : options_(options), stop_(stop), on_progress_(on_progress) {}
+  Run(DeviceRuntime& runtime, const FidelityOptions& options, const std::stop_token& stop,
+      const OnProgress& on_progress)
+      : runtime_(runtime), options_(options), stop_(stop), on_progress_(on_progress) {}
 
   Result<FidelityResult> Measure() {
     TF_RETURN_IF_ERROR(ReadInputs());
@@ -83,13 +85,14 @@ class Run {
 
   Result<std::unique_ptr<DiffusionModel>> Load(const Weights& weights) {
     on_progress_(weights.name, pictures_done_, PictureCount());
-    return LoadSdxlModel({.name = NameOf(weights.path),
+    return LoadSdxlModel(runtime_,
+                         {.name = NameOf(weights.path),
                           .path = weights.path,
                           .format = weights.format,
                           .scope = weights.scope,
                           .compute_dtype = weights.compute_dtype,
                           .exclude = {}},
-                         "cpu", [](const LoadProgress&) { return true; });
+                         [](const LoadProgress&) { return true; });
   }
 
   Status AddReference(const Weights& weights) {
@@ -214,6 +217,7 @@ class Run {
     return row_count_ * static_cast<int64_t>(report_.prompts.size() * options_.samplers.size());
   }
 
+  DeviceRuntime& runtime_;
   const FidelityOptions& options_;
   const std::stop_token stop_;
   const OnProgress& on_progress_;
@@ -230,11 +234,12 @@ class Run {
 
 Result<FidelityResult> RunFidelity(const FidelityOptions& options, const std::stop_token& stop,
                                    const OnProgress& on_progress) {
-  InitTorchProcess(
-      "cpu", options.thread_count > 0 ? options.thread_count : ReadCpuShare().thread_count(), 0);
-  InitTorchThread("cpu");
+  DeviceRuntime runtime(
+      "cpu", options.thread_count > 0 ? options.thread_count : ReadCpuShare().thread_count(),
+      /*host_cache_bytes=*/0);
+  runtime.InitThread();
   const OpenMpWaiting waiting(/*sleeps_always=*/false, {});
-  return Run(options, stop, on_progress).Measure();
+  return Run(runtime, options, stop, on_progress).Measure();
 }
 
 }  // namespace tightfit::fidelity

@@ -32,11 +32,11 @@ DeviceMemory ReadDeviceMemory(const BackendDevice& device) {
 
 }  // namespace
 
-ServerInfo MakeServerInfo(const BackendDevice& device, const ModelBackend& backend) {
+ServerInfo MakeServerInfo(const BackendDevice& device, const std::string& libtorch_version) {
   ServerInfo info;
   info.version = BuildVersion();
   info.build_commit = BuildCommit();
-  info.libtorch_version = backend.libtorch_version;
+  info.libtorch_version = libtorch_version;
   info.device_name = device.name;
   info.device_description = device.description.empty() ? ReadCpuName() : device.description;
   info.device_memory = [device] { return ReadDeviceMemory(device); };
@@ -47,24 +47,6 @@ ServerInfo MakeServerInfo(const BackendDevice& device, const ModelBackend& backe
   }
   info.scopes.assign(kScopes.begin(), kScopes.end());
   return info;
-}
-
-ModelLoader LoaderOn(const std::string& device, const ModelBackend& backend) {
-  return [device, load = backend.load](const ModelSpec& spec, const LoadCallback& progress) {
-    return load(spec, device, progress);
-  };
-}
-
-std::function<void()> ThreadInitOn(const std::string& device, const ModelBackend& backend) {
-  if (!backend.init_thread) return {};
-  return [device, init = backend.init_thread] { init(device); };
-}
-
-ModelDescriber DescriberOn(const std::string& device, const ModelBackend& backend) {
-  if (!backend.describe) return {};
-  return [device, describe = backend.describe](const ModelSpec& spec) {
-    return describe(spec, device);
-  };
 }
 
 int64_t MemoryLimitBytes(const ServerConfig& config, const BackendDevice& device) {

@@ -1,26 +1,19 @@
-// What the configuration and the backend mean on the device that was opened.
+// What the configuration means on the device that was opened.
 #ifndef TIGHTFIT_SERVER_APP_DEVICE_BINDING_H_
 #define TIGHTFIT_SERVER_APP_DEVICE_BINDING_H_
 
-#include "server/app/serve.h"
+#include "server/app/model_backend.h"
 #include "server/base/server_info.h"
 #include "server/config/config.h"
-#include "server/engine/diffusion_model.h"
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <string>
 
 namespace tightfit {
 
 // What GetServerInfo says of the server; reads the device's memory whenever it is asked.
-ServerInfo MakeServerInfo(const BackendDevice& device, const ModelBackend& backend);
-
-// The backend's functions on `device`; empty if the backend has none.
-ModelLoader LoaderOn(const std::string& device, const ModelBackend& backend);
-std::function<void()> ThreadInitOn(const std::string& device, const ModelBackend& backend);
-ModelDescriber DescriberOn(const std::string& device, const ModelBackend& backend);
+ServerInfo MakeServerInfo(const BackendDevice& device, const std::string& libtorch_version);
 
 // What the server may use of its device.
 int64_t MemoryLimitBytes(const ServerConfig& config, const BackendDevice& device);

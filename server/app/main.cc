@@ -2,32 +2,53 @@
 #include "server/app/serve.h"
 #include "server/device/cuda_device.h"
 #include "server/device/open_device.h"
+#include "server/pipeline/device_runtime.h"
 #include "server/pipeline/sdxl_model.h"
 
+namespace tightfit {
 namespace {
 
-tightfit::Result<tightfit::BackendDevice> OpenBackendDevice(const std::string& requested) {
-  TF_ASSIGN_OR_RETURN(const tightfit::OpenedDevice opened, tightfit::OpenDevice(requested));
-  tightfit::BackendDevice device{
+class TorchBackend final : public ModelBackend {
+ public:
+  TorchBackend(const std::string& device, const BackendSettings& settings)
+      : runtime_(device, settings.thread_count, settings.host_cache_bytes) {}
+
+  void InitThread() override { runtime_.InitThread(); }
+  void ExitThread() override { runtime_.ExitThread(); }
+  ModelDescriber Describer() override {
+    return [this](const ModelSpec& spec) { return DescribeSdxlModel(spec, runtime_.device()); };
+  }
+  Result<std::unique_ptr<DiffusionModel>> Load(const ModelSpec& spec,
+                                               const LoadCallback& progress) override {
+    return LoadSdxlModel(runtime_, spec, progress);
+  }
+  void DropCaches() override { runtime_.DropCaches(); }
+
+ private:
+  DeviceRuntime runtime_;
+};
+
+Result<BackendDevice> OpenBackendDevice(const std::string& requested) {
+  TF_ASSIGN_OR_RETURN(const OpenedDevice opened, OpenDevice(requested));
+  BackendDevice device{
       .name = opened.name, .description = opened.description, .note = opened.why_no_cuda};
   if (opened.cuda_index >= 0) {
-    device.read_memory = [index = opened.cuda_index] { return tightfit::ReadCudaMemory(index); };
-    device.probe = [index = opened.cuda_index] { return tightfit::ProbeCudaDevice(index); };
+    device.read_memory = [index = opened.cuda_index] { return ReadCudaMemory(index); };
+    device.probe = [index = opened.cuda_index] { return ProbeCudaDevice(index); };
   }
   return device;
 }
 
 }  // namespace
+}  // namespace tightfit
 
 int main(int argc, char** argv) {
-  tightfit::ModelBackend backend;
-  backend.libtorch_version = tightfit::LibTorchVersion();
-  backend.open_device = OpenBackendDevice;
-  backend.init_process = tightfit::InitTorchProcess;
-  backend.init_thread = tightfit::InitTorchThread;
-  backend.exit_thread = tightfit::ExitTorchThread;
-  backend.describe = tightfit::DescribeSdxlModel;
-  backend.drop_caches = tightfit::DropTorchCaches;
-  backend.load = tightfit::LoadSdxlModel;
-  return tightfit::ServerMain(argc, argv, backend);
+  return tightfit::ServerMain(argc, argv,
+                              {.libtorch_version = tightfit::LibTorchVersion(),
+                               .open_device = tightfit::OpenBackendDevice,
+                               .open = [](const tightfit::BackendDevice& device,
+                                          const tightfit::BackendSettings& settings) {
+                                 return std::make_unique<tightfit::TorchBackend>(device.name,
+                                                                                 settings);
+                               }});
 }

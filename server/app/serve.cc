@@ -94,8 +94,8 @@ int32_t ChooseThreads(const ServerConfig& config) {
   return threads.count;
 }
 
-Result<BackendDevice> OpenDevice(const ServerConfig& config, const ModelBackend& backend) {
-  if (backend.open_device) return backend.open_device(config.device);
+Result<BackendDevice> OpenDevice(const ServerConfig& config, const BackendFactory& backends) {
+  if (backends.open_device) return backends.open_device(config.device);
   if (config.device == "auto" || config.device == "cpu") return BackendDevice();
   return BadConfiguration(config.device +
                           " is not available: this server computes on the CPU only; use device = "
@@ -117,13 +117,13 @@ Status SetConnectionLimits(Limits* limits) {
 class RunningServer {
  public:
   RunningServer(const ServerConfig& config, ServerSecurity security, BackendDevice device,
-                const ModelBackend& backend, const ServeOverrides& overrides,
-                int64_t memory_limit_bytes, ProcessEvents* events)
+                const std::string& libtorch_version, ModelBackend* backend,
+                const ServeOverrides& overrides, int64_t memory_limit_bytes, ProcessEvents* events)
       : config_(config),
         overrides_(overrides),
         security_(std::move(security)),
         device_(std::move(device)),
-        info_(MakeServerInfo(device_, backend)),
+        info_(MakeServerInfo(device_, libtorch_version)),
         events_(events),
         registry_(config.models),
         ledger_(memory_limit_bytes),
@@ -133,15 +133,17 @@ class RunningServer {
         unfinished_calls_(&request_log_),
         progress_(&Clock::Real(), WatchdogOf(config, device_), kLongestWatchGap),
         watched_(&progress_, device_.probe, [this](const Status& loss) { OnDeviceLost(loss); }),
-        executor_(&registry_, watched_.Loader(LoaderOn(device_.name, backend)),
+        executor_(&registry_,
+                  watched_.Loader([backend](const ModelSpec& spec, const LoadCallback& progress) {
+                    return backend->Load(spec, progress);
+                  }),
                   {.max_queued_requests = config.limits.max_queued_requests,
                    .max_running_requests = config.max_running_requests,
-                   .thread_init =
-                       [this, init = ThreadInitOn(device_.name, backend)] { InitThread(init); },
-                   .thread_exit = backend.exit_thread,
-                   .describe = DescriberOn(device_.name, backend),
+                   .thread_init = [this, backend] { InitThread(backend); },
+                   .thread_exit = [backend] { backend->ExitThread(); },
+                   .describe = backend->Describer(),
                    .ledger = &ledger_,
-                   .drop_caches = watched_.CacheDrop(backend.drop_caches)},
+                   .drop_caches = watched_.CacheDrop([backend] { backend->DropCaches(); })},
                   &Clock::Real(), &metrics_) {
     registry_.OnChange([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
     registry_.OnProgress([this](const ModelSnapshot& model) { load_log_.OnChange(model); });
@@ -258,8 +260,8 @@ class RunningServer {
   }
 
   // On the executor's thread, before it computes.
-  void InitThread(const std::function<void()>& init) {
-    if (init) init();
+  void InitThread(ModelBackend* backend) {
+    backend->InitThread();
     openmp_waiting_ = std::make_unique<OpenMpWaiting>(HasQuota(), [](bool sleeps) {
       Log(LogLevel::kDebug, "computing threads wait otherwise",
           {{"waiting", sleeps ? "sleep" : "spin"}});
@@ -476,14 +478,14 @@ class RunningServer {
   std::thread canceller_;
 };
 
-int Act(const CommandLine& line, const ModelBackend& backend, const ServeOverrides& overrides) {
+int Act(const CommandLine& line, const BackendFactory& backends, const ServeOverrides& overrides) {
   switch (line.action) {
     case CommandLine::Action::kHelp:
       std::fputs(line.help.c_str(), stdout);
       return 0;
     case CommandLine::Action::kVersion:
       std::printf("tightfit-server %s\nLibTorch %s\n", BuildVersionText().c_str(),
-                  backend.libtorch_version.c_str());
+                  backends.libtorch_version.c_str());
       return 0;
     case CommandLine::Action::kCheck:
       if (const auto security = ReadServerSecurity(line.config, {}); security.ok()) {
@@ -501,12 +503,12 @@ int Act(const CommandLine& line, const ModelBackend& backend, const ServeOverrid
     case CommandLine::Action::kServe:
       break;
   }
-  return RunServer(line.config, backend, overrides);
+  return RunServer(line.config, backends, overrides);
 }
 
 }  // namespace
 
-int RunServer(const ServerConfig& configured, const ModelBackend& backend,
+int RunServer(const ServerConfig& configured, const BackendFactory& backends,
               const ServeOverrides& overrides) {
   ServerConfig config = configured;
   Result<std::unique_ptr<ProcessEvents>> events = ProcessEvents::Open();
@@ -525,25 +527,26 @@ int RunServer(const ServerConfig& configured, const ModelBackend& backend,
     PrintError(status.message());
     return kExitConfiguration;
   }
-  Result<BackendDevice> device = OpenDevice(config, backend);
+  Result<BackendDevice> device = OpenDevice(config, backends);
   if (!device.ok()) {
     PrintError("device: " + device.status().ForLog());
     return kExitConfiguration;
   }
   const int64_t memory_limit_bytes = MemoryLimitBytes(config, *device);
-  if (backend.init_process) {
-    backend.init_process(device->name, ChooseThreads(config), HostCacheBytes(config, *device));
-  }
+  const std::unique_ptr<ModelBackend> backend = backends.open(
+      *device,
+      {.thread_count = ChooseThreads(config), .host_cache_bytes = HostCacheBytes(config, *device)});
   const HeapTrimmer heap_trimmer;
   const int code = RunningServer(config, std::move(security).value(), std::move(device).value(),
-                                 backend, overrides, memory_limit_bytes, events->get())
+                                 backends.libtorch_version, backend.get(), overrides,
+                                 memory_limit_bytes, events->get())
                        .Run();
   // exit() would wait for a line that is being written.
   if (!FlushLog(kLogHandOver)) _exit(code);
   return code;
 }
 
-int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
+int ServerMain(int argc, const char* const* argv, const BackendFactory& backends,
                const ServeOverrides& overrides) {
   SetUpHeap();
   // No code of ours throws; what libraries throw past us ends here with a line and a code.
@@ -553,7 +556,7 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
       PrintError(line.status().message());
       return kExitConfiguration;
     }
-    return Act(*line, backend, overrides);
+    return Act(*line, backends, overrides);
   } catch (const std::exception& error) {
     PrintError(std::string("internal error: ") + error.what());
   } catch (...) {

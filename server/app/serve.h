@@ -3,15 +3,12 @@
 #ifndef TIGHTFIT_SERVER_APP_SERVE_H_
 #define TIGHTFIT_SERVER_APP_SERVE_H_
 
-#include "server/base/device_memory.h"
+#include "server/app/model_backend.h"
 #include "server/base/status.h"
 #include "server/config/config.h"
-#include "server/engine/diffusion_model.h"
 
 #include <chrono>
 #include <functional>
-#include <memory>
-#include <string>
 
 namespace tightfit {
 
@@ -25,42 +22,6 @@ enum ExitCode : int {
   kExitConfiguration = 78,  // also: an address in use, no model could be loaded
 };
 
-struct BackendDevice {
-  std::string name = "cpu";  // "cpu", "cuda:0"
-  std::string description;   // of a GPU, its name
-  std::string note;          // for the log: why "auto" means this one
-  // Reads its memory as it is now; any thread. Empty: the host's memory is the device's.
-  std::function<DedicatedMemory()> read_memory;
-  // Asks it for a sign of life, on the executor's thread: OK or DeviceLost. Empty: it cannot be
-  // lost.
-  std::function<Status()> probe;
-};
-
-// What makes models.
-struct ModelBackend {
-  std::string libtorch_version;
-  // Makes the device of the configuration ("auto", "cpu", "cuda:N") ready, before anything else is
-  // called. Empty: there is only the CPU. Errors: what is missing, and what to do.
-  std::function<Result<BackendDevice>(const std::string& requested)> open_device;
-  // Settings of the process, before any model exists. Of the weights that leave the device so many
-  // bytes may stay in host memory.
-  std::function<void(const std::string& device, int thread_count, int64_t host_cache_bytes)>
-      init_process;
-  // First call on the executor's thread.
-  std::function<void(const std::string& device)> init_thread;
-  // Last call there but for the models that go after it. May be empty.
-  std::function<void()> exit_thread;
-  // As ModelDescriber; may be empty: then a model is known only once it was loaded.
-  std::function<Result<ModelDescription>(const ModelSpec& spec, const std::string& device)>
-      describe;
-  // Gives cached device memory back. May be empty.
-  std::function<void()> drop_caches;
-  // As ModelLoader, on `device`: the opened one's name.
-  std::function<Result<std::unique_ptr<DiffusionModel>>(
-      const ModelSpec& spec, const std::string& device, const LoadCallback& progress)>
-      load;
-};
-
 // What tests put in place of the server's own parts.
 struct ServeOverrides {
   // Stands before the call of the own port that it is given (server/app/self_check.h); empty:
@@ -71,7 +32,7 @@ struct ServeOverrides {
 };
 
 // Reads the command line and does what it says. Call from main before any thread exists.
-int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
+int ServerMain(int argc, const char* const* argv, const BackendFactory& backends,
                const ServeOverrides& overrides = {});
 
 // Serves until SIGTERM or SIGINT:
@@ -84,7 +45,7 @@ int ServerMain(int argc, const char* const* argv, const ModelBackend& backend,
 // 4. when the device is lost, or a call of a model makes no progress within `watchdog`, or the own
 //    port answers nothing within `self_check`: NOT_SERVING, requests end with DeviceLost, exit 71.
 // At SIGHUP, and when their files change, certificates and tokens are read again.
-int RunServer(const ServerConfig& config, const ModelBackend& backend,
+int RunServer(const ServerConfig& config, const BackendFactory& backends,
               const ServeOverrides& overrides = {});
 
 }  // namespace tightfit

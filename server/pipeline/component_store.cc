@@ -9,7 +9,7 @@ namespace {
 
 // Graphs that are kept: more than a server has components, and few enough that directories that are
 // exported anew while it runs do not fill its memory.
-constexpr size_t kMaxLeft = 256;
+constexpr size_t kMaxIdle = 256;
 
 MemoryAccount* AccountOf(const Component& component, const std::string& content,
                          MemoryPurpose purpose) {
@@ -18,31 +18,26 @@ MemoryAccount* AccountOf(const Component& component, const std::string& content,
 
 }  // namespace
 
-ComponentStore& ComponentStore::Instance() {
-  static auto* const store = new ComponentStore;
-  return *store;
-}
-
 void ComponentStore::SetHostCacheLimit(int64_t bytes) { host_cache_limit_bytes_ = bytes; }
 
 std::shared_ptr<Component> ComponentStore::Find(const std::string& content) {
   if (const auto used = used_.find(content); used != used_.end()) {
     if (std::shared_ptr<Component> component = used->second.lock()) return component;
   }
-  const auto left = std::ranges::find(left_, content, &Left::content);
-  if (left == left_.end() || !left->component->has_weights() || !BringBack(&*left)) return nullptr;
-  return Share(content, TakeLeft(left));
+  const auto idle = std::ranges::find(idle_, content, &Idle::content);
+  if (idle == idle_.end() || !idle->component->has_weights() || !BringBack(&*idle)) return nullptr;
+  return Share(content, TakeIdle(idle));
 }
 
 std::unique_ptr<Component> ComponentStore::TakeGraph(const std::string& content) {
-  const auto left = std::ranges::find(left_, content, &Left::content);
-  if (left == left_.end() || left->component->has_weights()) return nullptr;
-  return TakeLeft(left);
+  const auto idle = std::ranges::find(idle_, content, &Idle::content);
+  if (idle == idle_.end() || idle->component->has_weights()) return nullptr;
+  return TakeIdle(idle);
 }
 
-std::unique_ptr<Component> ComponentStore::TakeLeft(std::list<Left>::iterator left) {
-  std::unique_ptr<Component> component = std::move(left->component);
-  left_.erase(left);
+std::unique_ptr<Component> ComponentStore::TakeIdle(std::list<Idle>::iterator idle) {
+  std::unique_ptr<Component> component = std::move(idle->component);
+  idle_.erase(idle);
   return component;
 }
 
@@ -50,7 +45,7 @@ std::shared_ptr<Component> ComponentStore::Share(const std::string& content,
                                                  std::unique_ptr<Component> component) {
   std::erase_if(used_, [](const auto& entry) { return entry.second.expired(); });
   std::shared_ptr<Component> shared(component.release(), [this, content](Component* last) {
-    Leave(content, std::unique_ptr<Component>(last));
+    Release(content, std::unique_ptr<Component>(last));
   });
   used_[content] = shared;
   return shared;
@@ -67,12 +62,12 @@ void ComponentStore::SetChecked(const std::string& content, const std::string& d
 void ComponentStore::DropHostCache() { Trim(0); }
 
 // On a CPU the weights stay where they are, and change the account they are charged to.
-bool ComponentStore::KeepOnHost(Left* left) {
-  Component& component = *left->component;
-  MemoryAccount* const host = AccountOf(component, left->content, MemoryPurpose::kHostCache);
+bool ComponentStore::KeepOnHost(Idle* idle) {
+  Component& component = *idle->component;
+  MemoryAccount* const host = AccountOf(component, idle->content, MemoryPurpose::kHostCache);
   if (component.device().is_cpu()) {
-    left->host_bytes = component.description().weight_bytes;
-    AccountOf(component, left->content, MemoryPurpose::kWeights)->HandOver(left->host_bytes, host);
+    idle->host_bytes = component.description().weight_bytes;
+    AccountOf(component, idle->content, MemoryPurpose::kWeights)->HandOver(idle->host_bytes, host);
     return true;
   }
   const int64_t bytes = component.description().weight_bytes;
@@ -80,57 +75,57 @@ bool ComponentStore::KeepOnHost(Left* left) {
   Trim(host_cache_limit_bytes_ - bytes);  // before the copy is there, not after
   const Result<int64_t> moved = component.MoveWeightsToHost();
   if (!moved.ok()) return false;
-  left->host_bytes = *moved;
-  host->Charge(left->host_bytes);
+  idle->host_bytes = *moved;
+  host->Charge(idle->host_bytes);
   return true;
 }
 
-bool ComponentStore::BringBack(Left* left) {
-  Component& component = *left->component;
-  MemoryAccount* const host = AccountOf(component, left->content, MemoryPurpose::kHostCache);
-  MemoryAccount* const weights = AccountOf(component, left->content, MemoryPurpose::kWeights);
+bool ComponentStore::BringBack(Idle* idle) {
+  Component& component = *idle->component;
+  MemoryAccount* const host = AccountOf(component, idle->content, MemoryPurpose::kHostCache);
+  MemoryAccount* const weights = AccountOf(component, idle->content, MemoryPurpose::kWeights);
   if (component.device().is_cpu()) {
-    host->HandOver(left->host_bytes, weights);
+    host->HandOver(idle->host_bytes, weights);
     return true;
   }
   const ScopedMemoryAccount account(weights);
   if (!component.MoveWeightsToDevice().ok()) {
     // What the graph is filled with next is read anew, and says what is wrong.
-    Free(left);
+    Free(idle);
     return false;
   }
-  host->Credit(left->host_bytes);
+  host->Credit(idle->host_bytes);
   return true;
 }
 
-void ComponentStore::Free(Left* left) {
-  Component& component = *left->component;
-  MemoryAccount* const host = AccountOf(component, left->content, MemoryPurpose::kHostCache);
+void ComponentStore::Free(Idle* idle) {
+  Component& component = *idle->component;
+  MemoryAccount* const host = AccountOf(component, idle->content, MemoryPurpose::kHostCache);
   if (component.device().is_cpu()) {
-    host->HandOver(left->host_bytes, AccountOf(component, left->content, MemoryPurpose::kWeights));
+    host->HandOver(idle->host_bytes, AccountOf(component, idle->content, MemoryPurpose::kWeights));
   } else {
-    host->Credit(left->host_bytes);
+    host->Credit(idle->host_bytes);
   }
   component.ClearWeights();
 }
 
-void ComponentStore::Leave(const std::string& content, std::unique_ptr<Component> component) {
-  Left left{.content = content, .component = std::move(component)};
-  if (!KeepOnHost(&left)) left.component->ClearWeights();
-  left_.push_front(std::move(left));
+void ComponentStore::Release(const std::string& content, std::unique_ptr<Component> component) {
+  Idle idle{.content = content, .component = std::move(component)};
+  if (!KeepOnHost(&idle)) idle.component->ClearWeights();
+  idle_.push_front(std::move(idle));
   Trim(host_cache_limit_bytes_);
-  // The last of them have lost their weights long ago.
-  while (left_.size() > kMaxLeft && !left_.back().component->has_weights()) left_.pop_back();
+  // Trim has freed the weights of the oldest, so only graphs go here.
+  while (idle_.size() > kMaxIdle && !idle_.back().component->has_weights()) idle_.pop_back();
 }
 
 void ComponentStore::Trim(int64_t limit_bytes) {
   int64_t held_bytes = 0;
-  for (Left& left : left_) {
-    if (!left.component->has_weights()) continue;
-    if (held_bytes + left.host_bytes > limit_bytes) {
-      Free(&left);
+  for (Idle& idle : idle_) {
+    if (!idle.component->has_weights()) continue;
+    if (held_bytes + idle.host_bytes > limit_bytes) {
+      Free(&idle);
     } else {
-      held_bytes += left.host_bytes;
+      held_bytes += idle.host_bytes;
     }
   }
 }

@@ -1,4 +1,4 @@
-// ComponentStore: the components of the process by content, so that models of equal content share
+// ComponentStore: the components on one device by content, so that models of equal content share
 // them and a model that returns finds what it left.
 //
 // A component is on the device as long as a model uses it. When the last one lets go, its weights
@@ -19,11 +19,12 @@
 
 namespace tightfit {
 
-// For the executor's thread, or before it starts.
+// For the executor's thread, or before it starts. Outlives what it shares.
 class ComponentStore {
  public:
-  // The process's; never destroyed.
-  static ComponentStore& Instance();
+  ComponentStore() = default;
+  ComponentStore(const ComponentStore&) = delete;
+  ComponentStore& operator=(const ComponentStore&) = delete;
 
   // Bytes of weights that may stay in host memory from now on; 0 at first.
   void SetHostCacheLimit(int64_t bytes);
@@ -45,23 +46,24 @@ class ComponentStore {
   void DropHostCache();
 
  private:
-  struct Left {
+  // No model uses it.
+  struct Idle {
     std::string content;
     std::unique_ptr<Component> component;
     int64_t host_bytes = 0;  // of its weights, where it has them
   };
-  // Whether the weights of `left`, which are on the device, are in host memory now.
-  bool KeepOnHost(Left* left);
+  // Whether the weights of `idle`, which are on the device, are in host memory now.
+  bool KeepOnHost(Idle* idle);
   // Whether they are on the device again.
-  bool BringBack(Left* left);
-  static void Free(Left* left);
-  void Leave(const std::string& content, std::unique_ptr<Component> component);
-  std::unique_ptr<Component> TakeLeft(std::list<Left>::iterator left);
-  // Frees weights, of what left first before others, until no more than `limit_bytes` are left.
+  bool BringBack(Idle* idle);
+  static void Free(Idle* idle);
+  void Release(const std::string& content, std::unique_ptr<Component> component);
+  std::unique_ptr<Component> TakeIdle(std::list<Idle>::iterator idle);
+  // Frees weights, those released first before others, until at most `limit_bytes` stay.
   void Trim(int64_t limit_bytes);
 
   std::map<std::string, std::weak_ptr<Component>> used_;
-  std::list<Left> left_;  // the last first
+  std::list<Idle> idle_;  // the last released first
   std::set<std::pair<std::string, std::string>> checked_;
   int64_t host_cache_limit_bytes_ = 0;
 };

@@ -4,7 +4,6 @@
 #include "server/model/component.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/clip_tokenizer.h"
-#include "server/pipeline/component_store.h"
 #include "server/pipeline/conditioning.h"
 #include "server/pipeline/prompt_chunks.h"
 #include "server/pipeline/sdxl_description.h"
@@ -13,7 +12,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <map>
 #include <utility>
 
 namespace tightfit {
@@ -21,21 +19,9 @@ namespace {
 
 constexpr int64_t kMaxTokenizerFileBytes = 64 << 20;
 
-// Tokenizers in use, by the digests of their files: nearly all SDXL models have the same two. For
-// the executor's thread.
-std::map<std::string, std::weak_ptr<const ClipTokenizer>>& Tokenizers() {
-  static auto* const tokenizers = new std::map<std::string, std::weak_ptr<const ClipTokenizer>>;
-  return *tokenizers;
-}
-
-// What requests take of models with the same components: measured once. For the executor's thread.
-std::map<std::vector<std::string>, RequestCosts>& MeasuredCosts() {
-  static auto* const costs = new std::map<std::vector<std::string>, RequestCosts>;
-  return *costs;
-}
-
 // Checks every listed file of a tokenizer before any of them is parsed.
-Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(const ModelDirectory& directory,
+Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(DeviceRuntime& runtime,
+                                                           const ModelDirectory& directory,
                                                            const std::string& name) {
   const auto found = directory.tokenizers.find(name);
   const char* const vocabulary_name =
@@ -51,21 +37,19 @@ Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(const ModelDirectory&
     TF_RETURN_IF_ERROR(ReadListedFile(directory, file, kMaxTokenizerFileBytes).status());
     digests += file_name + " " + file.sha256 + "\n";
   }
-  std::weak_ptr<const ClipTokenizer>& known = Tokenizers()[digests];
-  if (std::shared_ptr<const ClipTokenizer> tokenizer = known.lock()) return tokenizer;
-  const std::filesystem::path vocabulary = directory.PathOf(found->second.at(vocabulary_name));
-  TF_ASSIGN_OR_RETURN(std::unique_ptr<ClipTokenizer> tokenizer,
-                      ClipTokenizer::Load(vocabulary.parent_path().string()));
-  std::shared_ptr<const ClipTokenizer> shared = std::move(tokenizer);
-  known = shared;
-  return shared;
+  return runtime.Tokenizer(digests, [&] {
+    const std::filesystem::path vocabulary = directory.PathOf(found->second.at(vocabulary_name));
+    return ClipTokenizer::Load(vocabulary.parent_path().string());
+  });
 }
 
 // Loads the components of one model, one after the other, and tells how far it is.
 class SdxlLoader {
  public:
-  SdxlLoader(const ModelSpec& spec, ServableDirectory servable, const LoadCallback& progress)
-      : spec_(spec),
+  SdxlLoader(DeviceRuntime& runtime, const ModelSpec& spec, ServableDirectory servable,
+             const LoadCallback& progress)
+      : runtime_(runtime),
+        spec_(spec),
         servable_(std::move(servable)),
         directory_(servable_.directory),
         dtypes_(servable_.dtypes),
@@ -116,15 +100,10 @@ class SdxlLoader {
 
  private:
   Status SetCosts(SdxlPipeline& pipeline) {
-    const auto found = MeasuredCosts().find(contents_);
-    if (found != MeasuredCosts().end()) {
-      pipeline.SetCosts(found->second);
-      return OkStatus();
-    }
-    // The first calls on a device take long; the watchdog sees that they go on.
-    TF_ASSIGN_OR_RETURN(RequestCosts costs,
-                        pipeline.MeasureCosts([this] { return Report("warm-up", 0); }));
-    MeasuredCosts()[contents_] = costs;
+    TF_ASSIGN_OR_RETURN(RequestCosts costs, runtime_.Costs(contents_, [&] {
+      // The first calls on a device take long; the watchdog sees that they go on.
+      return pipeline.MeasureCosts([this] { return Report("warm-up", 0); });
+    }));
     pipeline.SetCosts(std::move(costs));
     return OkStatus();
   }
@@ -139,7 +118,7 @@ class SdxlLoader {
   Result<TextEncoder::Half> LoadTextEncoder(const std::string& tokenizer_name,
                                             const std::string& component) {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<const ClipTokenizer> tokenizer,
-                        LoadTokenizer(directory_, tokenizer_name));
+                        LoadTokenizer(runtime_, directory_, tokenizer_name));
     TF_ASSIGN_OR_RETURN(Network network, LoadNetwork(component));
     return TextEncoder::Half{
         .chunk =
@@ -182,7 +161,7 @@ class SdxlLoader {
     TF_ASSIGN_OR_RETURN(options.owner, ContentOf(directory_, options));
     const std::string& content = options.owner;
     const auto progress = [&](int64_t bytes) { return Report(name, bytes); };
-    ComponentStore& store = ComponentStore::Instance();
+    ComponentStore& store = runtime_.components();
     std::shared_ptr<Component> component = store.Find(content);
     if (component != nullptr && store.IsChecked(content, directory_.path)) {
       if (!progress(directory_.components.at(name).weights.bytes)) return LoadStopped();
@@ -203,6 +182,7 @@ class SdxlLoader {
     return NetworkOf(std::move(component), spec_.name);
   }
 
+  DeviceRuntime& runtime_;
   const ModelSpec spec_;
   const ServableDirectory servable_;
   const ModelDirectory& directory_;
@@ -216,11 +196,10 @@ class SdxlLoader {
 
 }  // namespace
 
-Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(const ModelSpec& spec,
-                                                      const std::string& device,
+Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(DeviceRuntime& runtime, const ModelSpec& spec,
                                                       const LoadCallback& progress) {
-  TF_ASSIGN_OR_RETURN(ServableDirectory servable, OpenServableDirectory(spec, device));
-  return SdxlLoader(spec, std::move(servable), progress).Load();
+  TF_ASSIGN_OR_RETURN(ServableDirectory servable, OpenServableDirectory(spec, runtime.device()));
+  return SdxlLoader(runtime, spec, std::move(servable), progress).Load();
 }
 
 Result<ModelDescription> DescribeSdxlModel(const ModelSpec& spec, const std::string& device) {

@@ -73,19 +73,41 @@ void ChargeWeights(const ModelDescription& description) {
   }
 }
 
-ModelBackend FakeBackend() {
-  auto controls = std::make_shared<FakeModelControls>();
-  controls->noisy = !Environment("FAKE_NOISY").empty();
-  controls->on_leave = [hold = Environment("FAKE_LEAVE_HOLD")] { WaitWhileExists(hold); };
-  controls->on_call = [step = StepControls()](const char* call) { return OnCall(call, step); };
-  const ModelLoader loader =
-      FakeLoader(controls, Environment("FAKE_FAILING_MODEL"),
-                 Status(StatusCode::kDataLoss, "CHECKSUM_MISMATCH", "unet.safetensors is damaged")
-                     .WithDetail("/secret/path"));
-  ModelBackend backend;
-  backend.libtorch_version = "none";
+class FakeBackend final : public ModelBackend {
+ public:
+  FakeBackend() {
+    if (const std::string text = Environment("FAKE_INIT_EXCEPTION"); !text.empty()) {
+      throw std::runtime_error(text);
+    }
+    auto controls = std::make_shared<FakeModelControls>();
+    controls->noisy = !Environment("FAKE_NOISY").empty();
+    controls->on_leave = [hold = Environment("FAKE_LEAVE_HOLD")] { WaitWhileExists(hold); };
+    controls->on_call = [step = StepControls()](const char* call) { return OnCall(call, step); };
+    load_ =
+        FakeLoader(controls, Environment("FAKE_FAILING_MODEL"),
+                   Status(StatusCode::kDataLoss, "CHECKSUM_MISMATCH", "unet.safetensors is damaged")
+                       .WithDetail("/secret/path"));
+  }
+
+  Result<std::unique_ptr<DiffusionModel>> Load(const ModelSpec& spec,
+                                               const LoadCallback& progress) override {
+    progress({"unet", 1, 2});
+    WaitWhileExists(hold_);
+    Result<std::unique_ptr<DiffusionModel>> model = load_(spec, progress);
+    if (model.ok()) ChargeWeights((*model)->description());
+    return model;
+  }
+
+ private:
+  const std::string hold_ = Environment("FAKE_LOAD_HOLD");
+  ModelLoader load_;
+};
+
+BackendFactory FakeBackends() {
+  BackendFactory backends;
+  backends.libtorch_version = "none";
   if (const std::string lost = Environment("FAKE_PROBE_LOST"); !lost.empty()) {
-    backend.open_device = [lost](const std::string&) {
+    backends.open_device = [lost](const std::string&) {
       BackendDevice device;
       device.probe = [lost] {
         return std::filesystem::exists(lost) ? DeviceLost("fake") : OkStatus();
@@ -93,21 +115,10 @@ ModelBackend FakeBackend() {
       return Result<BackendDevice>(std::move(device));
     };
   }
-  if (const std::string text = Environment("FAKE_INIT_EXCEPTION"); !text.empty()) {
-    backend.init_process = [text](const std::string&, int, int64_t) {
-      throw std::runtime_error(text);
-    };
-  }
-  backend.load = [loader, hold = Environment("FAKE_LOAD_HOLD")](
-                     const ModelSpec& spec, const std::string&,
-                     const LoadCallback& progress) -> Result<std::unique_ptr<DiffusionModel>> {
-    progress({"unet", 1, 2});
-    WaitWhileExists(hold);
-    Result<std::unique_ptr<DiffusionModel>> model = loader(spec, progress);
-    if (model.ok()) ChargeWeights((*model)->description());
-    return model;
+  backends.open = [](const BackendDevice&, const BackendSettings&) {
+    return std::make_unique<FakeBackend>();
   };
-  return backend;
+  return backends;
 }
 
 ServeOverrides FakeOverrides() {
@@ -128,5 +139,5 @@ ServeOverrides FakeOverrides() {
 }  // namespace tightfit
 
 int main(int argc, char** argv) {
-  return tightfit::ServerMain(argc, argv, tightfit::FakeBackend(), tightfit::FakeOverrides());
+  return tightfit::ServerMain(argc, argv, tightfit::FakeBackends(), tightfit::FakeOverrides());
 }

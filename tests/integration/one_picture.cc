@@ -39,20 +39,20 @@ Status Wait(const Call& call) {
 
 OneModelServer::OneModelServer(const std::string& model_directory, int64_t host_cache_bytes,
                                DeviceLedger* ledger)
-    : registry_({{.name = "m", .path = model_directory, .format = "hf8"}}) {
-  InitTorchProcess("cpu", /*thread_count=*/2, host_cache_bytes);
+    : runtime_("cpu", /*thread_count=*/2, host_cache_bytes),
+      registry_({{.name = "m", .path = model_directory, .format = "hf8"}}) {
   executor_ = std::make_unique<DeviceExecutor>(
       &registry_,
-      [](const ModelSpec& spec, const auto& progress) {
-        return LoadSdxlModel(spec, "cpu", progress);
+      [this](const ModelSpec& spec, const auto& progress) {
+        return LoadSdxlModel(runtime_, spec, progress);
       },
       ExecutorOptions{
-          .thread_init = [] { InitTorchThread("cpu"); },
+          .thread_init = [this] { runtime_.InitThread(); },
           .describe = [](const ModelSpec& spec) { return DescribeSdxlModel(spec, "cpu"); },
           .ledger = ledger,
           .drop_caches =
-              [] {
-                DropTorchCaches();
+              [this] {
+                runtime_.DropCaches();
                 return OkStatus();
               }},
       &Clock::Real(), nullptr);

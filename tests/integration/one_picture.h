@@ -6,6 +6,7 @@
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
 #include "server/memory/device_ledger.h"
+#include "server/pipeline/device_runtime.h"
 
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,7 @@ class OneModelServer {
   Result<std::vector<uint8_t>> Draw(const std::string& sampler = "euler");
 
  private:
+  DeviceRuntime runtime_;
   ModelRegistry registry_;
   std::unique_ptr<DeviceExecutor> executor_;
 };

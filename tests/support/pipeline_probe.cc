@@ -8,6 +8,7 @@
 // [images, height, width, 3].
 #include "server/device/open_device.h"
 #include "server/memory/memory_accounts.h"
+#include "server/pipeline/device_runtime.h"
 #include "server/pipeline/sdxl_model.h"
 #include "server/pipeline/sdxl_sampling.h"
 
@@ -171,7 +172,7 @@ Status RunJob(DiffusionModel& model, const Json& job) {
 // Keeps one model and what its loading took.
 class ProbedModel {
  public:
-  explicit ProbedModel(std::string device) : device_(std::move(device)) {}
+  explicit ProbedModel(DeviceRuntime* runtime) : runtime_(runtime) {}
 
   Status Use(const Json& model) {
     if (model_ != nullptr && model == key_) return OkStatus();
@@ -191,7 +192,7 @@ class ProbedModel {
     bytes_before_ = accounts.total_bytes();
     accounts.ResetTotalPeak();
     LoadProgress last;
-    auto loaded = LoadSdxlModel(spec, device_, [&last](const LoadProgress& progress) {
+    auto loaded = LoadSdxlModel(*runtime_, spec, [&last](const LoadProgress& progress) {
       last = progress;
       return true;
     });
@@ -225,7 +226,7 @@ class ProbedModel {
   const Json& summaries() const { return summaries_; }
 
  private:
-  const std::string device_;
+  DeviceRuntime* const runtime_;
   Json key_;
   std::unique_ptr<DiffusionModel> model_;
   int64_t bytes_before_ = 0;
@@ -239,9 +240,9 @@ int Main(const char* jobs_path, const char* summary_path, const char* device_nam
     std::fprintf(stderr, "%s\n", device.status().ForLog().c_str());
     return 1;
   }
-  InitTorchProcess(device->name, 0, 0);
-  InitTorchThread(device->name);
-  ProbedModel probed(device->name);
+  DeviceRuntime runtime(device->name, 0, 0);
+  runtime.InitThread();
+  ProbedModel probed(&runtime);
   Json jobs = Json::array();
   for (const Json& job : Json::parse(std::ifstream(jobs_path))) {
     Status status = probed.Use(job.at("model"));

@@ -28,7 +28,8 @@ TEST(OpenDeviceTest, TakesTheCpuWhereItIsAskedFor) {
 }
 
 TEST(LoadSdxlModelTest, AMissingDirectoryIsRefusedWithoutItsPath) {
-  const auto model = LoadSdxlModel({.name = "m", .path = "/nowhere/secret"}, "cpu", nullptr);
+  DeviceRuntime runtime("cpu", /*thread_count=*/0, /*host_cache_bytes=*/0);
+  const auto model = LoadSdxlModel(runtime, {.name = "m", .path = "/nowhere/secret"}, nullptr);
   ASSERT_FALSE(model.ok());
   EXPECT_THAT(model.status().message(), Not(HasSubstr("secret")));
   EXPECT_THAT(model.status().message(), HasSubstr("model.json"));

@@ -1,0 +1,82 @@
+#include "server/pipeline/device_runtime.h"
+
+#include "server/device/compute_device.h"
+#include "server/device/counting_allocator.h"
+#include "server/device/device_accounts.h"
+#include "server/device/run_torch.h"
+#include "server/model/packed_ops.h"
+
+#include <ATen/Parallel.h>
+#include <malloc.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/version.h>
+
+#include <utility>
+
+namespace tightfit {
+
+DeviceRuntime::DeviceRuntime(std::string device, int thread_count, int64_t host_cache_bytes)
+    : device_(std::move(device)) {
+  if (at::Device(device_).is_cpu()) {
+    InstallCountingAllocator();
+  } else {
+    // The device has memory of its own, and that of the host is nobody's account.
+    ReturnFreedBlocksToTheSystem();
+  }
+  // LibTorch's own default is one thread for each core.
+  if (thread_count > 0) at::set_num_threads(thread_count);
+  components_.SetHostCacheLimit(host_cache_bytes);
+}
+
+// Inference mode is thread-local too, but only a scope can set it: RunTorch does, around every
+// call.
+void DeviceRuntime::InitThread() {
+  SetThreadDevice(at::Device(device_));
+  ChargeDeviceMemoryOfThisThread();
+  // What is wrong with the device shows again, and is told, at the first load.
+  static_cast<void>(RunTorch("start the device's libraries", [&] {
+    StartDeviceLibraries(at::Device(device_));
+    return OkStatus();
+  }));
+  // The profiling executor would record the first calls and specialise on their shapes: slow first
+  // images for nothing gained.
+  torch::jit::setGraphExecutorOptimize(false);
+}
+
+void DeviceRuntime::ExitThread() { components_.SetHostCacheLimit(0); }
+
+void DeviceRuntime::DropCaches() {
+  // On a CPU they are of the same memory.
+  if (at::Device(device_).is_cpu()) components_.DropHostCache();
+  ReleaseDecodeScratch();
+  ReleaseCachedBlocks();
+  // It waits for the device, whose errors come up then.
+  static_cast<void>(RunTorch("give memory back", [&] {
+    ReleaseDeviceCache(at::Device(device_));
+    return OkStatus();
+  }));
+  malloc_trim(0);
+}
+
+Result<std::shared_ptr<const ClipTokenizer>> DeviceRuntime::Tokenizer(
+    const std::string& digests,
+    const std::function<Result<std::unique_ptr<ClipTokenizer>>()>& load) {
+  std::weak_ptr<const ClipTokenizer>& known = tokenizers_[digests];
+  if (std::shared_ptr<const ClipTokenizer> tokenizer = known.lock()) return tokenizer;
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<ClipTokenizer> loaded, load());
+  std::shared_ptr<const ClipTokenizer> shared = std::move(loaded);
+  known = shared;
+  return shared;
+}
+
+Result<RequestCosts> DeviceRuntime::Costs(const std::vector<std::string>& contents,
+                                          const std::function<Result<RequestCosts>()>& measure) {
+  if (const auto found = costs_.find(contents); found != costs_.end()) return found->second;
+  TF_ASSIGN_OR_RETURN(RequestCosts costs, measure());
+  costs_[contents] = costs;
+  return costs;
+}
+
+std::string LibTorchVersion() { return TORCH_VERSION; }
+
+}  // namespace tightfit
