@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tightfit_export import component_export
-from tightfit_export.export import ExportSummary
+from tightfit_export.export_summary import ExportSummary
 from tightfit_export.fp16_rounding import LARGE_LOSS, all_finite, rounding
 from tightfit_export.progress import Progress
 from tightfit_export.source_weights import SourceWeights

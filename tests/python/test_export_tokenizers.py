@@ -10,7 +10,8 @@ from transformers import CLIPTokenizer
 
 from tightfit_export.clip_vocabulary import packaged_vocabulary
 from tightfit_export.errors import SourceError, VerificationError
-from tightfit_export.tokenizer_files import FILES, read_vocabulary, verify, write_vocabulary
+from tightfit_export.tokenizer_files import FILES, read_vocabulary, write_vocabulary
+from tightfit_export.tokenizer_verification import verify
 
 # Known ids of CLIP's own vocabulary.
 ASTRONAUT = "a photo of an astronaut riding a horse on mars"

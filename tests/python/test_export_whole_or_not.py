@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from tightfit_export import component_export, export, verification
 from tightfit_export.cli import main
-from tightfit_export.export import ExportOptions, ExportSummary
+from tightfit_export.export import ExportOptions
+from tightfit_export.export_summary import ExportSummary
 from tightfit_export.partial_directory import PartialDirectory
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from tightfit_export import DTYPES
 from tightfit_export.cli_options import parser
 from tightfit_export.errors import ExportError, SourceError
-from tightfit_export.export import ExportOptions, ExportSummary, check_destination, export
+from tightfit_export.export import ExportOptions, check_destination, export
+from tightfit_export.export_summary import ExportSummary
 from tightfit_export.open_source import SourceOptions, open_source
 from tightfit_export.partial_directory import Interrupted
 from tightfit_export.perturbed_weights import with_perturbed_unet

@@ -8,7 +8,7 @@ import importlib.util
 from pathlib import Path
 
 from tightfit_export.errors import SourceError
-from tightfit_export.tokenizer_files import CLIP_VOCABULARY_SIZE, Vocabulary
+from tightfit_export.vocabulary import CLIP_VOCABULARY_SIZE, Vocabulary
 
 _FILE = "bpe_simple_vocab_16e6.txt.gz"
 _SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from tightfit_export import COMPONENTS, architecture, memory, verification
 from tightfit_export.architecture import TORCH_DTYPES, TRACED_BATCH, TRACED_LATENT_SIZE
+from tightfit_export.export_summary import ExportSummary
 from tightfit_export.graph import trace
 from tightfit_export.manifest import ComponentFiles, FileEntry, file_entry
 from tightfit_export.progress import Progress
@@ -18,9 +18,6 @@ from tightfit_export.source_pipeline import SourcePipeline
 from tightfit_export.source_weights import ComponentWeights
 from tightfit_export.tensor_file import check_dtype
 from tightfit_export.weight_file import WeightReport, match_keys, read_weights, write_weights
-
-if TYPE_CHECKING:
-    from tightfit_export.export import ExportSummary
 
 # Where tracing took longer (a full-size network on a CPU), one small size is checked.
 _SLOW_TRACE_SECONDS = 90.0

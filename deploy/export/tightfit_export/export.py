@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tightfit_export import COMPONENTS, DTYPES, TOKENIZERS, memory
 from tightfit_export.errors import SourceError
+from tightfit_export.export_summary import ExportSummary
 from tightfit_export.manifest import SamplingDefaults, file_entry, manifest, manifest_text
 from tightfit_export.manifest_limits import check_limits
 from tightfit_export.partial_directory import (
@@ -40,20 +41,6 @@ class ExportOptions:
     attribution: str = ""
     overwrite: bool = False
     defaults: SamplingDefaults = SamplingDefaults()
-
-
-@dataclass
-class ExportSummary:
-    """What was written."""
-
-    out: Path
-    content: dict[str, Any]  # model.json
-    kept_fp32: dict[str, list[str]] = field(default_factory=dict)  # by component
-    non_finite: dict[str, dict[str, int]] = field(default_factory=dict)  # by component
-    underflow: dict[str, dict[str, float]] = field(default_factory=dict)  # by component
-    max_abs_difference: dict[str, float] = field(default_factory=dict)  # by graph file
-    seconds: float = 0.0
-    peak_memory_bytes: int = 0
 
 
 def check_destination(out: Path, overwrite: bool) -> None:
@@ -176,7 +163,7 @@ def _with_hashes(pipeline: SourcePipeline, progress: Progress) -> SourcePipeline
 def _write_tokenizers(
     folder: Path, pipeline: SourcePipeline, progress: Progress
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    from tightfit_export import clip_vocabulary, tokenizer_files
+    from tightfit_export import clip_vocabulary, tokenizer_files, tokenizer_verification
 
     entries: dict[str, dict[str, dict[str, Any]]] = {}
     for name, encoder in zip(TOKENIZERS, ("text_encoder", "text_encoder_2"), strict=True):
@@ -189,7 +176,7 @@ def _write_tokenizers(
                     source, pipeline.configs[encoder]["vocab_size"]
                 )
             tokenizer_files.write_vocabulary(folder / name, vocabulary)
-            tokenizer_files.verify(folder / name, source)
+            tokenizer_verification.verify(folder / name, source)
             entries[name] = {
                 file: file_entry(folder, f"{name}/{file}") for file in tokenizer_files.FILES
             }

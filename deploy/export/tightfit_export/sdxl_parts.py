@@ -9,7 +9,8 @@ from transformers import CLIPTextConfig, CLIPTokenizer
 
 from tightfit_export import MAX_TOKENS
 from tightfit_export.clip_vocabulary import PAD_TOKENS, packaged_vocabulary
-from tightfit_export.tokenizer_files import CLIP_VOCABULARY_SIZE, Vocabulary, read_vocabulary
+from tightfit_export.tokenizer_files import read_vocabulary
+from tightfit_export.vocabulary import CLIP_VOCABULARY_SIZE, Vocabulary
 
 SCHEDULER: dict[str, Any] = {
     "beta_start": 0.00085,

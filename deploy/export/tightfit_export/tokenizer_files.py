@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tightfit_export import MAX_TOKENS
-from tightfit_export.errors import SourceError, VerificationError
+from tightfit_export.errors import SourceError
+from tightfit_export.vocabulary import CLIP_VOCABULARY_SIZE, Vocabulary
 
-CLIP_VOCABULARY_SIZE = 49408
 FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _DEFAULTS = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _END}
-_PROBES = (
-    "",
-    "a photo of an astronaut riding a horse on mars",
-    "Hello!!! (masterpiece:1.2), it's they'll 1234",
-    "  two\t lines\nand   spaces ",
-    "caf\u00e9 nai\u0308ve \u6771\u4eac \U0001f3a8 \u0130stanbul \u00df",
-    "before <|endoftext|> after",
-    "supercalifragilisticexpialidocious " * 30,
-)
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Byte-level BPE: tokens by id, merges by rank, and the names of the special tokens."""
-
-    ids: dict[str, int]
-    merges: list[tuple[str, str]]
-    special: dict[str, str]
 
 
 def read_vocabulary(folder: Path, vocabulary_size: int) -> Vocabulary:
@@ -82,29 +63,6 @@ def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
     }
     for name, text in texts.items():
         (folder / name).write_text(text + "\n", encoding="utf-8", newline="\n")
-
-
-def verify(written: Path, source: Path | None) -> None:
-    """Tokenizes with both; None is CLIP's own vocabulary.
-
-    Errors: VerificationError naming the first text that differs.
-    """
-    from transformers import CLIPTokenizer
-
-    new = CLIPTokenizer.from_pretrained(str(written), local_files_only=True)
-    if source is None:
-        from tightfit_export.sdxl_parts import clip_tokenizer
-
-        old = clip_tokenizer(written.name)
-    else:
-        old = CLIPTokenizer.from_pretrained(str(source), local_files_only=True)
-    for text in _PROBES:
-        results = [
-            tokenizer(text, padding="max_length", max_length=MAX_TOKENS, truncation=True).input_ids
-            for tokenizer in (new, old)
-        ]
-        if results[0] != results[1] or len(results[0]) != MAX_TOKENS:
-            raise VerificationError(f"{written.name}: tokenizes {text[:40]!r} unlike the source")
 
 
 def _merges_of(lines: list[str]) -> list[tuple[str, str]]:
