@@ -12,7 +12,7 @@ grpc::ServerUnaryReactor* GenerateImagesCall::Start(const CallContext* call_cont
                                                     v1::GenerateImagesResponse* response) {
   auto call = std::make_shared<GenerateImagesCall>(call_context, rpc, *request, response);
   call->self_ = call;
-  static_cast<GenerationCall&>(*call).Start(*rpc, *request);
+  call->AdmitAndSubmit(*rpc, *request);
   // gRPC calls OnDone, which may drop the last reference, only after it was given the reactor.
   return call.get();
 }

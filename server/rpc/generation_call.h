@@ -49,7 +49,7 @@ class GenerationCall : public GenerationObserver,
 
   // Checks who calls and what is asked, then queues the request, or ends the call with the reason.
   template <typename Request>
-  void Start(const grpc::CallbackServerContext& rpc, const Request& request) {
+  void AdmitAndSubmit(const grpc::CallbackServerContext& rpc, const Request& request) {
     const Status admitted =
         record_.Admit(CheckAccess(context_->access, rpc, MethodOf(*Request::descriptor()).path));
     Submit(admitted.ok() ? ValidateRequest(request, context_->limits, *context_->registry)

@@ -19,7 +19,7 @@ grpc::ServerWriteReactor<v1::StreamImagesResponse>* StreamImagesCall::Start(
   auto call = std::make_shared<StreamImagesCall>(call_context, rpc, *request);
   call->self_ = call;
   call_context->stalled_readers->Watch(call);
-  static_cast<GenerationCall&>(*call).Start(*rpc, *request);
+  call->AdmitAndSubmit(*rpc, *request);
   // gRPC calls OnDone, which may drop the last reference, only after it was given the reactor.
   return call.get();
 }
