@@ -1,7 +1,6 @@
 #include "server/telemetry/metrics.h"
 
-#include "server/engine/model_memory.h"
-#include "server/memory/memory_accounts.h"
+#include "server/telemetry/metrics_snapshot.h"
 #include "server/telemetry/status_code_name.h"
 
 #include <prometheus/counter.h>
@@ -15,7 +14,6 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <functional>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -23,10 +21,8 @@
 namespace tightfit {
 namespace {
 
-using prometheus::ClientMetric;
 using prometheus::Labels;
 using prometheus::MetricFamily;
-using prometheus::MetricType;
 
 const prometheus::Histogram::BucketBoundaries kRequestSeconds = {
     0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600};
@@ -49,9 +45,6 @@ constexpr std::array<std::string_view, 5> kAdmissionReasons = {
     "QUEUE_FULL", "DRAINING", "MODEL_LOADING", "MODEL_FAILED", "EXCEEDS_DEVICE_MEMORY"};
 constexpr std::array<Stage, 5> kStages = {Stage::kModelLoad, Stage::kTextEncode, Stage::kDenoise,
                                           Stage::kVaeDecode, Stage::kImageEncode};
-constexpr std::array<ModelState, 5> kStates = {ModelState::kUnloaded, ModelState::kLoading,
-                                               ModelState::kResident, ModelState::kEvicting,
-                                               ModelState::kFailed};
 // Why a model left the device: it was asked for, it was not used, others needed the room.
 constexpr std::array<std::string_view, 3> kEvictionReasons = {"request", "idle", "lru"};
 const prometheus::Histogram::BucketBoundaries kErrorRatios = {-0.5, -0.2, -0.1, -0.05, -0.02, 0.0,
@@ -68,40 +61,12 @@ std::string LowerCase(std::string_view text) {
   return lower;
 }
 
-// A family of gauges made anew at each scrape.
-class GaugeSnapshot {
- public:
-  GaugeSnapshot(std::string name, std::string help) {
-    family_.name = std::move(name);
-    family_.help = std::move(help);
-    family_.type = MetricType::Gauge;
-  }
-
-  void Add(const Labels& labels, double value) {
-    ClientMetric metric;
-    for (const auto& [name, text] : labels) metric.label.push_back({name, text});
-    metric.gauge.value = value;
-    family_.metric.push_back(std::move(metric));
-  }
-
-  // A family without series is left out.
-  void MoveTo(std::vector<MetricFamily>* families) && {
-    if (!family_.metric.empty()) families->push_back(std::move(family_));
-  }
-
- private:
-  MetricFamily family_;
-};
-
 }  // namespace
 
 class Metrics::Impl {
  public:
   Impl(const ModelRegistry* models, const ServerInfo& info, const DeviceLedger* ledger)
-      : models_(models),
-        ledger_(ledger),
-        device_(info.device_name),
-        device_memory_(info.device_memory) {
+      : models_(models), snapshot_(models, ledger, info.device_name, info.device_memory) {
     Gauges("tightfit_build_info", "Version, commit and LibTorch of the server; always 1.")
         .Add({{"version", info.version},
               {"commit", info.build_commit},
@@ -115,9 +80,7 @@ class Metrics::Impl {
 
   std::vector<MetricFamily> Collect() const {
     std::vector<MetricFamily> families = registry_.Collect();
-    CollectModels(&families);
-    CollectLedger(&families);
-    CollectDevice(&families);
+    snapshot_.AddTo(&families);
     std::sort(families.begin(), families.end(),
               [](const MetricFamily& a, const MetricFamily& b) { return a.name < b.name; });
     return families;
@@ -170,98 +133,6 @@ class Metrics::Impl {
     }
   }
 
-  void CollectModels(std::vector<MetricFamily>* families) const {
-    GaugeSnapshot state("tightfit_model_state", "1 for the state that the model is in, else 0.");
-    GaugeSnapshot info("tightfit_model_info", "How a resident model is held; always 1.");
-    GaugeSnapshot weights("tightfit_model_weight_bytes",
-                          "Bytes that the weights of a component take on the device.");
-    GaugeSnapshot memory("tightfit_model_memory_bytes",
-                         "Tensor bytes held now, by model, component and purpose; of weights "
-                         "that models share each bears an equal part.");
-    GaugeSnapshot peak("tightfit_model_memory_peak_bytes",
-                       "Most tensor bytes held at once, by model, component and purpose.");
-    GaugeSnapshot pinned("tightfit_model_pinned", "1 where a model may not be evicted, else 0.");
-    GaugeSnapshot last_used("tightfit_model_last_used_timestamp_seconds",
-                            "When a request last began or ended on the model, in Unix time.");
-    const std::vector<ModelSnapshot> models = models_->List();
-    for (const ModelSnapshot& model : models) {
-      const std::string& name = model.spec.name;
-      pinned.Add({{"model", name}}, model.policy.pinned ? 1 : 0);
-      if (model.last_used_time.has_value()) {
-        last_used.Add(
-            {{"model", name}},
-            std::chrono::duration<double>(model.last_used_time->time_since_epoch()).count());
-      }
-      for (const ModelState each : kStates) {
-        state.Add({{"model", name}, {"state", std::string(ModelStateName(each))}},
-                  model.state == each ? 1 : 0);
-      }
-      if (model.state == ModelState::kResident && model.description != nullptr) {
-        const ModelDescription& description = *model.description;
-        info.Add({{"model", name},
-                  {"format", description.format},
-                  {"scope", description.scope},
-                  {"compute_dtype", description.compute_dtype},
-                  {"hash", description.hash}},
-                 1);
-        for (const ComponentDescription& component : description.components) {
-          weights.Add(
-              {{"model", name}, {"component", component.name}, {"format", component.format}},
-              static_cast<double>(component.weight_bytes));
-        }
-      }
-      for (const ComponentMemory& use : MemoryOf(model, models)) {
-        const Labels labels = {{"model", name},
-                               {"component", use.component},
-                               {"purpose", std::string(MemoryPurposeName(use.purpose))}};
-        memory.Add(labels, static_cast<double>(use.current_bytes));
-        peak.Add(labels, static_cast<double>(use.peak_bytes));
-      }
-    }
-    for (GaugeSnapshot* family : {&state, &info, &weights, &memory, &peak, &pinned, &last_used}) {
-      std::move(*family).MoveTo(families);
-    }
-  }
-
-  void CollectLedger(std::vector<MetricFamily>* families) const {
-    if (ledger_ == nullptr) return;
-    GaugeSnapshot limit("tightfit_device_memory_limit_bytes",
-                        "Device memory that models and requests may take together.");
-    GaugeSnapshot reserved("tightfit_device_memory_reserved_bytes",
-                           "Device memory set aside: of weights by their content, of requests by "
-                           "model, for all under no name.");
-    limit.Add({{"device", device_}}, static_cast<double>(ledger_->limit_bytes()));
-    for (const LedgerUse& use : ledger_->Snapshot()) {
-      reserved.Add({{"device", device_},
-                    {"owner", use.owner},
-                    {"purpose", std::string(MemoryPurposeName(use.purpose))}},
-                   static_cast<double>(use.bytes));
-    }
-    for (GaugeSnapshot* family : {&limit, &reserved}) std::move(*family).MoveTo(families);
-  }
-
-  void CollectDevice(std::vector<MetricFamily>* families) const {
-    if (!device_memory_) return;
-    const DeviceMemory memory = device_memory_();
-    GaugeSnapshot total("tightfit_device_memory_total_bytes",
-                        "Memory of the device; on a CPU the machine's.");
-    GaugeSnapshot used("tightfit_device_memory_used_bytes",
-                       "Device memory in use; on a CPU the process's resident set.");
-    GaugeSnapshot unattributed(
-        "tightfit_device_memory_unattributed_bytes",
-        "Used bytes that are no tensors of a model: libraries, code, contexts.");
-    total.Add({{"device", device_}}, static_cast<double>(memory.total_bytes));
-    used.Add({{"device", device_}}, static_cast<double>(memory.used_bytes));
-    unattributed.Add({{"device", device_}},
-                     static_cast<double>(memory.used_bytes - memory.attributed_bytes));
-    GaugeSnapshot host_cache("tightfit_host_cache_bytes",
-                             "Host memory of weights that left the device and can come back.");
-    host_cache.Add({}, static_cast<double>(memory.host_cache_bytes));
-    for (GaugeSnapshot* family : {&total, &used, &unattributed, &host_cache}) {
-      std::move(*family).MoveTo(families);
-    }
-  }
-
   static Labels RequestLabels(const std::string& method, const std::string& model,
                               StatusCode code) {
     return {{"model", model}, {"method", method}, {"code", std::string(StatusCodeName(code))}};
@@ -278,9 +149,7 @@ class Metrics::Impl {
   }
 
   const ModelRegistry* const models_;
-  const DeviceLedger* const ledger_;
-  const std::string device_;
-  const std::function<DeviceMemory()> device_memory_;
+  const MetricsSnapshot snapshot_;
   prometheus::Registry registry_;
 
   prometheus::Family<prometheus::Counter>& requests_ =
