@@ -159,11 +159,11 @@ Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOp
 Status CheckFiles(const ModelDirectory& directory, const ComponentOptions& options,
                   const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
-  TF_RETURN_IF_ERROR(CheckListedFile(directory, *sources.graph, {}));
+  TF_RETURN_IF_ERROR(CheckListedFile(directory.path, *sources.graph, {}));
   if (!options.weights_path.empty()) {
     return OpenWeights(directory, *sources.weights, options.weights_path).status();
   }
-  return CheckListedFile(directory, *sources.weights, progress);
+  return CheckListedFile(directory.path, *sources.weights, progress);
 }
 
 Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directory,
@@ -173,7 +173,7 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
                       OpenWeights(directory, *sources.weights, options.weights_path));
   TF_ASSIGN_OR_RETURN(std::string graph_bytes,
-                      ReadListedFile(directory, *sources.graph, kMaxGraphFileBytes));
+                      ReadListedFile(directory.path, *sources.graph, kMaxGraphFileBytes));
 
   std::unique_ptr<Component> component(new Component);
   component->options_ = options;

@@ -1,26 +1,16 @@
-// ModelDirectory: model.json, parsed and checked. Its specification is
-// deploy/export/MODEL_DIRECTORY.md.
+// ModelDirectory: what model.json says, checked. Its specification is
+// deploy/export/MODEL_DIRECTORY.md; server/model/model_manifest.h parses it.
 #ifndef TIGHTFIT_SERVER_MODEL_MODEL_DIRECTORY_H_
 #define TIGHTFIT_SERVER_MODEL_MODEL_DIRECTORY_H_
 
 #include "server/base/status.h"
+#include "server/model/listed_file.h"
 
 #include <cstdint>
-#include <functional>
 #include <map>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
 namespace tightfit {
-
-// A file of the directory, its name relative to it. Names hold no "..", no leading "/" .
-struct ListedFile {
-  std::string file;
-  int64_t bytes = 0;
-  std::string sha256;  // 64 lower-case hex digits
-};
 
 struct ManifestComponent {
   int64_t parameter_count = 0;
@@ -78,18 +68,6 @@ struct ModelDirectory {
 // with the key and what is wrong; UNIMPLEMENTED for a schema version, family or prediction type
 // that this build cannot serve.
 Result<ModelDirectory> ReadModelDirectory(const std::string& path);
-// The same for the text of a model.json; the path stays empty.
-Result<ModelDirectory> ParseManifest(std::string_view text);
-
-// Reads the whole of a listed file of at most `max_bytes` and checks size and SHA-256. Errors:
-// DATA_LOSS `FILE_MISSING`, `FILE_TRUNCATED` (any wrong size), `CHECKSUM_MISMATCH`.
-Result<std::string> ReadListedFile(const ModelDirectory& directory, const ListedFile& file,
-                                   int64_t max_bytes);
-
-// The same checks for a file of any size, which is not kept. `progress`, which may be empty, hears
-// the bytes of each piece; if it returns false the end is LoadStopped.
-Status CheckListedFile(const ModelDirectory& directory, const ListedFile& file,
-                       const std::function<bool(int64_t)>& progress);
 
 }  // namespace tightfit
 

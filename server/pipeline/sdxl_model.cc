@@ -34,7 +34,7 @@ Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(DeviceRuntime& runtim
   }
   std::string digests;
   for (const auto& [file_name, file] : found->second) {
-    TF_RETURN_IF_ERROR(ReadListedFile(directory, file, kMaxTokenizerFileBytes).status());
+    TF_RETURN_IF_ERROR(ReadListedFile(directory.path, file, kMaxTokenizerFileBytes).status());
     digests += file_name + " " + file.sha256 + "\n";
   }
   return runtime.Tokenizer(digests, [&] {

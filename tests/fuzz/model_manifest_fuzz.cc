@@ -2,6 +2,7 @@
 // accepted names files within its directory only and holds every limit that it is documented with.
 #include "server/model/graph_source_scan.h"
 #include "server/model/model_directory.h"
+#include "server/model/model_manifest.h"
 #include "tests/fuzz/require.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // Model directories made to mislead, beside those of model_directory_test.cc.
 #include "server/model/model_directory.h"
+#include "server/model/model_manifest.h"
 #include "server/model/safetensors.h"
 #include "server/model/sha256.h"
 #include "tests/unit/model/good_manifest.h"
@@ -176,13 +177,14 @@ class HostileFilesTest : public ::testing::Test {
     directory_.Write("secret", "top secret");  // 10 bytes, outside the model
   }
   std::string Path() const { return model_.PathOf(listed_); }
-  Status Read() const { return ReadListedFile(model_, listed_, 1 << 20).status(); }
+  Status Read() const { return ReadListedFile(model_.path, listed_, 1 << 20).status(); }
 
   // All ways that a file of the directory is read.
   void ExpectRefused(const char* what, const std::string& reason) {
     EXPECT_EQ(ExpectRefusal(what, 0, [&] { return Read(); }).reason(), reason) << what;
     EXPECT_EQ(
-        ExpectRefusal(what, 1 << 20, [&] { return CheckListedFile(model_, listed_, {}); }).reason(),
+        ExpectRefusal(what, 1 << 20, [&] { return CheckListedFile(model_.path, listed_, {}); })
+            .reason(),
         reason)
         << what;
     std::filesystem::remove_all(Path());

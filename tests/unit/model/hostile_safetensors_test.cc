@@ -191,7 +191,7 @@ class FlippedByteTest : public ::testing::Test {
   // Whatever the header still means, the file is not the one that model.json lists.
   void ExpectRefusedByItsHash(const std::string& bytes) {
     directory_.Write(kFile, bytes);
-    const Status status = CheckListedFile(model_, listed_, {});
+    const Status status = CheckListedFile(model_.path, listed_, {});
     EXPECT_EQ(status.reason(), "CHECKSUM_MISMATCH");
   }
 

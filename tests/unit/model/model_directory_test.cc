@@ -251,7 +251,7 @@ class ReadListedFileTest : public ::testing::Test {
     listed_ = {.file = "f.bin", .bytes = 10, .sha256 = Sha256::HexDigestOf("some bytes")};
   }
   Result<std::string> Read(int64_t max_bytes = 100) {
-    return ReadListedFile(model_, listed_, max_bytes);
+    return ReadListedFile(model_.path, listed_, max_bytes);
   }
 
   TemporaryDirectory temporary_;

@@ -1,0 +1,223 @@
+#include "server/model/model_manifest.h"
+
+#include "server/model/checked_json.h"
+#include "server/model/model_errors.h"
+#include "server/model/sha256.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+namespace tightfit {
+namespace {
+
+constexpr int64_t kMaxFileBytes = int64_t{1} << 40;
+constexpr int64_t kMaxParameterCount = int64_t{1} << 40;
+constexpr int64_t kSchemaVersion = 2;
+
+Status Unimplemented(const std::string& what) {
+  return {StatusCode::kUnimplemented, "UNSUPPORTED_MODEL",
+          std::string(kManifestName) + ": " + what};
+}
+
+bool IsHexDigest(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+// Plain relative names only: a manifest must not lead out of its directory.
+bool IsSafeFileName(std::string_view name) {
+  if (name.empty() || name.size() > 255 || name.front() == '/') return false;
+  size_t begin = 0;
+  while (begin <= name.size()) {
+    const size_t end = std::min(name.find('/', begin), name.size());
+    const std::string_view part = name.substr(begin, end - begin);
+    if (part.empty() || part == "." || part == "..") return false;
+    begin = end + 1;
+  }
+  return name.find_first_not_of(
+             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/") ==
+         std::string_view::npos;
+}
+
+ListedFile ReadFileEntry(const CheckedJson& json) {
+  ListedFile file;
+  file.file = json.Text("file");
+  if (!IsSafeFileName(file.file)) json.Refuse("file", "must be a plain name in the directory");
+  file.bytes = json.Integer("bytes", 0, kMaxFileBytes);
+  file.sha256 = json.Text("sha256");
+  if (!IsHexDigest(file.sha256)) json.Refuse("sha256", "must be 64 lower-case hex digits");
+  return file;
+}
+
+ManifestComponent ReadComponent(const CheckedJson& json) {
+  ManifestComponent component;
+  component.parameter_count = json.Integer("parameter_count", 1, kMaxParameterCount);
+  const CheckedJson graphs = json.Object("graphs");
+  for (const std::string& dtype : graphs.Keys()) {
+    if (dtype != "fp32" && dtype != "bf16" && dtype != "fp16") {
+      graphs.Refuse(dtype, "is not a dtype: fp32, bf16 or fp16");
+    }
+    component.graphs[dtype] = ReadFileEntry(graphs.Object(dtype));
+  }
+  if (component.graphs.empty()) json.Refuse("graphs", "must list at least one graph");
+  component.weights = ReadFileEntry(json.Object("weights"));
+  return component;
+}
+
+SchedulerConfig ReadScheduler(const CheckedJson& json) {
+  SchedulerConfig scheduler;
+  const SchedulerConfig absent;
+  scheduler.class_name = json.Text("_class_name");
+  scheduler.num_train_timesteps =
+      json.Integer32Or("num_train_timesteps", 1, 100000, absent.num_train_timesteps);
+  scheduler.beta_start = json.NumberOr("beta_start", 0.0, 1.0, absent.beta_start);
+  scheduler.beta_end = json.NumberOr("beta_end", 0.0, 1.0, absent.beta_end);
+  scheduler.beta_schedule = json.TextOr("beta_schedule", absent.beta_schedule);
+  scheduler.timestep_spacing = json.TextOr("timestep_spacing", absent.timestep_spacing);
+  scheduler.steps_offset = json.Integer32Or("steps_offset", 0, 100000, absent.steps_offset);
+  scheduler.interpolation_type = json.TextOr("interpolation_type", absent.interpolation_type);
+  scheduler.final_sigmas_type = json.TextOr("final_sigmas_type", absent.final_sigmas_type);
+  scheduler.rescale_betas_zero_snr = json.BooleanOr("rescale_betas_zero_snr", false);
+  scheduler.set_alpha_to_one = json.BooleanOr("set_alpha_to_one", absent.set_alpha_to_one);
+  if (json.BooleanOr("clip_sample", false)) {
+    scheduler.clip_sample_range = json.NumberOr("clip_sample_range", 0.0, 1e6, 1.0);
+  }
+  return scheduler;
+}
+
+// Viewers show the beginning of this hash, so it must be the one of the weights that are served,
+// unless the model came from a single file.
+std::string HashOf(const std::map<std::string, ManifestComponent>& components) {
+  std::string lines;
+  for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
+    const auto found = components.find(name);
+    if (found == components.end()) continue;
+    lines += std::string(name) + " " + found->second.weights.sha256 + "\n";
+  }
+  return Sha256::HexDigestOf(lines);
+}
+
+// A model that was one file has that file's hash, as its users know it.
+bool IsHashOfSourceFile(const CheckedJson& top, const std::string& hash) {
+  if (top.Absent("source")) return false;
+  const CheckedJson source = top.Object("source");
+  return !source.Absent("sha256") && source.Text("sha256") == hash;
+}
+
+void ReadPictureDefaults(const CheckedJson& top, ModelDirectory* model) {
+  const CheckedJson defaults = top.Object("defaults");
+  model->default_width_px = defaults.Integer32("width_px", 1, 16384);
+  model->default_height_px = defaults.Integer32("height_px", 1, 16384);
+  for (const auto& [key, value] : {std::pair("width_px", model->default_width_px),
+                                   std::pair("height_px", model->default_height_px)}) {
+    if (value % model->pixels_per_latent != 0) {
+      defaults.Refuse(key, "must be a multiple of pixels_per_latent");
+    }
+  }
+  model->default_step_count = defaults.Integer32("step_count", 1, 1000);
+  model->default_guidance_scale =
+      static_cast<float>(defaults.Number("guidance_scale", -1e-9, 100.0));
+  model->default_sampler = defaults.Text("sampler", 64);
+}
+
+void ReadManifest(const CheckedJson& top, ModelDirectory* model) {
+  model->name = top.Text("name", 255);
+  model->license = top.TextOr("license", "");
+  model->hash = top.Text("hash");
+  if (!IsHexDigest(model->hash)) top.Refuse("hash", "must be 64 lower-case hex digits");
+  model->scheduler = ReadScheduler(top.Object("scheduler"));
+  model->scheduler.prediction_type = top.Text("prediction_type", 64);
+  model->pixels_per_latent = top.Integer32("pixels_per_latent", 1, 64);
+  model->force_zeros_for_empty_prompt = top.Boolean("force_zeros_for_empty_prompt");
+  const CheckedJson vae = top.Object("vae");
+  model->vae_scaling_factor = vae.Number("scaling_factor", 0.0, 1000.0);
+  if (!vae.Absent("force_upcast")) model->vae_force_upcast = vae.Boolean("force_upcast");
+  model->vae_sample_size_px = vae.Integer32("sample_size_px", 1, 16384);
+  if (model->vae_sample_size_px % model->pixels_per_latent != 0) {
+    vae.Refuse("sample_size_px", "must be a multiple of pixels_per_latent");
+  }
+  model->latent_channels = vae.Integer32("latent_channels", 1, 64);
+  ReadPictureDefaults(top, model);
+
+  const CheckedJson text = top.Object("text");
+  if (text.Integer("max_length", 1, 1024) != 77) text.Refuse("max_length", "must be 77");
+  model->embedding_size = text.Integer32("embedding_size", 1, 65536);
+  model->pooled_size = text.Integer32("pooled_size", 1, 65536);
+  model->max_clip_skip = text.Integer32("max_clip_skip", 0, 64);
+
+  const CheckedJson components = top.Object("components");
+  for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
+    model->components[name] = ReadComponent(components.Object(name));
+  }
+  if (model->hash != HashOf(model->components) && !IsHashOfSourceFile(top, model->hash)) {
+    top.Refuse("hash", "does not belong to the SHA-256 values of the weight files or the source");
+  }
+  const CheckedJson tokenizers = top.Object("tokenizers");
+  for (const char* name : {"tokenizer", "tokenizer_2"}) {
+    const CheckedJson files = tokenizers.Object(name);
+    for (const std::string& key : files.Keys()) {
+      model->tokenizers[name][key] = ReadFileEntry(files.Object(key));
+    }
+    if (!files.Absent("tokenizer.json")) continue;
+    for (const char* needed : {"vocab.json", "merges.txt"}) {
+      if (files.Absent(needed)) files.Refuse(needed, "is missing");
+    }
+  }
+}
+
+// What a directory may hold rightly and this build cannot serve.
+Status CheckServable(const CheckedJson& top, const ModelDirectory& model) {
+  if (model.family != "sdxl") return Unimplemented("family must be \"sdxl\"");
+  if (!top.Object("vae").Absent("shift_factor")) {
+    return Unimplemented("vae.shift_factor is not supported");
+  }
+  const SchedulerConfig& scheduler = model.scheduler;
+  if (scheduler.prediction_type != "epsilon" && scheduler.prediction_type != "v_prediction") {
+    return Unimplemented("prediction_type must be epsilon or v_prediction");
+  }
+  const CheckedJson settings = top.Object("scheduler");
+  for (const char* key : {"trained_betas", "sigma_min", "sigma_max"}) {
+    if (!settings.Absent(key)) {
+      return Unimplemented("scheduler." + std::string(key) + " is not supported");
+    }
+  }
+  for (const char* key : {"use_beta_sigmas", "use_flow_sigmas", "use_lu_lambdas", "thresholding"}) {
+    if (settings.BooleanOr(key, false)) {
+      return Unimplemented("scheduler." + std::string(key) + " is not supported");
+    }
+  }
+  if (settings.TextOr("timestep_type", "discrete") != "discrete") {
+    return Unimplemented("scheduler.timestep_type must be discrete");
+  }
+  if (scheduler.beta_schedule != "linear" && scheduler.beta_schedule != "scaled_linear") {
+    return Unimplemented("scheduler.beta_schedule must be linear or scaled_linear");
+  }
+  if (scheduler.timestep_spacing != "leading" && scheduler.timestep_spacing != "trailing" &&
+      scheduler.timestep_spacing != "linspace") {
+    return Unimplemented("scheduler.timestep_spacing must be leading, trailing or linspace");
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<ModelDirectory> ParseManifest(std::string_view text) {
+  TF_ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonObject(text, kManifestName));
+  Status problem;
+  const CheckedJson top(json, kManifestName, &problem);
+  const int64_t version = top.Integer("schema_version", 1, 1000000);
+  TF_RETURN_IF_ERROR(problem);
+  if (version != kSchemaVersion) {
+    return Unimplemented("schema_version must be " + std::to_string(kSchemaVersion) +
+                         "; export the model again with this version of tightfit_export");
+  }
+  ModelDirectory model;
+  model.family = top.Text("family", 64);
+  ReadManifest(top, &model);
+  TF_RETURN_IF_ERROR(problem);
+  TF_RETURN_IF_ERROR(CheckServable(top, model));
+  return model;
+}
+
+}  // namespace tightfit
