@@ -167,7 +167,7 @@ void ReadManifest(const CheckedJson& top, ModelDirectory* model) {
 }
 
 // What a directory may hold rightly and this build cannot serve.
-Status CheckServable(const CheckedJson& top, const ModelDirectory& model) {
+Status CheckSupported(const CheckedJson& top, const ModelDirectory& model) {
   if (model.family != "sdxl") return Unimplemented("family must be \"sdxl\"");
   if (!top.Object("vae").Absent("shift_factor")) {
     return Unimplemented("vae.shift_factor is not supported");
@@ -216,7 +216,7 @@ Result<ModelDirectory> ParseManifest(std::string_view text) {
   model.family = top.Text("family", 64);
   ReadManifest(top, &model);
   TF_RETURN_IF_ERROR(problem);
-  TF_RETURN_IF_ERROR(CheckServable(top, model));
+  TF_RETURN_IF_ERROR(CheckSupported(top, model));
   return model;
 }
 

@@ -4,6 +4,9 @@
 #include "server/image/parameters_text.h"
 #include "server/image/png.h"
 #include "server/rpc/call_cancellation.h"
+#include "server/rpc/mime_types.h"
+#include "server/rpc/model_label.h"
+#include "server/rpc/reply_size.h"
 
 #include <exception>
 #include <map>

@@ -6,7 +6,7 @@
 #include "server/rpc/call_context.h"
 #include "server/rpc/estimate_images.h"
 #include "server/rpc/generate_images_call.h"
-#include "server/rpc/request_validator.h"
+#include "server/rpc/model_label.h"
 #include "server/rpc/stream_images_call.h"
 #include "server/rpc/unary_call.h"
 

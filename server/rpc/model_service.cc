@@ -2,6 +2,7 @@
 
 #include "server/rpc/call_access.h"
 #include "server/rpc/call_record.h"
+#include "server/rpc/model_label.h"
 #include "server/rpc/model_messages.h"
 #include "server/rpc/status_mapping.h"
 #include "server/rpc/unary_call.h"
@@ -82,7 +83,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::ListModels(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext* rpc,
                                                      const v1::GetModelRequest* request,
                                                      v1::GetModelResponse* response) {
-  return UnaryCall(*context_, rpc, *request, Label(request->name()),
+  return UnaryCall(*context_, rpc, *request, ModelLabel(request->name(), *context_->registry),
                    [&](const EndCall& end) { end(Get(*request, *response)); });
 }
 
@@ -98,10 +99,6 @@ ModelServiceImpl::ModelServiceImpl(const CallContext* context)
       [watchers = std::weak_ptr<ModelWatchers>(watchers_)](const ModelSnapshot& model) {
         if (const auto alive = watchers.lock()) alive->Tell(model);
       });
-}
-
-std::string ModelServiceImpl::Label(const std::string& name) const {
-  return context_->registry->Find(name).has_value() ? name : "unknown";
 }
 
 template <typename Response>
@@ -120,21 +117,23 @@ DeviceExecutor::Done ModelServiceImpl::AnswerWithModel(EndCall end, std::string 
 grpc::ServerUnaryReactor* ModelServiceImpl::LoadModel(grpc::CallbackServerContext* rpc,
                                                       const v1::LoadModelRequest* request,
                                                       v1::LoadModelResponse* response) {
-  return UnaryCall(*context_, rpc, *request, Label(request->name()), [&](EndCall end) {
-    if (const Status status = CheckNamed(*request); !status.ok()) return end(status);
-    context_->executor->Load(request->name(),
-                             AnswerWithModel(std::move(end), request->name(), response));
-  });
+  return UnaryCall(
+      *context_, rpc, *request, ModelLabel(request->name(), *context_->registry), [&](EndCall end) {
+        if (const Status status = CheckNamed(*request); !status.ok()) return end(status);
+        context_->executor->Load(request->name(),
+                                 AnswerWithModel(std::move(end), request->name(), response));
+      });
 }
 
 grpc::ServerUnaryReactor* ModelServiceImpl::UnloadModel(grpc::CallbackServerContext* rpc,
                                                         const v1::UnloadModelRequest* request,
                                                         v1::UnloadModelResponse* response) {
-  return UnaryCall(*context_, rpc, *request, Label(request->name()), [&](EndCall end) {
-    if (const Status status = CheckNamed(*request); !status.ok()) return end(status);
-    context_->executor->Unload(request->name(), request->force(),
-                               AnswerWithModel(std::move(end), request->name(), response));
-  });
+  return UnaryCall(
+      *context_, rpc, *request, ModelLabel(request->name(), *context_->registry), [&](EndCall end) {
+        if (const Status status = CheckNamed(*request); !status.ok()) return end(status);
+        context_->executor->Unload(request->name(), request->force(),
+                                   AnswerWithModel(std::move(end), request->name(), response));
+      });
 }
 
 Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
@@ -166,9 +165,10 @@ Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
 grpc::ServerUnaryReactor* ModelServiceImpl::UpdateModel(grpc::CallbackServerContext* rpc,
                                                         const v1::UpdateModelRequest* request,
                                                         v1::UpdateModelResponse* response) {
-  return UnaryCall(*context_, rpc, *request, Label(request->name()), [&](EndCall end) {
-    AnswerWithModel(std::move(end), request->name(), response)(Update(*request));
-  });
+  return UnaryCall(*context_, rpc, *request, ModelLabel(request->name(), *context_->registry),
+                   [&](EndCall end) {
+                     AnswerWithModel(std::move(end), request->name(), response)(Update(*request));
+                   });
 }
 
 grpc::ServerWriteReactor<v1::WatchModelsResponse>* ModelServiceImpl::WatchModels(

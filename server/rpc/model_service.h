@@ -51,8 +51,6 @@ class ModelServiceImpl final : public v1::ModelService::CallbackService {
   Status Get(const v1::GetModelRequest& request, v1::GetModelResponse& response) const;
 
   Status Update(const v1::UpdateModelRequest& request) const;
-  // `name` if it is configured, or "unknown": fit for labels.
-  std::string Label(const std::string& name) const;
   // Ends a call about `name`, with the model as it is then if all went well.
   template <typename Response>
   DeviceExecutor::Done AnswerWithModel(EndCall end, std::string name, Response* response) const;

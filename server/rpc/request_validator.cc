@@ -3,6 +3,8 @@
 #include "server/engine/prompt_warnings.h"
 #include "server/engine/sampler_names.h"
 #include "server/image/latents_file.h"
+#include "server/rpc/mime_types.h"
+#include "server/rpc/reply_size.h"
 #include "server/rpc/request_identity.h"
 #include "server/rpc/unknown_fields.h"
 
@@ -409,23 +411,6 @@ Result<AcceptedRequest> ValidateRequest(const v1::GenerateImagesRequest& request
 Result<AcceptedRequest> ValidateRequest(const v1::EstimateImagesRequest& request,
                                         const Limits& limits, const ModelRegistry& registry) {
   return Validate(request, request.parameters(), /*request_id=*/"", limits, registry);
-}
-
-std::string ModelLabel(const v1::ImageParameters& parameters, const ModelRegistry& registry) {
-  if (!parameters.model().empty()) {
-    return registry.Find(parameters.model()).has_value() ? parameters.model() : "unknown";
-  }
-  const std::vector<ModelSnapshot> models = registry.List();
-  return models.size() == 1 ? models.front().spec.name : "unknown";
-}
-
-int64_t LargestUnaryReplyBytes(const GenerationParameters& parameters) {
-  // PNG rows carry one filter byte; deflate's stored blocks and PNG's chunk headers add less than 1
-  // in 256; header, text (four prompts of 4096 bytes, each quoted, two of them a second time as
-  // they are) and metadata less than 48 KiB.
-  const int64_t raw_bytes = (int64_t{parameters.width_px} * 3 + 1) * parameters.height_px;
-  const int64_t image_bytes = raw_bytes + raw_bytes / 256 + (48 << 10);
-  return image_bytes * parameters.image_count;
 }
 
 }  // namespace tightfit

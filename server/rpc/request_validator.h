@@ -19,9 +19,6 @@
 
 namespace tightfit {
 
-inline constexpr char kPngMimeType[] = "image/png";
-inline constexpr char kLatentsMimeType[] = "application/x-safetensors";
-
 struct AcceptedRequest {
   GenerationParameters parameters;  // every default filled in, the seed drawn
   std::shared_ptr<const ModelDescription> model;
@@ -40,13 +37,6 @@ Result<AcceptedRequest> ValidateRequest(const v1::GenerateImagesRequest& request
 
 Result<AcceptedRequest> ValidateRequest(const v1::EstimateImagesRequest& request,
                                         const Limits& limits, const ModelRegistry& registry);
-
-// The configured model that `parameters` ask for, "unknown" where there is none.
-std::string ModelLabel(const v1::ImageParameters& parameters, const ModelRegistry& registry);
-
-// No GenerateImagesResponse for `parameters` is larger, its warnings left out, however badly its
-// pictures compress.
-int64_t LargestUnaryReplyBytes(const GenerationParameters& parameters);
 
 }  // namespace tightfit
 

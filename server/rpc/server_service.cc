@@ -1,6 +1,6 @@
 #include "server/rpc/server_service.h"
 
-#include "server/rpc/request_validator.h"
+#include "server/rpc/mime_types.h"
 #include "server/rpc/status_mapping.h"
 #include "server/rpc/unary_call.h"
 #include "server/rpc/unknown_fields.h"

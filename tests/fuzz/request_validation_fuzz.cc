@@ -4,6 +4,7 @@
 #include "server/engine/model_registry.h"
 #include "server/engine/prompt_warnings.h"
 #include "server/rpc/message_scan.h"
+#include "server/rpc/reply_size.h"
 #include "server/rpc/request_validator.h"
 #include "server/rpc/status_mapping.h"
 #include "server/rpc/unknown_fields.h"

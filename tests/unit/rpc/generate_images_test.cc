@@ -1,5 +1,6 @@
 // The unary method.
 #include "server/image/png.h"
+#include "server/rpc/reply_size.h"
 #include "server/rpc/request_validator.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 
