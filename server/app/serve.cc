@@ -129,8 +129,7 @@ class RunningServer {
         ledger_(memory_limit_bytes),
         load_log_(&Clock::Real()),
         metrics_(&registry_, info_, &ledger_),
-        request_log_(&metrics_),
-        unfinished_calls_(&request_log_),
+        observers_({&metrics_, &request_log_, &in_flight_calls_}),
         progress_(&Clock::Real(), WatchdogOf(config, device_), kLongestWatchGap),
         watched_(&progress_, device_.probe, [this](const Status& loss) { OnDeviceLost(loss); }),
         executor_(&registry_,
@@ -173,8 +172,8 @@ class RunningServer {
     GrpcServerOptions options = {config_.listen, config_.limits};
     options.tls = security_.tls;
     options.access = security_.access;
-    Result<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(
-        options, {&executor_, &registry_, &Clock::Real(), &unfinished_calls_}, info_);
+    Result<std::unique_ptr<GrpcServer>> server =
+        GrpcServer::Start(options, {&executor_, &registry_, &Clock::Real(), &observers_}, info_);
     if (!server.ok()) return CannotListen("listen", config_.listen, server.status());
     grpc_ = std::move(server).value();
     if (config_.HasMetricsEndpoint()) TF_RETURN_IF_ERROR(ListenForMetrics());
@@ -392,7 +391,7 @@ class RunningServer {
     // All of it comes before gRPC's farewell, which a client answers when it has read what came
     // before: closing earlier would reset connections with bytes under way.
     const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
-    unfinished_calls_.WaitForNone(hand_over_end);
+    in_flight_calls_.WaitForNone(hand_over_end);
     // gRPC's farewell may answer a call that just arrives with CANCELLED, which clients do not send
     // again; a closed connection is UNAVAILABLE.
     if (device_lost_) {
@@ -461,7 +460,8 @@ class RunningServer {
   LoadLog load_log_;
   Metrics metrics_;
   RequestLog request_log_;
-  InFlightCalls unfinished_calls_;
+  InFlightCalls in_flight_calls_;
+  RpcObservers observers_;
   ProgressWatch progress_;
   const WatchedDevice watched_;
   std::unique_ptr<OpenMpWaiting> openmp_waiting_;  // made by the executor's thread

@@ -1,5 +1,6 @@
 #include "server/engine/prompt_warnings.h"
 
+#include "server/base/is_among.h"
 #include "server/engine/extra_networks.h"
 
 #include <algorithm>
@@ -28,11 +29,6 @@ std::string Lower(std::string_view text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return lower;
-}
-
-template <typename Names>
-bool IsAmong(std::string_view name, const Names& names) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
 constexpr std::array<std::string_view, 5> kLoraKinds = {"lora", "lyco", "locon", "loha", "lokr"};

@@ -1,6 +1,7 @@
 #include "server/engine/sampler_names.h"
 
 #include "server/base/closest_name.h"
+#include "server/base/is_among.h"
 #include "server/base/shown_samplers.h"
 
 #include <algorithm>
@@ -102,11 +103,6 @@ constexpr std::array<std::string_view, 34> kUnserved = {"dpm2",
                                                         "sasolver",
                                                         "dpm-solverpp-2s",
                                                         "euler-cfgpp"};
-
-template <typename Names>
-bool IsAmong(std::string_view name, const Names& names) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
 
 void ReplaceAll(std::string* text, std::string_view from, std::string_view to) {
   for (size_t at = text->find(from); at != text->npos; at = text->find(from, at + to.size())) {
