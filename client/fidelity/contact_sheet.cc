@@ -11,7 +11,7 @@
 namespace tightfit::fidelity {
 namespace {
 
-constexpr int kSide = 128;
+constexpr int kCellSidePx = 128;
 constexpr int kGap = 4;
 constexpr int kTextHeight = 11;
 constexpr int kLineHeight = 14;
@@ -42,13 +42,13 @@ std::vector<std::string> Lines(const std::string& text, int width_px, size_t cou
 RgbImage Thumbnail(const RgbImage& picture) {
   const int larger = std::max(picture.width_px, picture.height_px);
   RgbImage result;
-  if (larger <= kSide) {
-    const int factor = kSide / larger;
+  if (larger <= kCellSidePx) {
+    const int factor = kCellSidePx / larger;
     result.width_px = picture.width_px * factor;
     result.height_px = picture.height_px * factor;
   } else {
-    result.width_px = std::max(1, picture.width_px * kSide / larger);
-    result.height_px = std::max(1, picture.height_px * kSide / larger);
+    result.width_px = std::max(1, picture.width_px * kCellSidePx / larger);
+    result.height_px = std::max(1, picture.height_px * kCellSidePx / larger);
   }
   const Area whole{.width_px = picture.width_px, .height_px = picture.height_px};
   for (const float mean : BoxAverage(picture, whole, result.width_px, result.height_px)) {
@@ -66,8 +66,8 @@ void ContactSheet::AddRow(std::string label, const std::vector<const RgbImage*>&
 RgbImage ContactSheet::Render() const {
   const TextPainter painter(kTextHeight);
   int label_width = 0;
-  int cell_width = kSide;
-  int cell_height = kSide;
+  int cell_width = kCellSidePx;
+  int cell_height = kCellSidePx;
   for (const Row& row : rows_) {
     label_width = std::max(label_width, painter.WidthPx(row.label) + 2 * kGap);
     for (const RgbImage& thumbnail : row.thumbnails) {

@@ -14,8 +14,8 @@
 namespace tightfit::fidelity {
 namespace {
 
-// Pictures are compared at kSide x kSide.
-constexpr int32_t kSide = 32;
+// Pictures are compared at kComparedSidePx x kComparedSidePx.
+constexpr int32_t kComparedSidePx = 32;
 constexpr int64_t kMaxAtlasPixels = 1 << 26;
 
 Status BadClasses(const std::string& what) {
@@ -60,7 +60,7 @@ Result<PictureClasses> PictureClasses::Load(const std::string& path) {
     const int column = static_cast<int>(i) % columns;
     const int row = static_cast<int>(i) / columns;
     classes.thumbnails_.push_back(
-        BoxAverage(png.image, {column * tile_px, row * tile_px, tile_px, tile_px}, kSide, kSide));
+        BoxAverage(png.image, {column * tile_px, row * tile_px, tile_px, tile_px}, kComparedSidePx, kComparedSidePx));
   }
   return classes;
 }
@@ -73,7 +73,7 @@ std::optional<size_t> PictureClasses::Find(std::string_view name) const {
 
 size_t PictureClasses::Nearest(const RgbImage& picture) const {
   const std::vector<float> wanted =
-      BoxAverage(picture, {0, 0, picture.width_px, picture.height_px}, kSide, kSide);
+      BoxAverage(picture, {0, 0, picture.width_px, picture.height_px}, kComparedSidePx, kComparedSidePx);
   size_t nearest = 0;
   double least = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < thumbnails_.size(); ++i) {
