@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace tightfit {
@@ -222,6 +223,7 @@ Result<CommandLine> ReadCommandLine(int argc, const char* const* argv) {
   TF_RETURN_IF_ERROR(ApplySettings(app, flags, &line.config, &origins));
   TF_RETURN_IF_ERROR(ApplyModels(flags, &line.config, &origins));
   TF_RETURN_IF_ERROR(ValidateConfig(line.config, origins));
+  line.origins = std::move(origins);
   if (flags.check) line.action = CommandLine::Action::kCheck;
   return line;
 }

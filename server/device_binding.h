@@ -22,6 +22,12 @@ ModelLoader LoaderOn(const std::string& device, const ModelBackend& backend);
 std::function<void()> ThreadInitOn(const std::string& device, const ModelBackend& backend);
 ModelDescriber DescriberOn(const std::string& device, const ModelBackend& backend);
 
+// What every load of a configured model would refuse, by what its directory says, and what keeps
+// every request of it from being served (NeverServed). For --check: no device is opened, "auto" is
+// looked at as the CPU. Errors: one line that begins where the model is configured.
+Status CheckModels(const ServerConfig& config, const ConfigOrigins& origins,
+                   const ModelBackend& backend);
+
 // What the server may use of its device.
 int64_t MemoryLimitBytes(const ServerConfig& config, const BackendDevice& device);
 

@@ -9,6 +9,9 @@
 //   FAKE_PROBE_LOST       once this file exists, the device gives no sign of life
 //   FAKE_NOISY            where set, pictures are noise, which PNG cannot compress
 //   FAKE_SILENT_PORT      while this file exists, the server's calls of its own port get no answer
+//   FAKE_WEIGHT_MIB       what the weights of every model take, told by its directory; the only
+//   module
+//                         that may be excluded is conv_in then
 //   FAKE_CUDA_ERROR       once this file exists, a denoising step fails with the code of CUDA in it
 #include "server/base/device_loss.h"
 #include "server/memory/memory_accounts.h"
@@ -96,6 +99,17 @@ ModelBackend FakeBackend() {
   if (const std::string text = Environment("FAKE_INIT_EXCEPTION"); !text.empty()) {
     backend.init_process = [text](const std::string&, int, int64_t) {
       throw std::runtime_error(text);
+    };
+  }
+  if (const std::string mib = Environment("FAKE_WEIGHT_MIB"); !mib.empty()) {
+    backend.describe = [bytes = std::stoll(mib) << 20](
+                           const ModelSpec& spec, const std::string&) -> Result<ModelDescription> {
+      for (const std::string& module : spec.exclude) {
+        if (module != "conv_in") return InvalidArgument("exclude: no module \"" + module + "\"");
+      }
+      ModelDescription description = FakeDescription(spec.name);
+      description.memory.weights = {{.component = "unet", .content = "unet", .bytes = bytes}};
+      return description;
     };
   }
   backend.load = [loader, hold = Environment("FAKE_LOAD_HOLD")](
