@@ -80,18 +80,23 @@ def test_limits_under_which_nothing_can_be_drawn_are_refused() -> None:
     assert check("--memory-limit-mib=4096").returncode == 0
 
 
-def files_of_the_model() -> list[str]:
-    files = sorted(str(f.relative_to(MODEL)) for f in MODEL.rglob("*") if f.is_file())
-    return [name for name in files if not name.endswith(".bf16.ts")]
-
-
-@pytest.mark.parametrize("name", files_of_the_model())
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unet.safetensors",
+        "vae.safetensors",
+        "text_encoder_2.fp32.ts",
+        "tokenizer/merges.txt",
+        "tokenizer_2/vocab.json",
+    ],
+)
 def test_a_file_that_is_missing_or_short_is_named(tmp_path: Path, name: str) -> None:
-    fp32 = ",compute_dtype=fp32"
-    done = check(model=f"{linked_model(tmp_path / 'a', without=name)}{fp32}")
-    assert done.returncode == 78 and name in done.stderr, name
-    done = check(model=f"{linked_model(tmp_path / 'b', cut=name)}{fp32}")
-    assert done.returncode == 78 and name in done.stderr, name
+    for model in (
+        linked_model(tmp_path / "a", without=name),
+        linked_model(tmp_path / "b", cut=name),
+    ):
+        done = check(model=f"{model},compute_dtype=fp32")
+        assert done.returncode == 78 and name in done.stderr, done.stderr
 
 
 def test_a_start_says_the_same_of_a_name_that_the_model_lacks(tmp_path: Path) -> None:
