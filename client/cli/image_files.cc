@@ -2,6 +2,7 @@
 
 #include "client/cli/output_target.h"
 #include "client/cli/standard_streams.h"
+#include "client/cli/temporary_files.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -18,11 +19,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Writes all of `content` to a new file in `folder` and names it in `path`.
+void Remove(const fs::path& temporary) {
+  unlink(temporary.c_str());
+  ForgetTemporary(temporary);
+}
+
+// Writes all of `content` to a new file in `folder` and names it in `path`. The caller renames it,
+// and calls Remove in any case.
 Status WriteTemporary(const fs::path& folder, const std::string& content, fs::path* path) {
   std::string name = (folder / ".tightfit-XXXXXX").string();
   const int file = mkostemp(name.data(), O_CLOEXEC);
   if (file < 0) return CannotWrite(folder.empty() ? "." : folder, std::strerror(errno));
+  TrackTemporary(name);
   *path = name;
   const char* next = content.data();
   size_t left = content.size();
@@ -40,7 +48,7 @@ Status WriteTemporary(const fs::path& folder, const std::string& content, fs::pa
   if (error == 0 && fchmod(file, 0666 & ~mask) != 0) error = errno;
   if (close(file) != 0 && error == 0) error = errno;
   if (error == 0) return OkStatus();
-  unlink(name.c_str());
+  Remove(name);
   return CannotWrite(name, std::strerror(error));
 }
 
@@ -60,9 +68,9 @@ Status Replace(const fs::path& path, const std::string& content) {
   if (target.is_stream) return WriteIntoStream(target.path, content);
   fs::path temporary;
   TF_RETURN_IF_ERROR(WriteTemporary(target.path.parent_path(), content, &temporary));
-  if (rename(temporary.c_str(), target.path.c_str()) == 0) return OkStatus();
-  const int error = errno;
-  unlink(temporary.c_str());
+  const int error = rename(temporary.c_str(), target.path.c_str()) == 0 ? 0 : errno;
+  Remove(temporary);
+  if (error == 0) return OkStatus();
   return CannotWrite(path, std::strerror(error));
 }
 
@@ -77,8 +85,8 @@ Result<std::string> WriteNew(const fs::path& folder, const std::string& stem,
     path = folder / fmt::format("{}{}.png", stem, number == 1 ? "" : fmt::format("-{}", number));
     error = RenameNew(temporary, path);
   }
+  Remove(temporary);
   if (error == 0) return path.string();
-  unlink(temporary.c_str());
   return CannotWrite(path, std::strerror(error));
 }
 

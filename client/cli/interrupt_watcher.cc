@@ -1,6 +1,7 @@
 #include "client/cli/interrupt_watcher.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/temporary_files.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -8,12 +9,27 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <vector>
+
 namespace tightfit::cli {
+namespace {
+
+// All that end a process and tell of no fault in it.
+std::vector<int> EndingSignals() {
+  std::vector<int> numbers = {SIGINT,    SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2,  SIGALRM,
+                              SIGVTALRM, SIGPROF, SIGIO,  SIGPWR,  SIGXCPU, SIGSTKFLT};
+  for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) numbers.push_back(number);
+  return numbers;
+}
+
+}  // namespace
 
 InterruptWatcher::InterruptWatcher() {
+  // A file that may not grow is an error of the write.
+  ::signal(SIGXFSZ, SIG_IGN);
   sigset_t watched;
   sigemptyset(&watched);
-  for (const int number : {SIGINT, SIGTERM}) {
+  for (const int number : EndingSignals()) {
     // Background jobs of a shell start with SIGINT ignored and must keep it so.
     struct sigaction action = {};
     sigaction(number, nullptr, &action);
@@ -40,7 +56,10 @@ void InterruptWatcher::Watch() {
     signalfd_siginfo received;
     if (read(signals_, &received, sizeof(received)) != sizeof(received)) continue;
     const int number = static_cast<int>(received.ssi_signo);
-    if (signal_ != 0) _exit(kExitSignalBase + number);
+    if (signal_ != 0) {
+      RemoveTemporaryFiles();
+      _exit(kExitSignalBase + number);
+    }
     signal_ = number;
     source_.request_stop();
   }

@@ -1,4 +1,6 @@
-// Ctrl-C: the first one asks the running call to stop, the second one ends the process at once.
+// Ctrl-C and every other signal that people send and that would end the process: the first one asks
+// the running call to stop, the second one ends the process at once. Neither leaves temporary
+// files.
 #ifndef TIGHTFIT_CLIENT_CLI_INTERRUPT_WATCHER_H_
 #define TIGHTFIT_CLIENT_CLI_INTERRUPT_WATCHER_H_
 
@@ -8,8 +10,9 @@
 
 namespace tightfit::cli {
 
-// Watches SIGINT and SIGTERM, each unless the parent process had it ignored. Create it on the main
-// thread before any other thread: it blocks the signals for all of them.
+// Watches SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and their kin, each unless the parent process
+// had it ignored. Create it on the main thread before any other thread: it blocks the signals for
+// all of them.
 class InterruptWatcher {
  public:
   InterruptWatcher();

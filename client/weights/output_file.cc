@@ -1,6 +1,7 @@
 #include "client/weights/output_file.h"
 
 #include "client/cli/output_target.h"
+#include "client/cli/temporary_files.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -38,7 +39,9 @@ Result<std::unique_ptr<OutputFile>> OutputFile::Create(const std::string& path,
 
 OutputFile::~OutputFile() {
   if (descriptor_ >= 0) close(descriptor_);
-  if (!temporary_.empty()) unlink(temporary_.c_str());
+  if (temporary_.empty()) return;
+  unlink(temporary_.c_str());
+  cli::ForgetTemporary(temporary_);
 }
 
 Status OutputFile::Open() {
@@ -46,6 +49,7 @@ Status OutputFile::Open() {
   descriptor_ = mkostemp(name.data(), O_CLOEXEC);
   if (descriptor_ < 0) return Fail(errno);
   temporary_ = name;
+  cli::TrackTemporary(temporary_);
   // mkostemp makes files private; this one gets what the user's umask allows.
   const mode_t mask = umask(0);
   umask(mask);
@@ -71,6 +75,7 @@ Status OutputFile::Commit() {
   descriptor_ = -1;
   if (closed != 0) return Fail(errno);  // file systems that tell only now that they are full
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return Fail(errno);
+  cli::ForgetTemporary(temporary_);
   temporary_.clear();
   return OkStatus();
 }

@@ -3,7 +3,12 @@
 #include "kernels/format.h"
 #include "server/app/build_version.h"
 #include "server/base/host_memory.h"
+#include "server/engine/guarded_call.h"
+#include "server/engine/never_served.h"
 #include "server/memory/memory_accounts.h"
+
+#include <optional>
+#include <vector>
 
 namespace tightfit {
 namespace {
@@ -47,6 +52,35 @@ ServerInfo MakeServerInfo(const BackendDevice& device, const std::string& libtor
   }
   info.scopes.assign(kScopes.begin(), kScopes.end());
   return info;
+}
+
+ModelDescriber DescriberOn(const std::string& device, const BackendFactory& backends) {
+  if (!backends.describe) return {};
+  return [device, describe = backends.describe](const ModelSpec& spec) {
+    return describe(spec, device);
+  };
+}
+
+Status CheckModels(const ServerConfig& config, const ConfigOrigins& origins,
+                   const BackendFactory& backends) {
+  if (!backends.describe) return OkStatus();
+  const std::string device = config.device == "auto"   ? "cpu"
+                             : config.device == "cuda" ? "cuda:0"
+                                                       : config.device;
+  std::optional<int64_t> memory_limit_bytes;
+  if (config.memory_limit_mib > 0) memory_limit_bytes = int64_t{config.memory_limit_mib} << 20;
+  for (const ModelSpec& model : config.models) {
+    const auto found = origins.find("model." + model.name);
+    const std::string origin =
+        found == origins.end() ? "model \"" + model.name + "\"" : found->second;
+    const Result<ModelDescription> described = Guarded(
+        "the model directory cannot be read", [&] { return backends.describe(model, device); });
+    if (!described.ok()) return BadConfiguration(origin + ": " + described.status().ForLog());
+    const std::vector<std::string> reasons =
+        NeverServed(*described, config.limits, memory_limit_bytes);
+    if (!reasons.empty()) return BadConfiguration(origin + ": " + reasons.front());
+  }
+  return OkStatus();
 }
 
 int64_t MemoryLimitBytes(const ServerConfig& config, const BackendDevice& device) {

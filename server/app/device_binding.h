@@ -15,6 +15,15 @@ namespace tightfit {
 // What GetServerInfo says of the server; reads the device's memory whenever it is asked.
 ServerInfo MakeServerInfo(const BackendDevice& device, const std::string& libtorch_version);
 
+// The factory's `describe` on `device`; empty if it has none.
+ModelDescriber DescriberOn(const std::string& device, const BackendFactory& backends);
+
+// What every load of a configured model would refuse, by what its directory says, and what keeps
+// every request of it from being served (NeverServed). For --check: no device is opened, "auto" is
+// looked at as the CPU. Errors: one line that begins where the model is configured.
+Status CheckModels(const ServerConfig& config, const ConfigOrigins& origins,
+                   const BackendFactory& backends);
+
 // What the server may use of its device.
 int64_t MemoryLimitBytes(const ServerConfig& config, const BackendDevice& device);
 

@@ -15,9 +15,6 @@ class TorchBackend final : public ModelBackend {
 
   void InitThread() override { runtime_.InitThread(); }
   void ExitThread() override { runtime_.ExitThread(); }
-  ModelDescriber Describer() override {
-    return [this](const ModelSpec& spec) { return DescribeSdxlModel(spec, runtime_.device()); };
-  }
   Result<std::unique_ptr<DiffusionModel>> Load(const ModelSpec& spec,
                                                const LoadCallback& progress) override {
     return LoadSdxlModel(runtime_, spec, progress);
@@ -45,6 +42,7 @@ Result<BackendDevice> OpenBackendDevice(const std::string& requested) {
 int main(int argc, char** argv) {
   return tightfit::ServerMain(argc, argv,
                               {.libtorch_version = tightfit::LibTorchVersion(),
+                               .describe = tightfit::DescribeSdxlModel,
                                .open_device = tightfit::OpenBackendDevice,
                                .open = [](const tightfit::BackendDevice& device,
                                           const tightfit::BackendSettings& settings) {

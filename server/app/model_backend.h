@@ -34,8 +34,6 @@ class ModelBackend {
   // First and last call on the executor's thread.
   virtual void InitThread() {}
   virtual void ExitThread() {}
-  // Empty: a model is known only once it was loaded.
-  virtual ModelDescriber Describer() { return {}; }
   virtual Result<std::unique_ptr<DiffusionModel>> Load(const ModelSpec& spec,
                                                        const LoadCallback& progress) = 0;
   // Gives cached device memory back.
@@ -50,6 +48,10 @@ struct BackendSettings {
 // The two steps to a backend: the device's memory decides its settings.
 struct BackendFactory {
   std::string libtorch_version;
+  // As ModelDescriber, for `device`, which need not be there: it reads the model directory alone.
+  // Empty: a model is known only once it was loaded.
+  std::function<Result<ModelDescription>(const ModelSpec& spec, const std::string& device)>
+      describe;
   // `requested`: "auto", "cpu", "cuda:N". Empty: there is only the CPU. Errors: what is missing,
   // and what to do.
   std::function<Result<BackendDevice>(const std::string& requested)> open_device;

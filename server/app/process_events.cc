@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <string_view>
 
 namespace tightfit {
 namespace {
@@ -22,6 +23,56 @@ int PollTimeout(std::optional<std::chrono::steady_clock::time_point> deadline) {
   return static_cast<int>(std::clamp<int64_t>(left.count(), 0, INT_MAX));
 }
 
+constexpr int kStopping[] = {SIGTERM, SIGINT, SIGQUIT, SIGPWR, SIGXCPU};
+constexpr int kIgnored[] = {SIGPIPE, SIGXFSZ, SIGUSR1,   SIGUSR2, SIGALRM, SIGVTALRM,
+                            SIGPROF, SIGIO,   SIGSTKFLT, SIGTTIN, SIGTTOU};
+
+bool serves = true;
+
+// Before there is anything to drain. Whoever only asked for something did not get it.
+void EndEarly(int number) {
+  if (serves) _exit(0);
+  signal(number, SIG_DFL);
+  raise(number);
+}
+
+void DoNothing(int) {}
+
+// Unless whoever started the process ignores the signal.
+void Handle(int number, void (*handler)(int)) {
+  struct sigaction action = {};
+  if (sigaction(number, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) return;
+  action = {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigaction(number, &action, nullptr);
+}
+
+// open takes the lowest number that is free. Where the output was to go somewhere, it cannot.
+void GuardStandardStreams() {
+  constexpr int kDirections[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+    if (fcntl(stream, F_GETFD) < 0 && open("/dev/null", kDirections[stream]) != stream) return;
+  }
+}
+
+// Called by the loader before any constructor: those of LibTorch take a good part of a second.
+void SetUpEarly(int argc, char** argv, char**) {
+  GuardStandardStreams();
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    for (const char* asking : {"--check", "--help", "-h", "--version", "token"}) {
+      if (argument == asking) serves = false;
+    }
+  }
+  for (const int number : kStopping) Handle(number, EndEarly);
+  for (const int number : kIgnored) signal(number, SIG_IGN);
+  for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) signal(number, SIG_IGN);
+  Handle(SIGHUP, DoNothing);
+}
+[[gnu::section(".preinit_array"), gnu::used]] void (*const set_up_early)(int, char**,
+                                                                         char**) = SetUpEarly;
+
 Status SystemFailure(const char* what) {
   return Internal(std::string("could not ") + what, std::strerror(errno));
 }
@@ -31,11 +82,9 @@ Status SystemFailure(const char* what) {
 Result<std::unique_ptr<ProcessEvents>> ProcessEvents::Open() {
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int number : kStopping) sigaddset(&signals, number);
   sigaddset(&signals, SIGHUP);
   if (pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return SystemFailure("block signals");
-  signal(SIGPIPE, SIG_IGN);
   const int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signal_fd < 0) return SystemFailure("open a signal descriptor");
   int pipe_fds[2];

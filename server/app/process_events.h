@@ -1,5 +1,17 @@
-// ProcessEvents: what the main thread waits for: SIGTERM, SIGINT and SIGHUP, and what other threads
-// post.
+// ProcessEvents: what the main thread waits for: signals, and what other threads post.
+//
+// A program that links this file starts with /dev/null on those of the descriptors 0 to 2 that were
+// closed, so that no file or pipe of its own is taken for a standard stream; writing to a standard
+// output that was closed is an error. And before any constructor runs it decides what signals do:
+//
+//   SIGTERM SIGINT SIGQUIT SIGPWR SIGXCPU   stop the server; before it serves they end the process
+//   SIGHUP                                  reads certificates and tokens again; nothing before
+//   SIGUSR1 SIGUSR2 SIGALRM SIGVTALRM SIGPROF SIGIO SIGSTKFLT SIGTTIN SIGTTOU, real-time signals
+//                                           nothing
+//   SIGPIPE SIGXFSZ                         are error codes of the write
+//
+// Who started the process with a signal ignored (nohup) keeps it ignored. SIGTSTP, SIGSTOP and
+// SIGCONT do what they always do; SIGABRT and what the processor raises end it with a core.
 #ifndef TIGHTFIT_SERVER_APP_PROCESS_EVENTS_H_
 #define TIGHTFIT_SERVER_APP_PROCESS_EVENTS_H_
 
@@ -14,7 +26,7 @@ namespace tightfit {
 class ProcessEvents {
  public:
   enum class Event : unsigned char {
-    kTerminate,     // SIGTERM or SIGINT
+    kTerminate,     // SIGTERM or another that stops the server
     kReload,        // SIGHUP
     kModelsLoaded,  // every configured model was tried
     kDrained,       // nothing runs any more
@@ -22,9 +34,8 @@ class ProcessEvents {
     kTimeout,       // Wait's deadline passed
   };
 
-  // From here on SIGTERM, SIGINT and SIGHUP reach the process through Wait() alone, and a closed
-  // connection is an error code instead of SIGPIPE. Call before any thread is made: threads inherit
-  // the mask.
+  // From here on the signals that stop or reload reach the process through Wait() alone. Call
+  // before any thread is made: threads inherit the mask.
   static Result<std::unique_ptr<ProcessEvents>> Open();
   ~ProcessEvents();
   ProcessEvents(const ProcessEvents&) = delete;

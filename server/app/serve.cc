@@ -15,11 +15,13 @@
 #include "server/base/device_loss.h"
 #include "server/base/listen_address.h"
 #include "server/base/openmp_waiting.h"
+#include "server/base/running_time.h"
 #include "server/config/command_line.h"
 #include "server/config/compute_threads.h"
 #include "server/config/config_security.h"
 #include "server/engine/device_executor.h"
 #include "server/engine/model_registry.h"
+#include "server/engine/never_served.h"
 #include "server/engine/progress_watch.h"
 #include "server/engine/watched_device.h"
 #include "server/memory/device_ledger.h"
@@ -34,9 +36,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <thread>
 #include <utility>
@@ -60,6 +64,7 @@ constexpr milliseconds kWatchInterval{100};
 constexpr milliseconds kHangNotice{1000};
 // Looked at less often than this, the process was stopped.
 constexpr milliseconds kLongestWatchGap{2000};
+constexpr std::chrono::hours kNoLimit{24 * 365};
 // How long the last lines of the log may take: a pipe that nobody reads does not hold up the end.
 constexpr milliseconds kLogHandOver{500};
 
@@ -117,13 +122,13 @@ Status SetConnectionLimits(Limits* limits) {
 class RunningServer {
  public:
   RunningServer(const ServerConfig& config, ServerSecurity security, BackendDevice device,
-                const std::string& libtorch_version, ModelBackend* backend,
+                const BackendFactory& backends, ModelBackend* backend,
                 const ServeOverrides& overrides, int64_t memory_limit_bytes, ProcessEvents* events)
       : config_(config),
         overrides_(overrides),
         security_(std::move(security)),
         device_(std::move(device)),
-        info_(MakeServerInfo(device_, libtorch_version)),
+        info_(MakeServerInfo(device_, backends.libtorch_version)),
         events_(events),
         registry_(config.models),
         ledger_(memory_limit_bytes),
@@ -140,7 +145,7 @@ class RunningServer {
                    .max_running_requests = config.max_running_requests,
                    .thread_init = [this, backend] { InitThread(backend); },
                    .thread_exit = [backend] { backend->ExitThread(); },
-                   .describe = backend->Describer(),
+                   .describe = DescriberOn(device_.name, backends),
                    .ledger = &ledger_,
                    .drop_caches = watched_.CacheDrop([backend] { backend->DropCaches(); })},
                   &Clock::Real(), &metrics_) {
@@ -178,7 +183,9 @@ class RunningServer {
     grpc_ = std::move(server).value();
     if (config_.HasMetricsEndpoint()) TF_RETURN_IF_ERROR(ListenForMetrics());
     if (config_.address_file.empty()) return OkStatus();
-    return WriteAddressFile(config_.address_file, grpc_->address(), metrics_address_);
+    TF_ASSIGN_OR_RETURN(address_file_, AddressFile::Write(config_.address_file, grpc_->address(),
+                                                          metrics_address_));
+    return OkStatus();
   }
 
   Status ListenForMetrics() {
@@ -275,21 +282,18 @@ class RunningServer {
         {{"error", loss.ForLog()}});
   }
 
-  // The next event. Ends the process where a call of a model hangs meanwhile, or the port is
-  // silent.
-  Event NextEvent(std::optional<steady_clock::time_point> deadline = std::nullopt) {
-    for (;;) {
-      const steady_clock::time_point look_at = steady_clock::now() + kWatchInterval;
-      if (deadline.has_value() && *deadline <= look_at) return events_->Wait(deadline);
-      const Event event = events_->Wait(look_at);
-      if (event == Event::kReload) credential_watch_->ReloadSoon();
-      if (event != Event::kTimeout && event != Event::kReload) return event;
-      if (WatchdogOf(config_, device_).count() > 0) {
-        if (const auto call = progress_.FindOverdue()) EndOnHang(*call);
-      }
-      // While it stops, the port is closed.
-      if (self_check_ != nullptr && !is_stopping_ && self_check_->IsOverdue()) EndOnSilence();
+  // The next event; kTimeout after `patience`. Ends the process where a call of a model hangs
+  // meanwhile, or the port is silent.
+  Event NextEvent(milliseconds patience = kWatchInterval) {
+    const Event event = events_->Wait(steady_clock::now() + patience);
+    if (event == Event::kReload) credential_watch_->ReloadSoon();
+    if (event != Event::kTimeout && event != Event::kReload) return event;
+    if (WatchdogOf(config_, device_).count() > 0) {
+      if (const auto call = progress_.FindOverdue()) EndOnHang(*call);
     }
+    // While it stops, the port is closed.
+    if (self_check_ != nullptr && !is_stopping_ && self_check_->IsOverdue()) EndOnSilence();
+    return event;
   }
 
   [[noreturn]] void EndOnHang(const ProgressWatch::OverdueCall& call) {
@@ -349,6 +353,14 @@ class RunningServer {
       Log(LogLevel::kError, "no model could be loaded");
       return false;
     }
+    for (const ModelSnapshot& model : models) {
+      if (model.description == nullptr) continue;
+      for (const std::string& why :
+           NeverServed(*model.description, config_.limits, ledger_.limit_bytes())) {
+        Log(LogLevel::kWarning, "no request for this model can be served",
+            {{"model", model.spec.name}, {"why", why}});
+      }
+    }
     grpc_->SetReady(true);
     Log(LogLevel::kInfo, "ready",
         {{"resident_model_count", count(ModelState::kResident)},
@@ -361,7 +373,6 @@ class RunningServer {
     is_stopping_ = true;
     // Of a lost device nothing is left to finish: what remains is to tell clients.
     const milliseconds timeout = device_lost_ ? kHandOver : config_.drain_timeout;
-    const steady_clock::time_point deadline = steady_clock::now() + timeout;
     // Whoever reads NOT_SERVING can rely on it.
     executor_.StopAccepting();
     grpc_->StopServing();
@@ -369,15 +380,15 @@ class RunningServer {
         {{"queued", int64_t{executor_.queued_count()}},
          {"running", int64_t{executor_.running_count()}},
          {"timeout_seconds", std::chrono::duration<double>(timeout).count()}});
-    std::thread drainer([this, timeout] {
+    std::thread drainer([this] {
       try {
-        Drain(timeout);
+        Drain();
       } catch (const std::exception&) {  // no memory
         requests_were_cut_ = true;
       }
       events_->Post(Event::kDrained);
     });
-    WaitUntilDrained(deadline + kCancelGrace);
+    WaitUntilDrained(timeout);
     drainer.join();
     if (canceller_.joinable()) canceller_.join();
     if (device_lost_) return kExitDevice;
@@ -385,13 +396,15 @@ class RunningServer {
   }
 
   // On a thread of its own: waits for requests, then for their clients.
-  void Drain(milliseconds timeout) {
-    if (!executor_.Drain(timeout)) requests_were_cut_ = true;
+  void Drain() {
+    executor_.Drain(kNoLimit);
     // What remains is to hand finished pictures, or the reason why there are none, to clients.
     // All of it comes before gRPC's farewell, which a client answers when it has read what came
     // before: closing earlier would reset connections with bytes under way.
-    const steady_clock::time_point hand_over_end = steady_clock::now() + kHandOver;
-    in_flight_calls_.WaitForNone(hand_over_end);
+    RunningTime handing_over(&Clock::Real(), kLongestWatchGap);
+    while (!in_flight_calls_.WaitForNone(steady_clock::now() + kWatchInterval) &&
+           handing_over.Elapsed() < kHandOver) {
+    }
     // gRPC's farewell may answer a call that just arrives with CANCELLED, which clients do not send
     // again; a closed connection is UNAVAILABLE.
     if (device_lost_) {
@@ -399,19 +412,26 @@ class RunningServer {
       return;
     }
     // Not longer: a watch on health never ends by itself.
-    grpc_->Shutdown(std::max(kLastMoment,
-                             std::chrono::ceil<milliseconds>(hand_over_end - steady_clock::now())));
+    grpc_->Shutdown(
+        std::max(kLastMoment, std::chrono::ceil<milliseconds>(kHandOver - handing_over.Elapsed())));
   }
 
-  // Ends the process when a call of a model does not come back until `abandon_at`.
-  void WaitUntilDrained(steady_clock::time_point abandon_at) {
+  // Cancels requests once the process has run for `limit`, or at a second signal, and ends the
+  // process when a call of a model does not come back then.
+  void WaitUntilDrained(milliseconds limit) {
+    RunningTime running(&Clock::Real(), kLongestWatchGap);
+    std::chrono::nanoseconds cancel_at = limit;
     for (;;) {
-      switch (NextEvent(abandon_at)) {
+      const std::chrono::nanoseconds left = cancel_at - running.Elapsed();
+      switch (NextEvent(
+          std::clamp(std::chrono::ceil<milliseconds>(left), milliseconds(0), kWatchInterval))) {
         case Event::kDrained:
           return;
         case Event::kTerminate:
-          CancelAll();
-          abandon_at = std::min(abandon_at, steady_clock::now() + kCancelGrace);
+          Log(LogLevel::kWarning, "second signal: cancelling",
+              {{"queued", int64_t{executor_.queued_count()}},
+               {"running", int64_t{executor_.running_count()}}});
+          cancel_at = std::min(cancel_at, running.Elapsed());
           break;
         case Event::kModelsLoaded:
           models_loaded_ = true;
@@ -420,33 +440,35 @@ class RunningServer {
           device_lost_ = true;
           break;
         case Event::kReload:
-          break;
         case Event::kTimeout:
-          const int code = device_lost_ ? kExitDevice : kExitDrainTimeout;
-          Log(LogLevel::kError, "a model does not come back; abandoning it",
-              {{"running", int64_t{executor_.running_count()}}, {"exit_code", int64_t{code}}});
-          RemoveAddressFile();
-          EndNow(code);
+          break;
       }
+      if (running.Elapsed() >= cancel_at) CancelAll();
+      if (running.Elapsed() >= cancel_at + kCancelGrace) EndOnStuckModel();
     }
   }
 
+  [[noreturn]] void EndOnStuckModel() {
+    const int code = device_lost_ ? kExitDevice : kExitDrainTimeout;
+    Log(LogLevel::kError, "a model does not come back; abandoning it",
+        {{"running", int64_t{executor_.running_count()}}, {"exit_code", int64_t{code}}});
+    RemoveAddressFile();
+    EndNow(code);
+  }
+
   void CancelAll() {
-    if (canceller_.joinable()) return;  // a third signal
-    Log(LogLevel::kWarning, "second signal: cancelling",
-        {{"queued", int64_t{executor_.queued_count()}},
-         {"running", int64_t{executor_.running_count()}}});
+    if (canceller_.joinable()) return;
     canceller_ = std::thread([this] {
       try {
         if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
-      } catch (const std::exception&) {  // no memory: the end of the drain cuts them
+      } catch (const std::exception&) {  // no memory: the end of the process cuts them
         requests_were_cut_ = true;
       }
     });
   }
 
   void RemoveAddressFile() const {
-    if (!config_.address_file.empty()) std::remove(config_.address_file.c_str());
+    if (address_file_ != nullptr) address_file_->Remove();
   }
 
   const ServerConfig config_;
@@ -469,6 +491,7 @@ class RunningServer {
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::string metrics_address_;
+  std::unique_ptr<AddressFile> address_file_;
   std::unique_ptr<CredentialWatch> credential_watch_;
   std::unique_ptr<SelfCheck> self_check_;
   bool models_loaded_ = false;
@@ -478,22 +501,32 @@ class RunningServer {
   std::thread canceller_;
 };
 
+int EndOfOutput() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+  PrintError(std::string("cannot write to stdout: ") + std::strerror(errno));
+  return kExitInternal;
+}
+
 int Act(const CommandLine& line, const BackendFactory& backends, const ServeOverrides& overrides) {
   switch (line.action) {
     case CommandLine::Action::kHelp:
       std::fputs(line.help.c_str(), stdout);
-      return 0;
+      return EndOfOutput();
     case CommandLine::Action::kVersion:
       std::printf("tightfit-server %s\nLibTorch %s\n", BuildVersionText().c_str(),
                   backends.libtorch_version.c_str());
-      return 0;
+      return EndOfOutput();
     case CommandLine::Action::kCheck:
       if (const auto security = ReadServerSecurity(line.config, {}); security.ok()) {
         for (const std::string& warning : security->warnings) PrintError("warning: " + warning);
       }
+      if (const Status status = CheckModels(line.config, line.origins, backends); !status.ok()) {
+        PrintError(status.message());
+        return kExitConfiguration;
+      }
       std::printf("The configuration is valid: %zu model%s.\n", line.config.models.size(),
                   line.config.models.size() == 1 ? "" : "s");
-      return 0;
+      return EndOfOutput();
     case CommandLine::Action::kNewToken:
       if (const Status status = RunNewToken(line.new_token); !status.ok()) {
         PrintError(status.ForLog());
@@ -537,10 +570,10 @@ int RunServer(const ServerConfig& configured, const BackendFactory& backends,
       *device,
       {.thread_count = ChooseThreads(config), .host_cache_bytes = HostCacheBytes(config, *device)});
   const HeapTrimmer heap_trimmer;
-  const int code = RunningServer(config, std::move(security).value(), std::move(device).value(),
-                                 backends.libtorch_version, backend.get(), overrides,
-                                 memory_limit_bytes, events->get())
-                       .Run();
+  const int code =
+      RunningServer(config, std::move(security).value(), std::move(device).value(), backends,
+                    backend.get(), overrides, memory_limit_bytes, events->get())
+          .Run();
   // exit() would wait for a line that is being written.
   if (!FlushLog(kLogHandOver)) _exit(code);
   return code;

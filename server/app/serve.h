@@ -35,13 +35,14 @@ struct ServeOverrides {
 int ServerMain(int argc, const char* const* argv, const BackendFactory& backends,
                const ServeOverrides& overrides = {});
 
-// Serves until SIGTERM or SIGINT:
+// Serves until a signal that stops it (server/app/process_events.h):
 // 1. binds both addresses and writes the address file; health is NOT_SERVING;
 // 2. reads what every model directory says and loads the models with `preload`; then SERVING. If
 //    every model has failed: exit 78, each with its reason in the log;
-// 3. at a signal: NOT_SERVING, no new requests, those that run may finish within drain_timeout,
-//    then they are cancelled; a second signal cancels them at once. A model call that does not come
-//    back within two seconds more is abandoned with the process;
+// 3. at a signal: NOT_SERVING, no new requests, those that run may finish within drain_timeout, in
+//    which time that the process is stopped does not count; then they are cancelled. A second
+//    signal cancels them at once. A model call that does not come back within two seconds more is
+//    abandoned with the process;
 // 4. when the device is lost, or a call of a model makes no progress within `watchdog`, or the own
 //    port answers nothing within `self_check`: NOT_SERVING, requests end with DeviceLost, exit 71.
 // At SIGHUP, and when their files change, certificates and tokens are read again.

@@ -9,7 +9,8 @@ namespace tightfit {
 
 // Writes the token to standard output, once: nothing keeps it. Without a file the line goes to
 // standard error, so that `token new ... > FILE` holds the token alone. Errors: INVALID_ARGUMENT
-// with one line, before anything is written to standard output.
+// with one line: if the token cannot be written no line admits it; if the file cannot be opened,
+// nothing is written.
 Status RunNewToken(const TokenRequest& request);
 
 }  // namespace tightfit

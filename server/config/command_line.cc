@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace tightfit {
@@ -86,7 +87,7 @@ void Declare(CLI::App* app, Flags* flags) {
                                                     : app->add_option(setting.flag(), given, help);
     option->option_text(std::string(setting.value_name))->group(std::string(GroupOf(setting)));
   }
-  app->add_flag("--check", flags->check, "Read and check the configuration, then exit")
+  app->add_flag("--check", flags->check, "Check configuration and model directories, then exit")
       ->group("Configuration");
   app->add_flag("--version", flags->version, "Print version and commit, then exit")
       ->group("Configuration");
@@ -96,7 +97,7 @@ void Declare(CLI::App* app, Flags* flags) {
 // `token new`, the one thing beside serving. Returns the command of `new`.
 CLI::App* DeclareTokenCommand(CLI::App* app, Flags* flags) {
   CLI::App* const token = app->add_subcommand("token", "Tokens that clients call with");
-  token->require_subcommand(1);
+  token->add_flag("-h,--help", flags->token_help, "Print this, then exit");
   CLI::App* const command =
       token->add_subcommand("new", "Make a token and the line that admits it");
   command->footer(kTokenFooter);
@@ -191,6 +192,7 @@ Result<CommandLine> ReadCommandLine(int argc, const char* const* argv) {
   Flags flags;
   Declare(&app, &flags);
   const CLI::App* const new_token = DeclareTokenCommand(&app, &flags);
+  const CLI::App* const token = app.get_subcommand("token");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ExtrasError&) {
@@ -201,13 +203,19 @@ Result<CommandLine> ReadCommandLine(int argc, const char* const* argv) {
   }
 
   CommandLine line;
-  if (new_token->parsed()) {
-    line.action = flags.token_help ? CommandLine::Action::kHelp : CommandLine::Action::kNewToken;
+  if (token->parsed()) {
     if (flags.token_help) {
-      line.help = new_token->help("tightfit-server token") + "\n";
-    } else {
-      TF_ASSIGN_OR_RETURN(line.new_token, ReadTokenRequest(flags));
+      line.action = CommandLine::Action::kHelp;
+      line.help = (new_token->parsed() ? new_token->help("tightfit-server token")
+                                       : token->help("tightfit-server")) +
+                  "\n";
+      return line;
     }
+    if (!new_token->parsed()) {
+      return BadConfiguration("token: say what to do with tokens: token new. See token --help.");
+    }
+    line.action = CommandLine::Action::kNewToken;
+    TF_ASSIGN_OR_RETURN(line.new_token, ReadTokenRequest(flags));
     return line;
   }
   if (flags.help || flags.version) {
@@ -222,6 +230,7 @@ Result<CommandLine> ReadCommandLine(int argc, const char* const* argv) {
   TF_RETURN_IF_ERROR(ApplySettings(app, flags, &line.config, &origins));
   TF_RETURN_IF_ERROR(ApplyModels(flags, &line.config, &origins));
   TF_RETURN_IF_ERROR(ValidateConfig(line.config, origins));
+  line.origins = std::move(origins);
   if (flags.check) line.action = CommandLine::Action::kCheck;
   return line;
 }

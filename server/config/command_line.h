@@ -27,7 +27,8 @@ struct CommandLine {
     kNewToken,  // `token new`: `new_token` says which
   };
   Action action = Action::kServe;
-  ServerConfig config;  // validated; of kServe and kCheck
+  ServerConfig config;    // validated; of kServe and kCheck
+  ConfigOrigins origins;  // of its settings
   std::string help;
   TokenRequest new_token;
 };

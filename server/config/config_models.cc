@@ -1,6 +1,7 @@
 #include "server/config/config_models.h"
 
 #include "server/base/closest_name.h"
+#include "server/base/keep_alive.h"
 
 #include <algorithm>
 #include <cctype>
@@ -97,8 +98,9 @@ Status CheckVae(const ModelSpec& spec, const std::string& origin, const std::str
 
 Status CheckResidency(const ModelSpec& spec, const std::string& keep_alive_origin,
                       const std::string& priority_origin) {
-  if (spec.keep_alive_seconds < 0) {
-    return BadConfiguration(keep_alive_origin + ": must be 0 or more, not " +
+  if (spec.keep_alive_seconds < 0 || spec.keep_alive_seconds > kMaxKeepAliveSeconds) {
+    return BadConfiguration(keep_alive_origin + ": must be from 0 to " +
+                            std::to_string(kMaxKeepAliveSeconds) + " (366 days), not " +
                             std::to_string(spec.keep_alive_seconds));
   }
   if (spec.priority < -kMaxPriority || spec.priority > kMaxPriority) {

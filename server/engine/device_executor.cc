@@ -286,6 +286,7 @@ class DeviceExecutor::Impl {
   Status UnloadNow(const std::string& model, bool force) {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
     if (!snapshot.has_value()) return ModelNotFound(model);
+    if (snapshot->state == ModelState::kFailed) residency_.LookAt(snapshot->spec);
     if (snapshot->state != ModelState::kResident) return OkStatus();
     if (snapshot->running_count > 0 && !force) return ModelInUse(*snapshot);
     EndRunning([&](const GenerationRun& run) -> std::optional<Status> {
@@ -303,15 +304,15 @@ class DeviceExecutor::Impl {
   void Serve() {
     while (true) {
       const std::set<std::string> wanted = TakeWanted();
-      const auto next_idle = closing().ok() ? residency_.EvictIdle(wanted) : std::nullopt;
+      const auto next_look = closing().ok() ? residency_.Tend(wanted) : std::nullopt;
       {
         std::unique_lock lock(mutex_);
         const auto has_work = [this] {
           return stopping_ || policy_changed_ || !queue_.empty() || !running_.empty() ||
                  !commands_.empty();
         };
-        if (next_idle.has_value()) {
-          wake_.wait_for(lock, std::max(*next_idle - clock_->Now(), kShortestIdleWait), has_work);
+        if (next_look.has_value()) {
+          wake_.wait_for(lock, std::max(*next_look - clock_->Now(), kShortestIdleWait), has_work);
         } else {
           wake_.wait(lock, has_work);
         }

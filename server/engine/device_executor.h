@@ -79,7 +79,8 @@ class DeviceExecutor {
   void Load(std::string model, Done done);
 
   // Takes the model off the device. Refused with FAILED_PRECONDITION `MODEL_PINNED` or
-  // `MODEL_IN_USE` unless `force`, which ends its running requests with ABORTED `PREEMPTED`.
+  // `MODEL_IN_USE` unless `force`, which ends its running requests with ABORTED `PREEMPTED`. A
+  // failed model is looked at again: if its directory can be served, the next request loads it.
   void Unload(std::string model, bool force, Done done);
 
   // Changes how long the model stays: `change` is called with what holds now. It counts for what is

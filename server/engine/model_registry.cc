@@ -9,6 +9,16 @@ namespace {
 constexpr std::chrono::milliseconds kLoadingRetry{1000};
 constexpr size_t kLongestShownName = 64;
 
+Status ModelFailed(const ModelSnapshot& snapshot) {
+  Status status = Status(StatusCode::kFailedPrecondition, "MODEL_FAILED",
+                         "the model could not be loaded: " + snapshot.failure.message())
+                      .WithDetail(snapshot.failure.detail())
+                      .WithMetadata("model", snapshot.spec.name)
+                      .WithMetadata("failure_reason", snapshot.failure.reason());
+  if (!FilesUnread(snapshot.failure)) return status;
+  return std::move(status).WithRetryAfter(kShortestLookInterval);
+}
+
 }  // namespace
 
 std::string_view ModelStateName(ModelState state) {
@@ -27,16 +37,16 @@ std::string_view ModelStateName(ModelState state) {
   return "unknown";
 }
 
+bool FilesUnread(const Status& failure) {
+  return failure.reason() == "FILE_MISSING" || failure.reason() == "FILE_TRUNCATED";
+}
+
 Status CheckServable(const ModelSnapshot& snapshot) {
   switch (snapshot.state) {
     case ModelState::kResident:
       return OkStatus();
     case ModelState::kFailed:
-      return Status(StatusCode::kFailedPrecondition, "MODEL_FAILED",
-                    "the model could not be loaded: " + snapshot.failure.message())
-          .WithDetail(snapshot.failure.detail())
-          .WithMetadata("model", snapshot.spec.name)
-          .WithMetadata("failure_reason", snapshot.failure.reason());
+      return ModelFailed(snapshot);
     case ModelState::kUnloaded:
     case ModelState::kLoading:
     case ModelState::kEvicting:
@@ -187,7 +197,12 @@ void ModelRegistry::SetUnloaded(std::string_view name, std::string reason) {
 
 void ModelRegistry::SetDescribed(std::string_view name, ModelDescription description) {
   Change(name, [&](Entry& entry) {
-    entry.snapshot.description = std::make_shared<const ModelDescription>(std::move(description));
+    ModelSnapshot& snapshot = entry.snapshot;
+    snapshot.description = std::make_shared<const ModelDescription>(std::move(description));
+    if (snapshot.state != ModelState::kFailed) return;
+    snapshot.state = ModelState::kUnloaded;
+    snapshot.state_reason = "its files can be read";
+    snapshot.failure = OkStatus();
   });
 }
 

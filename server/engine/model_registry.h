@@ -17,13 +17,14 @@
 namespace tightfit {
 
 //   kUnloaded -> kLoading -> kResident -> kEvicting -> kUnloaded
-//                         -> kFailed
+//                         -> kFailed -> kUnloaded
 enum class ModelState {
   kUnloaded,  // configured, nothing in device memory; a request brings it there
   kLoading,   // the executor is reading and packing its weights
   kResident,  // answers requests at once
   kEvicting,  // the executor is giving its memory back
-  kFailed,    // could not be loaded; ModelSnapshot::failure says why
+  kFailed,    // could not be loaded; ModelSnapshot::failure says why, FilesUnread whether it is
+              // looked at again by itself
 };
 std::string_view ModelStateName(ModelState state);  // "unloaded", "loading", "resident", ...
 
@@ -54,9 +55,16 @@ struct ModelSnapshot {
   std::optional<std::chrono::system_clock::time_point> last_used_time;
 };
 
+// Whether a model failed because its files could not be read, or were shorter than they should be:
+// a mount, a copy or a network file system may bring them back. Other failures stay until an admin
+// loads the model.
+bool FilesUnread(const Status& failure);
+// The files of such a model are looked at no more often.
+inline constexpr std::chrono::seconds kShortestLookInterval{30};
+
 // OK when requests for the model may be queued: it is resident, or will be brought to the device.
-// Else FAILED_PRECONDITION `MODEL_FAILED`, or UNAVAILABLE `MODEL_LOADING` with retry-after where
-// nothing is known of it yet.
+// Else FAILED_PRECONDITION `MODEL_FAILED`, with retry-after where it may come back by itself, or
+// UNAVAILABLE `MODEL_LOADING` with retry-after where nothing is known of it yet.
 Status CheckServable(const ModelSnapshot& snapshot);
 // The model takes an unknown amount of memory: it was not loaded since the start.
 bool IsUnmeasured(const ModelSnapshot& model);
@@ -83,7 +91,8 @@ class ModelRegistry {
   void SetFailed(std::string_view name, Status failure);
   // Destroys the model; must be called on the executor's thread. Keeps what is known of it.
   void SetUnloaded(std::string_view name, std::string reason = "");
-  // What the directory says of an unloaded model.
+  // What the directory says of a model that is not on the device. One that had failed is unloaded
+  // then.
   void SetDescribed(std::string_view name, ModelDescription description);
   // What is known of a model becomes `description`, in whatever state it is; no listener hears.
   void Redescribe(std::string_view name, ModelDescription description);

@@ -10,6 +10,8 @@ namespace tightfit {
 namespace {
 
 constexpr char kLoadFailed[] = "the model could not be loaded";
+// After a look at the files of a failed model so many times as long passes before the next.
+constexpr int kLookPause = 20;
 
 // A plan counts on what the ledger says, and only one thread follows plans.
 Status NotAsPlanned(const std::string& model) {
@@ -30,14 +32,63 @@ ModelResidency::ModelResidency(ModelRegistry* registry, ModelLoader load, ModelD
 
 Status ModelResidency::Describe(const ModelSpec& spec) {
   if (!describe_) return OkStatus();
+  const Clock::time_point began = clock_->Now();
   Result<ModelDescription> described = Guarded(kLoadFailed, [&] { return describe_(spec); });
   if (described.ok()) {
     registry_->SetDescribed(spec.name, std::move(described).value());
     return OkStatus();
   }
-  registry_->SetFailed(spec.name, described.status());
+  Fail(spec.name, described.status(), began);
   observer_->OnLoaded(spec.name, described.status(), {});
   return described.status();
+}
+
+void ModelResidency::Fail(const std::string& model, const Status& failure,
+                          Clock::time_point began) {
+  registry_->SetFailed(model, failure);
+  if (FilesUnread(failure)) {
+    LookLater(model, began);
+  } else {
+    look_at_.erase(model);
+  }
+}
+
+void ModelResidency::LookLater(const std::string& model, Clock::time_point began) {
+  const Clock::time_point now = clock_->Now();
+  look_at_[model] = now + std::max<Clock::time_point::duration>(kShortestLookInterval,
+                                                                kLookPause * (now - began));
+}
+
+void ModelResidency::LookAt(const ModelSpec& spec) {
+  if (!describe_) return;
+  const Clock::time_point began = clock_->Now();
+  Result<ModelDescription> described = Guarded(kLoadFailed, [&] { return describe_(spec); });
+  if (described.ok()) {
+    look_at_.erase(spec.name);
+    return registry_->SetDescribed(spec.name, std::move(described).value());
+  }
+  const std::optional<ModelSnapshot> snapshot = registry_->Find(spec.name);
+  const Status& failure = described.status();
+  if (snapshot.has_value() && snapshot->failure.message() != failure.message()) {
+    registry_->SetFailed(spec.name, failure);
+  }
+  // What is being copied may be wrong in any way for a while.
+  if (FilesUnread(failure) || look_at_.contains(spec.name)) LookLater(spec.name, began);
+}
+
+std::optional<Clock::time_point> ModelResidency::LookAtFailed() {
+  std::optional<Clock::time_point> next;
+  const std::map<std::string, Clock::time_point> due_at = look_at_;
+  for (const auto& [model, due] : due_at) {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+    if (!snapshot.has_value() || snapshot->state != ModelState::kFailed) {
+      look_at_.erase(model);
+    } else if (due <= clock_->Now()) {
+      LookAt(snapshot->spec);
+    }
+  }
+  for (const auto& [model, due] : look_at_) next = std::min(due, next.value_or(due));
+  return next;
 }
 
 DeviceRoom ModelResidency::Room() const {
@@ -222,7 +273,7 @@ Status ModelResidency::Load(const ModelSnapshot& snapshot, const std::string& re
     } else if (!fits || status.code() == StatusCode::kResourceExhausted) {
       registry_->SetUnloaded(model, "out of memory");
     } else {
-      registry_->SetFailed(model, status);
+      Fail(model, status, before);
     }
   }
   if (!IsLoadStopped(status)) observer_->OnLoaded(model, status, clock_->Now() - before);
@@ -261,6 +312,13 @@ bool ModelResidency::Evict(const std::string& model, const std::string& reason, 
   LetGoOfWeights(model);
   observer_->OnEvicted(model, reason);
   return true;
+}
+
+std::optional<Clock::time_point> ModelResidency::Tend(const std::set<std::string>& wanted) {
+  const std::optional<Clock::time_point> idle = EvictIdle(wanted);
+  const std::optional<Clock::time_point> failed = LookAtFailed();
+  if (!idle.has_value() || !failed.has_value()) return idle.has_value() ? idle : failed;
+  return std::min(*idle, *failed);
 }
 
 std::optional<Clock::time_point> ModelResidency::EvictIdle(const std::set<std::string>& wanted) {

@@ -31,6 +31,10 @@ class ModelResidency {
   // Reads what a model's directory says; one that cannot be described has failed.
   Status Describe(const ModelSpec& spec);
 
+  // Reads the directory of a failed model once more: if it can be served it is unloaded from then
+  // on, else its failure is what was found now. No load, as observers count them.
+  void LookAt(const ModelSpec& spec);
+
   // From any thread.
   RoomPlan Plan(const std::string& model, int64_t request_bytes) const;
 
@@ -62,14 +66,22 @@ class ModelResidency {
   // Gives the memory of a resident model back. False where a pin holds it.
   bool Evict(const std::string& model, const std::string& reason, Pins pins = Pins::kRespect);
 
-  // Evicts what was not used for longer than its policy allows, but for the models that are
-  // `wanted`. The time at which the next one is due; nullopt where none is.
-  std::optional<Clock::time_point> EvictIdle(const std::set<std::string>& wanted);
+  // What no request asks for. Evicts what was not used for longer than its policy allows, but for
+  // the models that are `wanted`; and looks at each model that failed because its files could not
+  // be read, 30 s after the last look and so late that looking takes no more than a twentieth of
+  // the time. The time at which the next one is due; nullopt if none is.
+  std::optional<Clock::time_point> Tend(const std::set<std::string>& wanted);
 
  private:
   Status PlanAndMakeRoom(const std::string& model, int64_t request_bytes,
                          MemoryReservation* activations);
   Status Load(const ModelSnapshot& model, const std::string& reason, const LoadCallback& progress);
+  // The model has failed, and is looked at again if its files could not be read. `began`: when they
+  // were.
+  void Fail(const std::string& model, const Status& failure, Clock::time_point began);
+  std::optional<Clock::time_point> EvictIdle(const std::set<std::string>& wanted);
+  std::optional<Clock::time_point> LookAtFailed();
+  void LookLater(const std::string& model, Clock::time_point began);
   DeviceRoom Room() const;
 
   // Whether weights are set aside for the model.
@@ -94,6 +106,7 @@ class ModelResidency {
   DeviceLedger* const ledger_;
   const Clock* const clock_;
   ExecutorObserver* const observer_;
+  std::map<std::string, Clock::time_point> look_at_;  // by model: when it is due
   // Weights on the device, or about to be, and whose they are.
   struct HeldGroup {
     MemoryReservation reservation;

@@ -106,9 +106,10 @@ RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view mod
 
   GroupBytes alone = others.Pinned();
   alone.insert(own.begin(), own.end());
-  if (SumOf(alone) + device.decode_scratch_bytes + plan.load_scratch_bytes + request_bytes >
-      device.limit_bytes) {
+  const int64_t model_bytes = SumOf(alone) + device.decode_scratch_bytes + plan.load_scratch_bytes;
+  if (model_bytes + request_bytes > device.limit_bytes) {
     plan.weight_bytes = SumOf(own);
+    plan.model_fits = model_bytes <= device.limit_bytes;
     plan.room = Room::kNever;
     return plan;
   }
@@ -162,15 +163,25 @@ RoomPlan PlanGrowth(std::vector<ModelSnapshot> models, std::string_view model,
     each.description = std::make_shared<const ModelDescription>(std::move(description));
     break;
   }
-  return PlanRoom(models, model, missing_bytes, device);
+  RoomPlan plan = PlanRoom(models, model, missing_bytes, device);
+  if (plan.room == Room::kNever) plan.model_fits = false;
+  return plan;
 }
 
 Status RefusalOf(const RoomPlan& plan, int64_t limit_bytes) {
   if (plan.room == Room::kNever) {
-    return Status(StatusCode::kFailedPrecondition, "EXCEEDS_DEVICE_MEMORY",
-                  "the request needs " + Mib(plan.needed_bytes()) + " of " + Mib(limit_bytes) +
-                      " that the server may use, less what is pinned; ask for a smaller picture or "
-                      "fewer images, or serve the model in a smaller format")
+    const std::string of_limit =
+        " of " + Mib(limit_bytes) + " that the server may use, less what is pinned; ";
+    const int64_t model_bytes =
+        plan.needs_load ? plan.weight_bytes + plan.load_scratch_bytes : plan.needed_bytes();
+    const std::string message =
+        plan.model_fits
+            ? "the request needs " + Mib(plan.needed_bytes()) + of_limit +
+                  "ask for a smaller picture or fewer images, or serve the model in a smaller "
+                  "format"
+            : "the model needs " + Mib(model_bytes) + of_limit +
+                  "serve it in a smaller format, raise memory_limit_mib, or unpin another model";
+    return Status(StatusCode::kFailedPrecondition, "EXCEEDS_DEVICE_MEMORY", message)
         .WithMetadata("needed_bytes", std::to_string(plan.needed_bytes()))
         .WithMetadata("total_bytes", std::to_string(limit_bytes));
   }

@@ -30,6 +30,7 @@ struct RoomPlan {
   int64_t free_bytes = 0;
   int64_t evictable_bytes = 0;         // that all idle models which may go would free together
   std::vector<std::string> evictions;  // of kNow, in the order of going
+  bool model_fits = true;              // of kNever: a smaller request would fit
 
   int64_t needed_bytes() const { return weight_bytes + load_scratch_bytes + request_bytes; }
 };
@@ -52,7 +53,8 @@ RoomPlan PlanGrowth(std::vector<ModelSnapshot> models, std::string_view model,
                     std::vector<WeightGroup> held, int64_t missing_bytes, const DeviceRoom& device);
 
 // Why `plan` is not kNow: FAILED_PRECONDITION `EXCEEDS_DEVICE_MEMORY` with needed_bytes and
-// total_bytes, or RESOURCE_EXHAUSTED `VRAM_BUSY` with needed_bytes, free_bytes, evictable_bytes.
+// total_bytes, and what to do about the request or the model; or RESOURCE_EXHAUSTED `VRAM_BUSY`
+// with needed_bytes, free_bytes, evictable_bytes.
 Status RefusalOf(const RoomPlan& plan, int64_t limit_bytes);
 
 }  // namespace tightfit

@@ -6,8 +6,8 @@
 #include "server/model/packed_ops.h"
 #include "server/model/sha256.h"
 #include "server/model/torchscript_archive.h"
+#include "server/model/weight_files.h"
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -72,44 +72,6 @@ ConversionOptions ConversionOf(const Sources& sources, const ComponentOptions& o
 // Nothing tells what another file's digest should be.
 std::string DigestOf(const Sources& sources, const ComponentOptions& options) {
   return options.weights_path.empty() ? sources.weights->sha256 : std::string();
-}
-
-Result<std::unique_ptr<SafetensorsFile>> OpenListedWeights(const ModelDirectory& directory,
-                                                           const ListedFile& listed) {
-  TF_ASSIGN_OR_RETURN(auto file, SafetensorsFile::Open(directory.PathOf(listed), listed.file));
-  if (file->size_bytes() != listed.bytes) {
-    return FileTruncated(listed.file, "the file has " + std::to_string(file->size_bytes()) +
-                                          " bytes, but model.json says " +
-                                          std::to_string(listed.bytes));
-  }
-  return file;
-}
-
-// Opens another file in place of `listed`, whose tensors tell which names and shapes there must be.
-Result<std::unique_ptr<SafetensorsFile>> OpenOtherWeights(const SafetensorsFile& listed,
-                                                          const std::string& path) {
-  TF_ASSIGN_OR_RETURN(auto file,
-                      SafetensorsFile::Open(path, std::filesystem::path(path).filename()));
-  std::unordered_map<std::string_view, const StoredTensor*> tensors;
-  for (const StoredTensor& tensor : file->tensors()) tensors[tensor.name] = &tensor;
-  for (const StoredTensor& wanted : listed.tensors()) {
-    const auto found = tensors.find(wanted.name);
-    if (found == tensors.end() || found->second->shape != wanted.shape) {
-      return BadModelDirectory(
-          file->name(), "holds no \"" + wanted.name +
-                            "\" of the shape that this model has; python -m tightfit_export --vae "
-                            "converts other layouts");
-    }
-  }
-  return file;
-}
-
-Result<std::unique_ptr<SafetensorsFile>> OpenWeights(const ModelDirectory& directory,
-                                                     const ListedFile& listed,
-                                                     const std::string& other_path) {
-  TF_ASSIGN_OR_RETURN(auto file, OpenListedWeights(directory, listed));
-  if (other_path.empty()) return file;
-  return OpenOtherWeights(*file, other_path);
 }
 
 // Rewrites every packable slot's module. Before the first forward.

@@ -11,12 +11,6 @@ namespace {
 
 constexpr std::string_view kWeightSuffix = ".weight";
 
-LayerKind KindOf(const StoredTensor& tensor) {
-  if (!std::string_view(tensor.name).ends_with(kWeightSuffix)) return LayerKind::kOther;
-  if (tensor.shape.size() == 2) return LayerKind::kLinear;
-  return tensor.shape.size() == 4 ? LayerKind::kConv2d : LayerKind::kOther;
-}
-
 bool IsPacked(const StoredTensor& tensor, const PackingScope& scope) {
   if (tensor.dtype != StoredDtype::kF16) return false;
   const std::string_view name = tensor.name;
@@ -33,6 +27,12 @@ int64_t PackedBytes(WeightFormat format, const StoredTensor& tensor) {
 }
 
 }  // namespace
+
+LayerKind KindOf(const StoredTensor& tensor) {
+  if (!std::string_view(tensor.name).ends_with(kWeightSuffix)) return LayerKind::kOther;
+  if (tensor.shape.size() == 2) return LayerKind::kLinear;
+  return tensor.shape.size() == 4 ? LayerKind::kConv2d : LayerKind::kOther;
+}
 
 WeightEstimate EstimateWeights(const std::vector<StoredTensor>& tensors,
                                std::optional<WeightFormat> format, const PackingScope& scope,

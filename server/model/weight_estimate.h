@@ -13,13 +13,16 @@
 
 namespace tightfit {
 
+// What kind of layer a tensor is the weight of, by its name and shape: matrices count as Linear and
+// tensors of four dimensions as Conv2d, which holds for SDXL's UNet.
+LayerKind KindOf(const StoredTensor& tensor);
+
 struct WeightEstimate {
   int64_t weight_bytes = 0;   // of all tensors as they are held
   int64_t staging_bytes = 0;  // beside them while they are converted
   int64_t decoded_bytes = 0;  // of the largest packed weight, once decoded for a product
 };
 
-// Matrices count as Linear and tensors of four dimensions as Conv2d, which holds for SDXL's UNet.
 // An upper bound, with the longest side lists there can be; but a weight whose values turn out not
 // to fit the format stays as it is and takes more. `block_bytes`: what the device's allocator gives
 // is a multiple of it.

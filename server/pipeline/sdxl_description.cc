@@ -1,8 +1,10 @@
 #include "server/pipeline/sdxl_description.h"
 
 #include "kernels/format.h"
+#include "server/model/packing_check.h"
 #include "server/model/safetensors.h"
 #include "server/model/weight_estimate.h"
+#include "server/model/weight_files.h"
 #include "server/pipeline/samplers.h"
 
 #include <algorithm>
@@ -25,6 +27,11 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
                                               component.weights.file));
     const std::optional<WeightFormat> format =
         name == "unet" ? FormatByName(spec.format) : std::nullopt;
+    if (name == "unet") {
+      TF_RETURN_IF_ERROR(CheckPacking(file->tensors(),
+                                      {.name = spec.scope, .exclude = spec.exclude},
+                                      /*packs=*/format.has_value()));
+    }
     const at::ScalarType dtype = name == "vae" ? servable.dtypes.vae : servable.dtypes.model;
     const WeightEstimate estimate = EstimateWeights(
         file->tensors(), format, {.name = spec.scope, .exclude = spec.exclude},
@@ -75,12 +82,31 @@ Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std
   TF_RETURN_IF_ERROR(MakeSampler(SamplerNames().front(), directory.scheduler, 1).status());
   if (spec.vae_tile_px % directory.pixels_per_latent != 0) {
     return InvalidArgument("vae_tile_px must be a multiple of " +
-                           std::to_string(directory.pixels_per_latent));
+                           std::to_string(directory.pixels_per_latent) + ", not " +
+                           std::to_string(spec.vae_tile_px));
   }
   TF_ASSIGN_OR_RETURN(
       const ComputeDtypes dtypes,
       ResolveComputeDtype(directory, spec.compute_dtype, PreferredDtypes(at::Device(device))));
   return ServableDirectory{std::move(directory), dtypes, at::Device(device)};
+}
+
+Status CheckFilesAreThere(const ModelSpec& spec, const ServableDirectory& servable) {
+  const ModelDirectory& directory = servable.directory;
+  for (const auto& [name, component] : directory.components) {
+    const ComponentOptions options =
+        ComponentOptionsOf(spec, servable.dtypes, servable.device, name);
+    TF_RETURN_IF_ERROR(OpenWeights(directory, component.weights, options.weights_path).status());
+    const auto graph = component.graphs.find(std::string(DtypeName(options.dtype)));
+    if (graph == component.graphs.end()) continue;  // ContentOf says so
+    TF_RETURN_IF_ERROR(CheckListedSize(directory, graph->second));
+  }
+  for (const auto& [name, files] : directory.tokenizers) {
+    for (const auto& [file_name, file] : files) {
+      TF_RETURN_IF_ERROR(CheckListedSize(directory, file));
+    }
+  }
+  return OkStatus();
 }
 
 Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDirectory& servable) {

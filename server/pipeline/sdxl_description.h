@@ -28,8 +28,13 @@ Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std
 ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComputeDtypes& dtypes,
                                     at::Device device, const std::string& component);
 
+// Whether every file that a load reads is there, as long as model.json says, and a `vae` of the
+// configuration has this model's tensors; what is in them the load checks. Errors: OpenWeights',
+// FILE_MISSING, FILE_TRUNCATED.
+Status CheckFilesAreThere(const ModelSpec& spec, const ServableDirectory& servable);
+
 // Everything but the components and what only loading measures. Weight bytes are an upper bound
-// from the headers of the weight files.
+// from the headers of the weight files. Errors: CheckPacking's, and of files that cannot be read.
 Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDirectory& servable);
 
 }  // namespace tightfit

@@ -204,6 +204,7 @@ Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(DeviceRuntime& runtime, co
 
 Result<ModelDescription> DescribeSdxlModel(const ModelSpec& spec, const std::string& device) {
   TF_ASSIGN_OR_RETURN(const ServableDirectory servable, OpenServableDirectory(spec, device));
+  TF_RETURN_IF_ERROR(CheckFilesAreThere(spec, servable));
   return DescribeModel(spec, servable);
 }
 

@@ -1,5 +1,6 @@
 #include "server/rpc/model_service.h"
 
+#include "server/base/keep_alive.h"
 #include "server/rpc/call_access.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/model_label.h"
@@ -137,7 +138,6 @@ grpc::ServerUnaryReactor* ModelServiceImpl::UnloadModel(grpc::CallbackServerCont
 }
 
 Status ModelServiceImpl::Update(const v1::UpdateModelRequest& request) const {
-  constexpr int64_t kMaxKeepAliveSeconds = int64_t{366} * 86400;
   std::vector<FieldViolation> violations = UnknownFields(request);
   if (request.name().empty()) violations.push_back({"name", "is required"});
   const google::protobuf::Duration& keep_alive = request.keep_alive_duration();

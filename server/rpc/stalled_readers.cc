@@ -1,13 +1,18 @@
 #include "server/rpc/stalled_readers.h"
 
 #include <exception>
+#include <optional>
 #include <utility>
 
 namespace tightfit {
 
 StalledReaders::StalledReaders(const Clock* clock, std::chrono::nanoseconds limit,
-                               std::chrono::milliseconds interval)
-    : clock_(clock), limit_(limit), interval_(interval), thread_([this] { Run(); }) {}
+                               std::chrono::milliseconds interval, const Clock* process_clock)
+    : clock_(clock),
+      limit_(limit),
+      interval_(interval),
+      process_clock_(process_clock),
+      thread_([this] { Run(); }) {}
 
 StalledReaders::~StalledReaders() {
   {
@@ -24,6 +29,8 @@ void StalledReaders::Watch(std::weak_ptr<WatchedStream> stream) {
 }
 
 void StalledReaders::Run() {
+  Clock::time_point looked_at = process_clock_->Now();
+  std::optional<Clock::time_point> went_on_at;  // after the last stop
   while (true) {
     {
       std::unique_lock lock(mutex_);
@@ -31,6 +38,9 @@ void StalledReaders::Run() {
     }
     try {
       const Clock::time_point now = clock_->Now();
+      const Clock::time_point process_now = process_clock_->Now();
+      if (process_now - std::exchange(looked_at, process_now) > kLongestGap) went_on_at = now;
+      if (went_on_at.has_value() && now - *went_on_at < limit_) continue;
       for (const std::shared_ptr<WatchedStream>& stream : Live()) {
         stream->CancelIfStalled(now, limit_);
       }

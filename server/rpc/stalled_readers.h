@@ -25,10 +25,13 @@ class WatchedStream {
 // Thread-safe. Owns one thread.
 class StalledReaders {
  public:
-  // `clock` must outlive this. Streams are looked at every `interval` of real time; how long a
-  // write takes is measured on `clock`.
+  // The clocks must outlive this. Streams are looked at every `interval` of real time; how long a
+  // write takes is measured on `clock`. If more than kLongestGap of `process_clock` passed between
+  // two looks, the process was stopped: no reader could take anything, and each has the whole limit
+  // again.
+  static constexpr std::chrono::seconds kLongestGap{2};
   StalledReaders(const Clock* clock, std::chrono::nanoseconds limit,
-                 std::chrono::milliseconds interval);
+                 std::chrono::milliseconds interval, const Clock* process_clock = &Clock::Real());
   ~StalledReaders();
   StalledReaders(const StalledReaders&) = delete;
   StalledReaders& operator=(const StalledReaders&) = delete;
@@ -43,6 +46,7 @@ class StalledReaders {
   const Clock* const clock_;
   const std::chrono::nanoseconds limit_;
   const std::chrono::milliseconds interval_;
+  const Clock* const process_clock_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

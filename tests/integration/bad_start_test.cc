@@ -17,14 +17,16 @@ using testing::StartsWith;
 
 class BadStartTest : public ServedFixture {
  protected:
-  ChildOutcome Run(std::vector<std::string> arguments) {
+  ChildOutcome Run(std::vector<std::string> arguments,
+                   const std::map<std::string, std::string>& environment = {}) {
     arguments.insert(arguments.begin(), TIGHTFIT_FAKE_SERVER);
-    return RunChild(arguments);
+    return RunChild(arguments, environment);
   }
 
   // Expects exit code 78 and one line on standard error that begins with `line`.
-  void ExpectRefused(const std::vector<std::string>& arguments, const std::string& line) {
-    const ChildOutcome outcome = Run(arguments);
+  void ExpectRefused(const std::vector<std::string>& arguments, const std::string& line,
+                     const std::map<std::string, std::string>& environment = {}) {
+    const ChildOutcome outcome = Run(arguments, environment);
     EXPECT_EQ(outcome.code, kExitConfiguration);
     EXPECT_THAT(outcome.standard_error, StartsWith("tightfit-server: " + line));
     EXPECT_EQ(std::count(outcome.standard_error.begin(), outcome.standard_error.end(), '\n'), 1)
@@ -149,6 +151,31 @@ TEST_F(BadStartTest, ChecksWithoutServing) {
   EXPECT_EQ(good.standard_output, "The configuration is valid: 1 model.\n");
   EXPECT_EQ(good.standard_error, "");
   ExpectRefused({"--check"}, "no model is configured");
+}
+
+TEST_F(BadStartTest, ChecksWhatTheModelsDirectoriesSay) {
+  const std::map<std::string, std::string> environment = {{"FAKE_WEIGHT_MIB", "40"}};
+  const std::string model = "--model=one=" + scratch_.MakeModel("one");
+  EXPECT_EQ(Run({model + ",exclude=conv_in", "--memory-limit-mib=40", "--check"}, environment).code,
+            0);
+  ExpectRefused({model + ",exclude=convin", "--check"},
+                "--model one: exclude: no module \"convin\"\n", environment);
+  ExpectRefused({model, "--memory-limit-mib=5", "--check"},
+                "--model one: the model needs 40 MiB, and the server may use 5 MiB; ", environment);
+  const std::string path = scratch_.Write("tightfit.toml",
+                                          "[limits]\nmin_side_px = 17\nmax_side_px = 17\n"
+                                          "[[model]]\nname = \"one\"\npath = \"one\"\n");
+  ExpectRefused({"--config", path, "--check"},
+                path + ":5: [[model]] \"one\": no side from limits.min_side_px, 17, to ",
+                environment);
+}
+
+TEST_F(BadStartTest, WarnsOfAModelThatCanNeverBeServed) {
+  Start({"--memory-limit-mib=5", "--model=two=" + scratch_.MakeModel("two")},
+        {{"FAKE_WEIGHT_MIB", "40"}});
+  ASSERT_TRUE(WaitForHealth("", "SERVING")) << Log();
+  EXPECT_THAT(Log(), HasSubstr("no request for this model can be served"));
+  EXPECT_THAT(Log(), HasSubstr("model=two"));
 }
 
 TEST_F(BadStartTest, AnswersHelpAndVersion) {

@@ -9,6 +9,9 @@
 //   FAKE_PROBE_LOST       once this file exists, the device gives no sign of life
 //   FAKE_NOISY            where set, pictures are noise, which PNG cannot compress
 //   FAKE_SILENT_PORT      while this file exists, the server's calls of its own port get no answer
+//   FAKE_WEIGHT_MIB       what the weights of every model take, told by its directory; the only
+//   module
+//                         that may be excluded is conv_in then
 //   FAKE_CUDA_ERROR       once this file exists, a denoising step fails with the code of CUDA in it
 #include "server/app/serve.h"
 #include "server/base/device_loss.h"
@@ -113,6 +116,17 @@ BackendFactory FakeBackends() {
         return std::filesystem::exists(lost) ? DeviceLost("fake") : OkStatus();
       };
       return Result<BackendDevice>(std::move(device));
+    };
+  }
+  if (const std::string mib = Environment("FAKE_WEIGHT_MIB"); !mib.empty()) {
+    backends.describe = [bytes = std::stoll(mib) << 20](
+                            const ModelSpec& spec, const std::string&) -> Result<ModelDescription> {
+      for (const std::string& module : spec.exclude) {
+        if (module != "conv_in") return InvalidArgument("exclude: no module \"" + module + "\"");
+      }
+      ModelDescription description = FakeDescription(spec.name);
+      description.memory.weights = {{.component = "unet", .content = "unet", .bytes = bytes}};
+      return description;
     };
   }
   backends.open = [](const BackendDevice&, const BackendSettings&) {

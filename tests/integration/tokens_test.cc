@@ -136,6 +136,29 @@ TEST_F(TokensTest, AreRefusedToBeMadeForNobodyInParticular) {
   }
 }
 
+TEST_F(TokensTest, ThatNobodyGetsAreAdmittedByNoLine) {
+  const std::string file = scratch_.Path("made");
+  for (const char* output : {">/dev/full", ">&-"}) {
+    const ChildOutcome lost = RunChild(
+        {"/bin/sh", "-c", std::string("exec \"$0\" \"$@\" ") + output, TIGHTFIT_FAKE_SERVER,
+         "token", "new", "--role=user", "--name=erin", "--append-to", file});
+    EXPECT_EQ(lost.code, kExitConfiguration) << output;
+    EXPECT_THAT(lost.standard_error, HasSubstr("the token could not be written"));
+    EXPECT_EQ(Contents(file), "") << output;
+  }
+}
+
+TEST_F(TokensTest, AreExplained) {
+  const ChildOutcome about = Run({"token", "--help"});
+  EXPECT_EQ(about.code, 0) << about.standard_error;
+  EXPECT_THAT(about.standard_output, HasSubstr("new"));
+  EXPECT_EQ(Run({"token", "-h"}).standard_output, about.standard_output);
+  EXPECT_THAT(Run({"token", "new", "--help"}).standard_output, HasSubstr("--append-to"));
+  const ChildOutcome bare = Run({"token"});
+  EXPECT_EQ(bare.code, kExitConfiguration);
+  EXPECT_THAT(bare.standard_error, HasSubstr("token --help"));
+}
+
 TEST_F(TokensTest, AreNotSentToAnotherMachineInPlainText) {
   client::ClientOptions options{.server = "192.0.2.1:50051", .token = user_.token};
   const Status status = Ask(options);

@@ -92,6 +92,11 @@ TEST_F(ConfigTest, RefusesBadModels) {
             "model \"one\": \"on\" is none of auto, always, never");
   EXPECT_EQ(error([](auto* m) { m->vae_tile_px = -8; }),
             "model \"one\": must be from 0 to 16384, not -8");
+  EXPECT_EQ(error([](auto* m) { m->keep_alive_seconds = -1; }),
+            "model \"one\": must be from 0 to 31622400 (366 days), not -1");
+  EXPECT_EQ(error([](auto* m) { m->keep_alive_seconds = 31'622'400; }), "");
+  EXPECT_EQ(error([](auto* m) { m->keep_alive_seconds = 31'622'401; }),
+            "model \"one\": must be from 0 to 31622400 (366 days), not 31622401");
   EXPECT_EQ(error([](auto* m) { m->vae = "/nonexistent.safetensors"; }),
             "model \"one\": /nonexistent.safetensors is no file");
   EXPECT_EQ(error([this](auto* m) { m->vae = directories_.Path("file"); }), "");

@@ -173,5 +173,28 @@ TEST(RoomPlanTest, PlansTheGrowthOfAModelThatCameOutLarger) {
   EXPECT_EQ(refusal.metadata().at("total_bytes"), "69");
 }
 
+TEST(RoomPlanTest, TheHintOfARefusalIsForWhatIsTooLarge) {
+  const auto message = [](const std::vector<ModelSnapshot>& models, int64_t request_bytes) {
+    const RoomPlan plan = PlanRoom(models, "a", request_bytes, {100, 100, 0});
+    EXPECT_EQ(plan.room, Room::kNever);
+    return RefusalOf(plan, 100).message();
+  };
+  using ::testing::AllOf;
+  using ::testing::HasSubstr;
+  using ::testing::Not;
+  const auto of_request = AllOf(HasSubstr("the request needs"), HasSubstr("smaller picture"));
+  const auto of_model =
+      AllOf(HasSubstr("the model needs"), HasSubstr("memory_limit_mib"), Not(HasSubstr("picture")));
+  EXPECT_THAT(message({Unloaded("a", 90, 5)}, 6), of_request);
+  EXPECT_THAT(message({Resident("a", 90)}, 11), of_request);
+  EXPECT_THAT(message({Unloaded("a", 101)}, 0), of_model) << "a preload";
+  EXPECT_THAT(message({Unloaded("a", 96, 5)}, 1), of_model) << "no request is small enough";
+  EXPECT_THAT(message({Unloaded("a", 60), Pinned(Resident("b", 41))}, 0), of_model);
+  EXPECT_THAT(message({Unloaded("a", 60), Pinned(Resident("b", 40))}, 1), of_request);
+  const RoomPlan grown =
+      PlanGrowth({Resident("a", 90)}, "a", {{"unet", "of a", 90}}, 20, {100, 10, 0});
+  EXPECT_THAT(RefusalOf(grown, 100).message(), of_model) << "larger than its estimate";
+}
+
 }  // namespace
 }  // namespace tightfit
