@@ -9,6 +9,8 @@ function(tightfit_test name)
   target_link_libraries(${name} PRIVATE tightfit_options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
     TIGHTFIT_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TIGHTFIT_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  set_target_properties(${name} PROPERTIES
+    UNITY_BUILD ${TIGHTFIT_UNITY_BUILD} UNITY_BUILD_BATCH_SIZE 8)
   set(_properties LABELS "${ARG_LABELS}")
   if(ARG_FIXTURES)
     list(APPEND _properties FIXTURES_REQUIRED "${ARG_FIXTURES}")

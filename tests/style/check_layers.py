@@ -101,6 +101,13 @@ def layer_of(path: str) -> str | None:
     return None
 
 
+def batch_of(generated: str) -> str | None:
+    """The source that stands for a batch of a unity build, in the folder of the files that it
+    includes, which are read as its headers; None for other generated files."""
+    found = re.fullmatch(r"(.+)/CMakeFiles/[^/]+\.dir/Unity/(unity_\d+)_cxx\.cxx", generated)
+    return f"{found[1]}/{found[2]}.cc" if found else None
+
+
 def violations(source: str, headers: list[str]) -> list[str]:
     """What one object file breaks. `source` and our `headers` are relative to the root."""
     found: list[str] = []
@@ -144,13 +151,15 @@ def read_dependencies(build: Path, root: Path) -> dict[str, list[str]]:
             text = os.path.normpath(build.absolute() / line.strip())
             generated = str(build.absolute()) + "/"
             if text.startswith(generated):
-                files.append("/" + text.removeprefix(generated))
+                inside = text.removeprefix(generated)
+                files.append(batch_of(inside) or f"/{inside}")
             elif "/.venv/" in text or "/site-packages/" in text:
                 files.append(text)
             else:
                 files.append(text.removeprefix(f"{root}/"))
         if files and not files[0].startswith("/"):
-            result[files[0]] = files[1:]
+            # Two libraries of one folder have batches of the same number.
+            result.setdefault(files[0], []).extend(files[1:])
     return result
 
 
@@ -191,6 +200,9 @@ def self_test() -> None:
         ("server/app/a.cc", ["/usr/include/spdlog/spdlog.h"], 1),
         ("tests/unit/rpc/a.cc", [grpc, torch], 1),
     ]
+    unity = "server/rpc/CMakeFiles/tightfit_rpc.dir/Unity/unity_2_cxx.cxx"
+    assert batch_of(unity) == "server/rpc/unity_2.cc"
+    assert batch_of("generated/tightfit/v1/model.pb.h") is None
     for source, headers, count in cases:
         got = violations(source, headers)
         assert len(got) == count, f"{source} {headers}: wanted {count}, got {got}"

@@ -9,7 +9,7 @@ namespace {
 using ::testing::ElementsAre;
 
 constexpr int64_t kEstimateBytes = 100;
-constexpr int64_t kRequestBytes = 20;  // of one row; guidance is off
+constexpr int64_t kRowBytes = 20;  // of one row; guidance is off
 constexpr int64_t kFallbackBytes = 50;
 constexpr int64_t kDecodeBytes = 30;
 
@@ -24,7 +24,7 @@ class ExecutorGrowthTest : public ExecutorFixture {
 
   static ModelDescription DescriptionOf(const std::string& name, int64_t bytes) {
     ModelDescription description = FakeDescription(name);
-    RequestCosts costs = CostsOfRows(kRequestBytes);
+    RequestCosts costs = CostsOfRows(kRowBytes);
     costs.row_bytes = 0;
     costs.decode.points = {{.latents = 1, .bytes = kDecodeBytes}};
     description.memory = {

@@ -4,7 +4,7 @@
 namespace tightfit {
 namespace {
 
-constexpr int64_t kWeightBytes = 100;
+constexpr int64_t kLoadStopWeightBytes = 100;
 
 class ExecutorLoadStopTest : public ExecutorFixture {
  protected:
@@ -39,7 +39,7 @@ class ExecutorLoadStopTest : public ExecutorFixture {
   }
 
   static ModelMemory MemoryOf(const std::string& model) {
-    return {.weights = {{.component = "unet", .content = model, .bytes = kWeightBytes}},
+    return {.weights = {{.component = "unet", .content = model, .bytes = kLoadStopWeightBytes}},
             .costs = CostsOfRows(1)};
   }
 
