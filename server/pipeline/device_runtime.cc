@@ -5,6 +5,7 @@
 #include "server/device/device_accounts.h"
 #include "server/device/run_torch.h"
 #include "server/model/packed_ops.h"
+#include "server/pipeline/component_store.h"
 
 #include <ATen/Parallel.h>
 #include <malloc.h>
@@ -16,7 +17,7 @@
 namespace tightfit {
 
 DeviceRuntime::DeviceRuntime(std::string device, int thread_count, int64_t host_cache_bytes)
-    : device_(std::move(device)) {
+    : device_(std::move(device)), components_(std::make_unique<ComponentStore>()) {
   if (at::Device(device_).is_cpu()) {
     InstallCountingAllocator();
   } else {
@@ -25,8 +26,10 @@ DeviceRuntime::DeviceRuntime(std::string device, int thread_count, int64_t host_
   }
   // LibTorch's own default is one thread for each core.
   if (thread_count > 0) at::set_num_threads(thread_count);
-  components_.SetHostCacheLimit(host_cache_bytes);
+  components_->SetHostCacheLimit(host_cache_bytes);
 }
+
+DeviceRuntime::~DeviceRuntime() = default;
 
 // Inference mode is thread-local too, but only a scope can set it: RunTorch does, around every
 // call.
@@ -43,11 +46,11 @@ void DeviceRuntime::InitThread() {
   torch::jit::setGraphExecutorOptimize(false);
 }
 
-void DeviceRuntime::ExitThread() { components_.SetHostCacheLimit(0); }
+void DeviceRuntime::ExitThread() { components_->SetHostCacheLimit(0); }
 
 void DeviceRuntime::DropCaches() {
   // On a CPU they are of the same memory.
-  if (at::Device(device_).is_cpu()) components_.DropHostCache();
+  if (at::Device(device_).is_cpu()) components_->DropHostCache();
   ReleaseDecodeScratch();
   ReleaseCachedBlocks();
   // It waits for the device, whose errors come up then.

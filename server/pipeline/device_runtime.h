@@ -11,7 +11,6 @@
 #include "server/base/status.h"
 #include "server/engine/memory_profile.h"
 #include "server/pipeline/clip_tokenizer.h"
-#include "server/pipeline/component_store.h"
 
 #include <cstdint>
 #include <functional>
@@ -22,6 +21,8 @@
 
 namespace tightfit {
 
+class ComponentStore;
+
 // Made before any tensor exists; then for the one thread that calls the device's models.
 class DeviceRuntime {
  public:
@@ -29,11 +30,12 @@ class DeviceRuntime {
   // threads, 0 for all cores. `host_cache_bytes`: weights that may stay in host memory when models
   // leave the device.
   DeviceRuntime(std::string device, int thread_count, int64_t host_cache_bytes);
+  ~DeviceRuntime();
   DeviceRuntime(const DeviceRuntime&) = delete;
   DeviceRuntime& operator=(const DeviceRuntime&) = delete;
 
   const std::string& device() const { return device_; }
-  ComponentStore& components() { return components_; }
+  ComponentStore& components() { return *components_; }
 
   // Settings of LibTorch that are local to a thread. Call first on the models' thread.
   void InitThread();
@@ -53,7 +55,7 @@ class DeviceRuntime {
 
  private:
   const std::string device_;
-  ComponentStore components_;
+  const std::unique_ptr<ComponentStore> components_;  // keeps LibTorch out of this header
   // Nearly all SDXL models have the same two.
   std::map<std::string, std::weak_ptr<const ClipTokenizer>> tokenizers_;
   std::map<std::vector<std::string>, RequestCosts> costs_;

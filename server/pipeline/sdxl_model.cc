@@ -4,6 +4,7 @@
 #include "server/model/component.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/clip_tokenizer.h"
+#include "server/pipeline/component_store.h"
 #include "server/pipeline/conditioning.h"
 #include "server/pipeline/prompt_chunks.h"
 #include "server/pipeline/sdxl_description.h"

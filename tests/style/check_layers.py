@@ -143,7 +143,7 @@ def read_dependencies(build: Path, root: Path) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     for block in log.split("\n\n"):
         lines = block.splitlines()
-        if len(lines) < 2 or not re.search(r"\.cc\.o: #deps", lines[0]):
+        if len(lines) < 2 or not re.search(r"\.(cc|cxx)\.o: #deps", lines[0]):
             continue
         files = []
         for line in lines[1:]:
