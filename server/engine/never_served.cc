@@ -1,9 +1,9 @@
 #include "server/engine/never_served.h"
 
+#include "server/base/mib_text.h"
+
 namespace tightfit {
 namespace {
-
-std::string Mib(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
 
 // The smallest side of a picture that is a multiple of the model's latents, if a limit allows one.
 std::optional<int64_t> SmallestSidePx(const ModelDescription& model, const Limits& limits) {
@@ -23,8 +23,8 @@ std::vector<std::string> NeverServed(const ModelDescription& model, const Limits
   const int64_t needed_bytes =
       memory.weight_bytes() + memory.load_scratch_bytes + memory.decode_scratch_bytes;
   if (memory_limit_bytes.has_value() && needed_bytes > *memory_limit_bytes) {
-    reasons.push_back("the model needs " + Mib(needed_bytes) + ", and the server may use " +
-                      Mib(*memory_limit_bytes) +
+    reasons.push_back("the model needs " + MibText(needed_bytes) + ", and the server may use " +
+                      MibText(*memory_limit_bytes) +
                       "; raise memory_limit_mib, or serve it in a smaller format");
   }
   const std::optional<int64_t> side = SmallestSidePx(model, limits);

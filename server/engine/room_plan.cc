@@ -1,5 +1,6 @@
 #include "server/engine/room_plan.h"
 
+#include "server/base/mib_text.h"
 #include "server/memory/eviction_order.h"
 
 #include <algorithm>
@@ -79,8 +80,6 @@ class OtherModels {
  private:
   std::vector<const ModelSnapshot*> others_;
 };
-
-std::string Mib(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
 
 }  // namespace
 
@@ -171,15 +170,15 @@ RoomPlan PlanGrowth(std::vector<ModelSnapshot> models, std::string_view model,
 Status RefusalOf(const RoomPlan& plan, int64_t limit_bytes) {
   if (plan.room == Room::kNever) {
     const std::string of_limit =
-        " of " + Mib(limit_bytes) + " that the server may use, less what is pinned; ";
+        " of " + MibText(limit_bytes) + " that the server may use, less what is pinned; ";
     const int64_t model_bytes =
         plan.needs_load ? plan.weight_bytes + plan.load_scratch_bytes : plan.needed_bytes();
     const std::string message =
         plan.model_fits
-            ? "the request needs " + Mib(plan.needed_bytes()) + of_limit +
+            ? "the request needs " + MibText(plan.needed_bytes()) + of_limit +
                   "ask for a smaller picture or fewer images, or serve the model in a smaller "
                   "format"
-            : "the model needs " + Mib(model_bytes) + of_limit +
+            : "the model needs " + MibText(model_bytes) + of_limit +
                   "serve it in a smaller format, raise memory_limit_mib, or unpin another model";
     return Status(StatusCode::kFailedPrecondition, "EXCEEDS_DEVICE_MEMORY", message)
         .WithMetadata("needed_bytes", std::to_string(plan.needed_bytes()))
