@@ -1,6 +1,25 @@
 // DeviceExecutor: the one thread that runs a device. It loads the models, owns all running requests
 // and makes one call of a DiffusionModel at a time, in turns over the running requests; between two
-// calls it looks at cancellation, deadlines and new work.
+// calls it looks at cancellation, deadlines and new work. It never waits for a client.
+//
+// The life of a request; every arrow but the first is the executor's thread:
+//
+//   Submit --> queued --> admitted --> [load] --> text_encode --> denoise x N --> vae_decode x M
+//     |          |           |           |             |              |                 |
+//   refused   cancelled,  refused:    failed        cancelled, past its deadline, out of memory
+//             deadline    no memory                 twice, the device lost, preempted
+//
+//   Each column ends in exactly one OnFinished, after which the observer is let go. The bytes that
+//   the request may take are reserved when it is admitted, grown to its real size when its model is
+//   loaded, and given back with its GenerationRun.
+//
+// The order of locks, for the whole server; a thread that holds one takes only those after it:
+//
+//   1. DeviceExecutor's mutex       2. a call's mutex (rpc/generation_call.h)
+//   3. ModelRegistry's change_mutex_, under which listeners hear of changes
+//   4. ModelRegistry's mutex_       5. the watchers', the ledger's, the accounts' and the log's
+//
+//   The executor's is never held while the registry is asked, nor while a model is called.
 #ifndef TIGHTFIT_SERVER_ENGINE_DEVICE_EXECUTOR_H_
 #define TIGHTFIT_SERVER_ENGINE_DEVICE_EXECUTOR_H_
 
