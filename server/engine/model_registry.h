@@ -16,8 +16,16 @@
 
 namespace tightfit {
 
-//   kUnloaded -> kLoading -> kResident -> kEvicting -> kUnloaded
-//                         -> kFailed -> kUnloaded
+// The states of a model; the executor's thread makes every change.
+//
+//   kUnloaded -> kLoading    a request, LoadModel or the start wants it
+//   kLoading  -> kResident   loaded
+//             -> kUnloaded   out of memory, or nobody waits for it any more
+//             -> kFailed     any other error
+//   kResident -> kEvicting   UnloadModel, unused for its keep-alive, or another needs the memory
+//   kEvicting -> kUnloaded   its memory is given back
+//   kFailed   -> kUnloaded   its files can be read again, or UnloadModel finds that it can be served
+//             -> kLoading    LoadModel
 enum class ModelState {
   kUnloaded,  // configured, nothing in device memory; a request brings it there
   kLoading,   // the executor is reading and packing its weights
