@@ -2,7 +2,8 @@
 //
 // A program that links this file starts with /dev/null on those of the descriptors 0 to 2 that were
 // closed, so that no file or pipe of its own is taken for a standard stream; writing to a standard
-// output that was closed is an error. And before any constructor runs it decides what signals do:
+// output that was closed is an error. And once the loader has linked the libraries, before any of
+// their constructors runs, it decides what signals do:
 //
 //   SIGTERM SIGINT SIGQUIT SIGPWR SIGXCPU   stop the server; before it serves they end the process
 //   SIGHUP                                  reads certificates and tokens again; nothing before
