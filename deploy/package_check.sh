@@ -4,4 +4,4 @@
 #
 #   deploy/package_check.sh FILE.deb [--work DIR] [--picture FILE]
 set -euo pipefail
-exec python3 "$(dirname "$0")/packaging/check_deb.py" "$@"
+exec python3 -u "$(dirname "$0")/packaging/check_deb.py" "$@"

@@ -3,12 +3,12 @@
 #   bin/                    the programs; they find their libraries in ../lib/tightfit
 #   lib/tightfit/           LibTorch and what it links to that is not the system's own
 #   lib/systemd/system/     the unit, which names this prefix
-#   etc/tightfit/           tightfit.toml, if there is none yet; of the prefix /usr it is /etc/tightfit
+#   etc/tightfit/           tightfit.toml, if there is none yet; for /usr it is /etc/tightfit
 #   share/                  manual pages, completions, documents and licences
 #
 # `cmake --install build/release --prefix PREFIX --strip`; `deploy/package_deb.sh` makes the .deb.
 option(TIGHTFIT_INSTALL_LIBTORCH
-  "Install LibTorch's libraries for a CPU beside the programs (0.4 GB); without, set LD_LIBRARY_PATH" ON)
+  "Install LibTorch's libraries beside the programs (0.4 GB); else LD_LIBRARY_PATH names them" ON)
 
 set(_programs)
 foreach(_program tightfit tightfit-fidelity tightfit-server tightfit-weights)
@@ -43,7 +43,7 @@ else()
   install(TARGETS ${_programs} RUNTIME DESTINATION bin)
 endif()
 
-# --- Manual pages and completions ------------------------------------------------------------------
+# --- Manual pages and completions -----------------------------------------------------------------
 # Made from what the programs' --help prints.
 set(_documents ${PROJECT_BINARY_DIR}/documents)
 set(_files)
@@ -56,7 +56,8 @@ add_custom_command(
   COMMAND ${CMAKE_COMMAND} -E rm -rf ${_documents}
   COMMAND ${TIGHTFIT_PYTHON} ${_packaging} ${PROJECT_BINARY_DIR}/bin ${_documents} ${_programs}
   COMMAND ${CMAKE_COMMAND} -E touch ${_documents}/made
-  DEPENDS ${_files} ${_packaging}/__main__.py ${_packaging}/help_text.py ${_packaging}/completions.py
+  DEPENDS ${_files} ${_packaging}/__main__.py ${_packaging}/help_text.py
+          ${_packaging}/completions.py
   COMMENT "Making manual pages and completions" VERBATIM)
 add_custom_target(tightfit_documents ALL DEPENDS ${_documents}/made)
 find_program(TIGHTFIT_HELP2MAN help2man DOC "Makes the manual pages; without it there are none")
@@ -74,7 +75,7 @@ install(CODE [[
   file(INSTALL DESTINATION "${CMAKE_INSTALL_PREFIX}/${_place}" TYPE DIRECTORY FILES "${_zsh}")
 ]])
 
-# --- The service -----------------------------------------------------------------------------------
+# --- The service ----------------------------------------------------------------------------------
 install(CODE "set(_source \"${PROJECT_SOURCE_DIR}\")\nset(_build \"${PROJECT_BINARY_DIR}\")")
 install(CODE [[
   set(_settings "${CMAKE_INSTALL_PREFIX}/etc/tightfit")
@@ -96,7 +97,7 @@ install(CODE [[
   endif()
 ]])
 
-# --- Documents -------------------------------------------------------------------------------------
+# --- Documents ------------------------------------------------------------------------------------
 install(FILES README.md SECURITY.md CHANGELOG.md deploy/tightfit.example.toml
   DESTINATION share/doc/tightfit)
 install(FILES LICENSE DESTINATION share/doc/tightfit RENAME copyright)

@@ -1,6 +1,6 @@
 # The .deb that deploy/package_deb.sh makes. Its dependencies are Debian's packages, found by
-# dpkg-shlibdeps in what the programs and LibTorch link to; LibTorch itself, which Debian 12 does not
-# have in this version, lies in it.
+# dpkg-shlibdeps in what the programs and LibTorch link to; LibTorch itself, of which Debian 12 has
+# another version, lies in it.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME tightfit)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
