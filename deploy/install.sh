@@ -7,6 +7,8 @@
 #   deploy/install.sh --training   also what training emoji-xl needs: the emoji font and their names
 #   deploy/install.sh --cuda       also to compute on a GPU: the CUDA compiler, LibTorch's CUDA libraries (2.7 GB)
 #   deploy/install.sh --image      also what the Dockerfile's build stage needs: the CUDA compiler, patchelf
+#   deploy/install.sh --package    also what deploy/package_deb.sh needs: help2man, dpkg-dev
+#   deploy/install.sh --examples   also what compiles client/examples in Go
 #   deploy/install.sh --tests      all of it, and what tests/run.sh needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,15 +16,17 @@ cd "$(dirname "$0")/.."
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
-with_export=0 with_tests=0 with_training=0 with_image=0 with_cuda=0
+with_export=0 with_tests=0 with_training=0 with_image=0 with_cuda=0 with_package=0 with_examples=0
 for option in "$@"; do
   case "$option" in
     --export) with_export=1 ;;
     --training) with_export=1 with_training=1 ;;
     --cuda) with_cuda=1 ;;
     --image) with_image=1 ;;
-    --tests) with_export=1 with_tests=1 with_training=1 with_image=1 ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; [[ $option == --help ]] && exit 0 || exit 2 ;;
+    --package) with_package=1 ;;
+    --examples) with_examples=1 ;;
+    --tests) with_export=1 with_tests=1 with_training=1 with_image=1 with_package=1 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0"; [[ $option == --help ]] && exit 0 || exit 2 ;;
   esac
 done
 
@@ -40,8 +44,15 @@ fi
 if ((with_image)); then
   packages+=(patchelf)
 fi
+if ((with_examples)); then
+  packages+=(golang-go golang-google-grpc-dev golang-google-protobuf-dev golang-google-genproto-dev protoc-gen-go
+    protoc-gen-go-grpc)
+fi
+if ((with_package)); then
+  packages+=(dpkg-dev file help2man)
+fi
 if ((with_tests)); then
-  packages+=(debootstrap iproute2 libcpp-httplib-dev libgtest-dev libgmock-dev libbenchmark-dev clang clang-format
+  packages+=(fish zsh debootstrap iproute2 libcpp-httplib-dev libgtest-dev libgmock-dev libbenchmark-dev clang clang-format
     clang-tidy libclang-rt-dev)
 fi
 

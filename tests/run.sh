@@ -18,6 +18,7 @@ jobs=$(nproc)
 
 phase "install"
 ./deploy/install.sh --tests
+if ((full)); then ./deploy/install.sh --examples; fi
 export PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/deploy/export" PYTHONDONTWRITEBYTECODE=1
 # Spinning OpenMP threads of one test starve the others on two cores.
 export OMP_WAIT_POLICY=PASSIVE
@@ -51,6 +52,14 @@ if ((full)); then
 
   phase "what needs a GPU, but for the GPU"
   ./tests/gpu/run.sh --dry-run
+
+  phase "the Debian package, in a bare Debian"
+  if ((EUID == 0)); then
+    ./deploy/package_deb.sh
+    ./deploy/package_check.sh build/package/*.deb
+  else
+    echo "skipped: debootstrap and chroot need root"
+  fi
 
   phase "the container image, without Docker"
   if ((EUID == 0)); then

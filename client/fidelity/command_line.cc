@@ -58,6 +58,7 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
 
   CLI::App app("Measure what each weight format does to a model's pictures.", "tightfit fidelity");
   app.footer(kFooter);
+  app.set_version_flag("--version", "tightfit-fidelity " TIGHTFIT_VERSION);
   app.add_option("--model", options.model, "A model directory")->type_name("DIR")->required();
   app.add_option("--prompts", options.prompts, "The prompts to draw")
       ->type_name("FILE")
@@ -120,7 +121,7 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
     CheckNames("--formats", options.formats, format_names, "`tightfit-weights formats` lists them");
     CheckNames("--scopes", options.scopes, weights::kScopes, "use attention, linear, linear+conv");
     return options;
-  } catch (const CLI::Success& asked) {  // --help
+  } catch (const CLI::Success& asked) {  // --help, --version
     return ExitNow{app.exit(asked)};
   } catch (const CLI::ParseError& mistake) {
     std::cerr << "error: " << mistake.what() << "\nRun tightfit fidelity --help.\n";

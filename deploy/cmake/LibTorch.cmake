@@ -33,9 +33,10 @@ set(_rpaths ${TIGHTFIT_TORCH_ROOT}/lib)
 file(GLOB _nvidia_libs LIST_DIRECTORIES true ${TIGHTFIT_SITE_PACKAGES}/nvidia/*/lib)
 list(APPEND _rpaths ${_nvidia_libs})
 foreach(_path IN LISTS _rpaths)
-  target_link_options(tightfit_torch INTERFACE "LINKER:-rpath,${_path}"
-  "LINKER:-rpath-link,${_path}")
+  target_link_options(tightfit_torch INTERFACE "LINKER:-rpath-link,${_path}")
 endforeach()
+# Of programs in the build tree alone: an installed one has its own (Install.cmake).
+list(APPEND CMAKE_BUILD_RPATH ${_rpaths})
 target_link_options(tightfit_torch INTERFACE "LINKER:--allow-shlib-undefined")
 
 # One precompiled header for every file that includes LibTorch.

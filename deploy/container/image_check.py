@@ -137,9 +137,17 @@ class RunningImage:
 
 
 def serve_picture(
-    root: Path, settings: ImageSettings, model: Path, work: Path, picture: Path
+    root: Path,
+    settings: ImageSettings,
+    model: Path,
+    work: Path,
+    picture: Path,
+    libraries: str = "/opt/tightfit/lib",
 ) -> Served:
-    """Raises StageError where anything is not as an image must be."""
+    """`libraries`: the folder inside of those that came with the programs.
+
+    Raises StageError where anything is not as an image must be.
+    """
     if settings.user is None or settings.user.split(":")[0] in ("0", "root"):
         raise StageError("the image runs as root: it has no USER")
     out = work / "serving"
@@ -150,12 +158,14 @@ def serve_picture(
     with own_network() as namespace:
         image = RunningImage(root, settings, model, namespace, out)
         try:
-            return _serve(image, settings, picture)
+            return _serve(image, settings, picture, libraries)
         finally:
             image.close()
 
 
-def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Served:
+def _serve(
+    image: RunningImage, settings: ImageSettings, picture: Path, libraries: str
+) -> Served:
     began = time.monotonic()
     model = "emoji-xl=/models/emoji-xl,format=e2m5r,preload=true"
     image.start(["--model", model])
@@ -173,7 +183,7 @@ def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Serve
     image.wait_until(resident, "loading the model")
     started = time.monotonic() - began
     version = image.execute(["tightfit-server", "--version"]).stdout.strip()
-    _check_libraries(image)
+    _check_libraries(image, libraries)
     user = _check_confinement(image, settings)
     asked = ["generate", "red apple", "--seed", "1", "--server", f"{ADDRESS}:50051"]
     done = image.execute(["tightfit", *asked, "--output", "/tmp/picture.png"])
@@ -189,9 +199,9 @@ def _serve(image: RunningImage, settings: ImageSettings, picture: Path) -> Serve
     return Served(picture, version, user, started, time.monotonic() - stopped)
 
 
-def _check_libraries(image: RunningImage) -> None:
+def _check_libraries(image: RunningImage, folder: str) -> None:
     """Raises StageError for a library that would not load; CUDA's are loaded by name alone."""
-    told = image.execute(["/bin/sh", "-c", "ldd /opt/tightfit/lib/*"]).stdout
+    told = image.execute(["/bin/sh", "-c", f"ldd {folder}/*"]).stdout
     # The driver's own library comes with the driver.
     missing = {
         line.split()[0]
@@ -211,7 +221,7 @@ def _check_confinement(image: RunningImage, settings: ImageSettings) -> str:
     uids, capabilities = status["Uid"].split(), int(status["CapBnd"], 16)
     if "0" in uids or capabilities or status["NoNewPrivs"] != "1":
         raise StageError(f"the server has rights: uids {uids}, capabilities {capabilities:#x}")
-    for place in ("/opt/tightfit/written", "/etc/written", "/tmp/written"):
+    for place in ("/opt/written", "/etc/written", "/tmp/written"):
         if image.execute(["touch", place], as_root=True).returncode == 0:
             raise StageError(f"{place} could be written: the root is not read-only")
     metrics = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"
