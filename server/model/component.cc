@@ -97,7 +97,7 @@ Result<std::unique_ptr<SafetensorsFile>> OpenOtherWeights(const SafetensorsFile&
     if (found == tensors.end() || found->second->shape != wanted.shape) {
       return BadModelDirectory(
           file->name(), "holds no \"" + wanted.name +
-                            "\" of the shape that this model has; python -m tightfit_export --vae "
+                            "\" of the shape that this model has; tightfit-export --vae "
                             "converts other layouts");
     }
   }
