@@ -67,3 +67,10 @@ $BUILD/bin/tightfit models emoji-xl
 
 stop_server
 say "out/quickstart.png is there: set-up took $SETUP_SECONDS s (next time: none), serving and drawing $((SECONDS - started - SETUP_SECONDS)) s"
+cat <<END
+What to type next: the same model as a server, which you stop with Ctrl-C
+  $BUILD/bin/tightfit-server --model emoji-xl=$MODEL
+and in another terminal
+  $BUILD/bin/tightfit generate "green apple" -o apple.png
+Your own checkpoint: README.md, "Your own checkpoint"
+END
