@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks that files and folders which comments and documents name are there.
 
-A name counts if it ends in a suffix of sources or documents (`codec.h`, `rpc/limits_test.cc`), or if
-it stands in backticks, has a slash and begins with a folder of ours (`engine/room_plan`). It may be
+A name counts if it ends in a suffix of sources or documents (`codec.h`, `rpc/limits_test.cc`), or
+if it stands in backticks, has a slash and begins with a folder of ours (`engine/room_plan`). It may be
 written from the root, from the file's own folder, or by its last parts.
 
 check_file_names.py            all tracked files
@@ -147,7 +147,7 @@ def main() -> int:
     ).stdout.splitlines()
     tracked = [path for path in tracked if (ROOT / path).is_file()]
     tree = Tree(tracked)
-    read = [path for path in tracked if PurePosixPath(path).suffix in READ or path.endswith(BY_NAME)]
+    read = [p for p in tracked if PurePosixPath(p).suffix in READ or p.endswith(BY_NAME)]
     found = [line for path in read for line in complaints(path, (ROOT / path).read_text(), tree)]
     print("\n".join(found) if found else f"{len(read)} files name nothing that is not there")
     return 1 if found else 0
