@@ -62,9 +62,8 @@ def wrong_in(line: str) -> Iterator[str]:
         known = set(FLAG.findall(told))
     elif found and found[1] != "tightfit":
         known = set(FLAG.findall(help_of(found[1])))
-    yield from (
-        f"{line}: {flag}" for flag in FLAG.findall(line) if flag not in known and flag not in FOREIGN
-    )
+    unknown = set(FLAG.findall(line)) - known - FOREIGN
+    yield from (f"{line}: {flag}" for flag in sorted(unknown))
 
 
 @pytest.mark.parametrize("page", PAGES)
