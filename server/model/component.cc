@@ -95,10 +95,10 @@ Result<std::unique_ptr<SafetensorsFile>> OpenOtherWeights(const SafetensorsFile&
   for (const StoredTensor& wanted : listed.tensors()) {
     const auto found = tensors.find(wanted.name);
     if (found == tensors.end() || found->second->shape != wanted.shape) {
-      return BadModelDirectory(file->name(),
-                               "holds no \"" + wanted.name +
-                                   "\" of the shape that this model has; tightfit-export --vae "
-                                   "converts other layouts");
+      return BadModelDirectory(
+          file->name(), "holds no \"" + wanted.name +
+                            "\" of the shape that this model has; python -m tightfit_export --vae "
+                            "converts other layouts");
     }
   }
   return file;

@@ -19,7 +19,6 @@ from tightfit_export import DTYPES
 from tightfit_export.cli_options import parser
 from tightfit_export.errors import ExportError, SourceError
 from tightfit_export.export import ExportOptions, ExportSummary, check_destination, export
-from tightfit_export.hub import looks_like_repository
 from tightfit_export.open_source import SourceOptions, open_source
 from tightfit_export.partial_directory import Interrupted
 from tightfit_export.perturbed_weights import with_perturbed_unet
@@ -82,7 +81,8 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
     if options.save_source is not None:
         check_destination(options.save_source, overwrite=False)
     # A source that is at hand opens in no time: what is wrong with it is told first.
-    if options.out is not None and not _is_local(options):
+    is_at_hand = options.source is not None and not _source(options).is_remote
+    if options.out is not None and not is_at_hand:
         check_destination(options.out, options.overwrite)
     with _pipeline(options, progress) as pipeline:
         if options.out is not None:
@@ -112,11 +112,9 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
         )
 
 
-def _is_local(options: argparse.Namespace) -> bool:
-    """Whether the source is neither to be downloaded nor to be made."""
-    return options.source is not None and (
-        Path(options.source).exists() or not looks_like_repository(options.source)
-    )
+def _source(options: argparse.Namespace) -> SourceOptions:
+    flags = {each.name: getattr(options, each.name) for each in fields(SourceOptions)}
+    return SourceOptions(**flags | {"name": _name(options)})
 
 
 def _name(options: argparse.Namespace) -> str:
@@ -149,8 +147,7 @@ def _pipeline(options: argparse.Namespace, progress: Progress) -> Iterator[Sourc
     """What is to be exported."""
     seed = options.seed or 0
     if options.random is None:
-        flags = {each.name: getattr(options, each.name) for each in fields(SourceOptions)}
-        yield open_source(SourceOptions(**flags | {"name": _name(options)}), progress)
+        yield open_source(_source(options), progress)
     elif options.random in (BASE, HALF):
         yield replace(random_base(seed, options.random), name=_name(options))
     else:
