@@ -63,7 +63,8 @@ def test_an_environment_that_moved_runs_its_own_programs(tmp_path: Path) -> None
     place = old.rename(tmp_path / "new place")
     said = Terminal(place).type("./deploy/install.sh --export && source .venv/bin/activate")
     assert "mending" in said
-    assert "tightfit" in Terminal(place).type("source .venv/bin/activate; tightfit-export --version")
+    version = Terminal(place).type("source .venv/bin/activate; tightfit-export --version")
+    assert "tightfit" in version
     code = "import tightfit_export; print(tightfit_export.__file__)"
     assert str(place) in Terminal(place).type(f"cd /; '{place}/.venv/bin/python' -c '{code}'")
     scripts = [path for path in (place / ".venv" / "bin").glob("[a-z]*") if not path.is_symlink()]
