@@ -1,9 +1,10 @@
 # tightfit-server on Debian 12. It computes on the first GPU, or on the CPU where there is none.
 #
 #   docker build --build-arg TIGHTFIT_BUILD_COMMIT="$(git describe --always --dirty)" --tag tightfit .
-#   docker run --gpus all --read-only --stop-timeout 40 -v models:/models -p 50051:50051 -p 9400:9400 \
-#     tightfit --model sdxl=/models/sdxl,format=e2m5r
+#   docker run --gpus all --read-only --stop-timeout 40 -v "$PWD/models:/models:ro" \
+#     -p 127.0.0.1:50051:50051 -p 127.0.0.1:9400:9400 tightfit --model my-model=/models/my-model
 #
+# The ports are published to this machine alone: the image speaks plain text (docs/deploy.md).
 # With --build-arg TIGHTFIT_DEVICE=cpu the image has none of CUDA's libraries and is a tenth of the size.
 # What follows the image's name are flags of tightfit-server, over the settings of /etc/tightfit/tightfit.toml.
 # deploy/container_check.sh runs these same instructions where there is no Docker.

@@ -1,10 +1,21 @@
 # Sourced by quickstart.sh and tests/run.sh: both share one build tree.
 
+# A build tree holds absolute paths: one that was configured in another place is configured anew.
+forget_moved_tree() {
+  local cache=build/release/CMakeCache.txt place
+  [[ -f $cache && ! -L build && ! -L build/release ]] || return 0
+  place=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$cache")
+  [[ $place -ef . ]] && return
+  printf '== the build tree was configured in %s: configuring it anew\n' "$place" >&2
+  rm -rf build/release/CMakeFiles "$cache" build/release/build.ninja
+}
+
 # build_targets [TARGET...]: configures where needed and builds the targets; everything, the tests
 # included, when none is named. Named targets need no packages of the tests. Where the last time no CUDA
 # compiler was found, it looks again.
 build_targets() {
   local targets=("$@") tests=ON
+  forget_moved_tree
   if (($#)); then tests=OFF; fi
   if [[ ! -f build/release/build.ninja ]] ||
     grep -q '^TIGHTFIT_NVCC:.*-NOTFOUND' build/release/CMakeCache.txt ||

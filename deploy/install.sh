@@ -3,7 +3,8 @@
 # root) and a Python environment in .venv. Does nothing where all of it is there.
 #
 #   deploy/install.sh              to build, and to serve on a CPU: LibTorch without its CUDA libraries
-#   deploy/install.sh --export     also to export models: diffusers, and what `import torch` needs
+#   deploy/install.sh --export     also to export models: diffusers, what `import torch` needs, and the
+#                                  command tightfit-export in .venv
 #   deploy/install.sh --training   also what training emoji-xl needs: the emoji font and their names
 #   deploy/install.sh --cuda       also to compute on a GPU: the CUDA compiler, LibTorch's CUDA libraries (2.7 GB)
 #   deploy/install.sh --image      also what the Dockerfile's build stage needs: the CUDA compiler, patchelf
@@ -26,7 +27,7 @@ for option in "$@"; do
     --package) with_package=1 ;;
     --examples) with_examples=1 ;;
     --tests) with_export=1 with_tests=1 with_training=1 with_image=1 with_package=1 ;;
-    *) sed -n '2,12s/^# \{0,1\}//p' "$0"; [[ $option == --help ]] && exit 0 || exit 2 ;;
+    *) sed -n '2,13s/^# \{0,1\}//p' "$0"; [[ $option == --help ]] && exit 0 || exit 2 ;;
   esac
 done
 
@@ -74,7 +75,7 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-pip_install() { .venv/bin/pip install --quiet --no-warn-conflicts "$@"; }
+pip_install() { .venv/bin/python -m pip install --quiet --no-warn-conflicts "$@"; }
 
 # The torch wheel alone, without 2.7 GB of CUDA libraries and triton. libtorch_cpu is linked against two of
 # those libraries even where there is no GPU.
@@ -118,6 +119,12 @@ install_exporter() {
   .venv/bin/python -c 'import torch' || die "\`import torch\` fails in .venv; remove .venv and try again"
 }
 
+# `source .venv/bin/activate` puts it on the PATH. It runs the sources where they are.
+install_exporter_command() {
+  say "installing the command tightfit-export into .venv"
+  pip_install --no-deps --no-build-isolation -e deploy/export
+}
+
 # once NAME FILE... COMMAND: runs COMMAND unless it ran with these files and this script before.
 once() {
   local stamp=.venv/.tightfit-$1 command=${*: -1} wanted
@@ -127,8 +134,29 @@ once() {
   printf '%s' "$wanted" > "$stamp"
 }
 
+# The scripts of an environment hold its path: after a move they would run that of the old place.
+mend_moved_environment() {
+  local place=$PWD/.venv old script
+  [[ -L .venv ]] && return
+  old=$(.venv/bin/python -c 'import re, sys
+found = re.search(r"^VIRTUAL_ENV=(.*)$", open(".venv/bin/activate").read(), re.M)
+print(found[1].strip("\"\x27") if found else sys.argv[1])' "$place")
+  [[ $old == "$place" ]] && return
+  say "the environment was made in another place: mending its paths"
+  .venv/bin/python -m venv --without-pip .venv
+  for script in .venv/bin/*; do
+    if [[ -f $script && ! -L $script && $(head -c 2 "$script") == '#!' ]]; then
+      sed -i "1s|^#!$old/|#!$place/|" "$script"
+    fi
+  done
+  rm -f .venv/.tightfit-exporter-command
+}
+
 make_environment() {
-  [[ -x .venv/bin/pip ]] && return
+  if [[ -x .venv/bin/pip ]]; then
+    mend_moved_environment
+    return
+  fi
   local python=python3
   "$python" -c 'import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
     2>/dev/null || python=/usr/bin/python3
@@ -183,6 +211,7 @@ make_environment
 once libtorch deploy/requirements.txt install_libtorch
 if ((with_export)); then
   once exporter deploy/export/requirements.txt deploy/export/requirements-vocabulary.txt install_exporter
+  once exporter-command deploy/export/pyproject.toml install_exporter_command
 fi
 if ((with_cuda)); then
   once cuda install_cuda_libraries
@@ -195,3 +224,4 @@ if ((with_tests)); then
   install_prometheus
   install_cuda_disassembler
 fi
+say "all there"

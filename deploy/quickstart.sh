@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh Debian 12 to a picture: installs what is missing, builds, serves the model emoji-xl packed as
-# hf8, asks for a picture, shows the bytes of each component, stops the server. Needs no GPU.
+# e2m5r, asks for a picture, shows the bytes of each component, stops the server. Needs no GPU.
 #
 #   ./deploy/quickstart.sh ["red apple"]        writes out/quickstart.png
 set -euo pipefail
@@ -37,10 +37,10 @@ stop_server() {
 trap stop_server EXIT
 trap 'exit 130' INT TERM
 
-say "starting the server on free ports, the UNet packed as hf8"
+say "starting the server on free ports, the UNet packed as e2m5r"
 
 $BUILD/bin/tightfit-server --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --device cpu \
-  --model "emoji-xl=$MODEL,format=hf8,scope=linear+conv,preload=true" --address-file "$state/addresses.json" \
+  --model "emoji-xl=$MODEL,format=e2m5r,scope=linear+conv,preload=true" --address-file "$state/addresses.json" \
   > out/quickstart.log 2>&1 &
 server=$!
 for ((tenths = 0; tenths < 600; ++tenths)); do
@@ -67,3 +67,10 @@ $BUILD/bin/tightfit models emoji-xl
 
 stop_server
 say "out/quickstart.png is there: set-up took $SETUP_SECONDS s (next time: none), serving and drawing $((SECONDS - started - SETUP_SECONDS)) s"
+cat <<END
+What to type next: the same model as a server, which you stop with Ctrl-C
+  $BUILD/bin/tightfit-server --model emoji-xl=$MODEL
+and in another terminal
+  $BUILD/bin/tightfit generate "green apple" -o apple.png
+Your own checkpoint: README.md, "Your own checkpoint"
+END

@@ -1,4 +1,4 @@
-// Vector codecs of the HF family. codec_cpu.cc says what a codec has.
+// Vector codecs of the HF family. codec_choice-inl.h says what a codec has.
 // Included once per instruction set (hwy/foreach_target.h).
 
 #if defined(TIGHTFIT_KERNELS_HF_CODEC_INL_H_) == defined(HWY_TARGET_TOGGLE)

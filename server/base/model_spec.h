@@ -12,7 +12,7 @@ namespace tightfit {
 struct ModelSpec {
   std::string name;
   std::string path;                    // the model directory
-  std::string format = "hf8";          // "fp16" = unpacked, or a name of kernels/format.h
+  std::string format = "e2m5r";        // "fp16" = unpacked, or a name of kernels/format.h
   std::string scope = "linear+conv";   // "attention", "linear", "linear+conv"
   std::string compute_dtype = "auto";  // "auto", "fp16", "bf16", "fp32"
   std::vector<std::string> exclude;    // module name prefixes that stay unpacked

@@ -135,7 +135,7 @@ std::string HelpText(const CLI::App& app) {
     keys += format;
     ++count;
   }
-  return app.help() + "\nKeys of --model: format= [hf8], one of" + keys +
+  return app.help() + "\nKeys of --model: format= [e2m5r], one of" + keys +
          "\n  scope=attention|linear|linear+conv [linear+conv], "
          "compute_dtype=auto|fp16|bf16|fp32 [auto],\n  exclude=MODULE;MODULE (prefixes of modules "
          "that stay unpacked),\n  vae=FILE (safetensors to decode with), "

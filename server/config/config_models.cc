@@ -79,7 +79,7 @@ Status CheckDirectory(const ModelSpec& spec, const std::string& origin) {
   if (error) return refuse("cannot be looked at: " + error.message());
   if (status.type() != fs::file_type::directory) return refuse("is not a directory");
   if (!fs::is_regular_file(fs::path(spec.path) / "model.json", error)) {
-    return refuse("holds no model.json; export a pipeline with python -m tightfit_export");
+    return refuse("holds no model.json; export a pipeline with tightfit-export");
   }
   return OkStatus();
 }

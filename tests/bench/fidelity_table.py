@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The README's table of what formats do to pictures, from documents of `tightfit fidelity`.
+"""The table of docs/fidelity.md, from documents of `tightfit fidelity`.
 
 fidelity_table.py FIDELITY.json... [--against LABEL FIDELITY.json]...
 

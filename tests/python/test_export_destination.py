@@ -104,3 +104,63 @@ def test_notes_and_defaults_reach_the_summary_and_model_json(
     assert content["defaults"]["guidance_scale"] == 0.0
     assert content["defaults"]["sampler"] == "euler"
     assert content["scheduler"]["timestep_spacing"] == "trailing"
+
+
+def told(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
+    assert main(list(flags)) == 2
+    return capsys.readouterr().err
+
+
+def test_a_wrong_source_is_told_before_a_wrong_destination(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "file"
+    taken.write_text("")
+    out = ["--out", str(taken / "model")]
+    assert "no such file" in told(capsys, "--source", str(tmp_path / "no.safetensors"), *out)
+    (tmp_path / "broken.safetensors").write_bytes(b"no header")
+    assert "broken" in told(capsys, "--source", str(tmp_path / "broken.safetensors"), *out)
+    assert "is no directory" in told(capsys, "--source", str(DIFFUSERS), *out)
+    # Nothing is fetched, and nothing made, for a place that cannot be written to.
+    assert "is no directory" in told(capsys, "--source", "OWNER/NAME", *out)
+    assert "is no directory" in told(capsys, "--random", "tiny", *out)
+
+
+@pytest.mark.parametrize(("out", "flags", "name"), [(".", (), "here"), ("a", ("--name", "b"), "b")])
+def test_a_model_is_called_as_its_directory(
+    tmp_path: Path,
+    without_graphs: None,
+    monkeypatch: pytest.MonkeyPatch,
+    out: str,
+    flags: tuple[str, ...],
+    name: str,
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert main(arguments(Path(out), *flags)) == 0
+    assert json.loads((folder / out / "model.json").read_text())["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("out", "program", "command"),
+    [
+        ("models/my-model", "build/release/bin/tightfit-server", "my-model=models/my-model"),
+        ("a model, two", "tightfit-server", r"'a-model--two=a model\, two'"),
+    ],
+)
+def test_the_last_line_is_the_command_that_serves_it(
+    tmp_path: Path,
+    without_graphs: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    out: str,
+    program: str,
+    command: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "/" in program:
+        Path(program).parent.mkdir(parents=True)
+        Path(program).touch()
+    assert main([flag for flag in arguments(Path(out)) if flag != "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"serve it: {program} --model {command}"

@@ -64,7 +64,7 @@ def test_manifest_says_what_the_source_says(
 ) -> None:
     scheduler = json.loads((tiny_pipeline_dir / "scheduler/scheduler_config.json").read_text())
     assert manifest["schema_version"] == 2
-    assert manifest["name"] == "tiny"
+    assert manifest["name"] == "model"
     assert manifest["family"] == "sdxl"
     assert manifest["source"] == {"kind": "random", "name": "tiny", "seed": 0}
     assert manifest["prediction_type"] == "epsilon"

@@ -66,7 +66,7 @@ def test_bf16_graphs_alone_are_exported_with_an_fp32_vae(
     assert summary["source"] == {"kind": "random", "name": "sdxl-base", "seed": 3}
     assert summary["peak_memory_bytes"] > 100e6 and summary["notes"] == []
     content = json.loads((out / "model.json").read_text(encoding="utf-8"))
-    assert content["name"] == "sdxl-base"
+    assert content["name"] == "out"
     graphs = {name: list(part["graphs"]) for name, part in content["components"].items()}
     assert graphs == {
         "unet": ["bf16"],

@@ -111,9 +111,9 @@ def test_a_pod_has_longer_than_the_server_takes_to_drain() -> None:
 
 def test_the_configuration_is_one_that_the_server_takes(tmp_path: Path) -> None:
     toml = PLAIN["ConfigMap"]["data"]["tightfit.toml"]
-    assert toml.count('"/models/sdxl"') == 1
+    assert toml.count('"/models/my-model"') == 1
     file = tmp_path / "tightfit.toml"
-    file.write_text(toml.replace("/models/sdxl", str(MODEL)), "utf-8")
+    file.write_text(toml.replace("/models/my-model", str(MODEL)), "utf-8")
     # KServe fills in the service's name.
     arguments = [
         text.replace("{{.Name}}", SERVICE["metadata"]["name"]).replace("/mnt/models", str(MODEL))
@@ -190,6 +190,24 @@ MODEL_FIELDS = {"runtime": str, "modelFormat": dict, "storageUri": str, "protoco
 def check_fields(value: dict[str, Any], fields: dict[str, type]) -> None:
     assert set(value) <= set(fields), set(value) - set(fields)
     assert all(type(each) is fields[name] for name, each in value.items()), value
+
+
+def test_the_pod_that_takes_a_model_in_fits_the_volume_and_the_namespace() -> None:
+    pod = documents("copy_model.yaml")["Pod"]
+    for version in VERSIONS:
+        kubernetes_validate.validate(pod, version, strict=True)
+    (volume,) = pod["spec"]["volumes"]
+    claim = PLAIN["PersistentVolumeClaim"]["metadata"]["name"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim
+    (container,) = pod["spec"]["containers"]
+    (mount,) = container["volumeMounts"]
+    assert mount["mountPath"] == "/models" and not mount.get("readOnly", False)
+    # What the server reads belongs to the server, under the same restrictions.
+    assert pod["spec"]["securityContext"] == POD["spec"]["securityContext"]
+    assert container["securityContext"] == CONTAINER["securityContext"]
+    commands = (FOLDER / "README.md").read_text("utf-8")
+    toml = PLAIN["ConfigMap"]["data"]["tightfit.toml"]
+    assert f"{pod['metadata']['name']}:/models/my-model" in commands and "/models/my-model" in toml
 
 
 def test_the_serving_runtime_is_one_that_kserve_takes() -> None:

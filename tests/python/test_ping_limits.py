@@ -14,7 +14,7 @@ KEEPALIVE_TIME = re.compile(r"(?:GRPC_ARG_KEEPALIVE_TIME_MS|grpc\.keepalive_time
 def test_the_documents_tell_one_interval():
     contract = (ROOT / "proto/tightfit/v1/image_generation.proto").read_text()
     assert f"every {TOLD_SECONDS} seconds" in contract
-    assert f"every {TOLD_SECONDS} s" in (ROOT / "README.md").read_text()
+    assert f"every {TOLD_SECONDS} s" in (ROOT / "docs" / "errors.md").read_text()
     assert f"every {TOLD_SECONDS} s" in (ROOT / "SECURITY.md").read_text()
     assert f"{TOLD_SECONDS}000 or more" in (ROOT / "client/python/README.md").read_text()
 

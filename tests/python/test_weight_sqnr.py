@@ -1,7 +1,7 @@
 """What `tightfit-weights report` says of a trained UNet, against figures measured before it was.
 
 BASELINE was measured once in diffusers, before this program existed, on the weights of the
-pipeline that TIGHTFIT_EMOJI_FIRST names (see test_trained_pipeline.py), to a tenth of a decibel.
+pipeline that TIGHTFIT_EMOJI_FIRST names, to a tenth of a decibel.
 """
 
 from __future__ import annotations

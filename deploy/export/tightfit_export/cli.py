@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 import signal
 import sys
 import tempfile
@@ -79,9 +81,13 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
     _check_flags(options)
     if options.save_source is not None:
         check_destination(options.save_source, overwrite=False)
-    if options.out is not None:
+    # A source that is at hand opens in no time: what is wrong with it is told first.
+    is_at_hand = options.source is not None and not _source(options).is_remote
+    if options.out is not None and not is_at_hand:
         check_destination(options.out, options.overwrite)
     with _pipeline(options, progress) as pipeline:
+        if options.out is not None:
+            check_destination(options.out, options.overwrite)
         if options.perturb_unet is not None:
             pipeline = with_perturbed_unet(pipeline, options.perturb_unet)
         if options.out is None:
@@ -105,6 +111,16 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
             ),
             progress,
         )
+
+
+def _source(options: argparse.Namespace) -> SourceOptions:
+    flags = {each.name: getattr(options, each.name) for each in fields(SourceOptions)}
+    return SourceOptions(**flags | {"name": _name(options)})
+
+
+def _name(options: argparse.Namespace) -> str:
+    """What the model is called: as it was asked for, else as the directory it is written to."""
+    return options.name or ("" if options.out is None else options.out.resolve().name)
 
 
 def _check_flags(options: argparse.Namespace) -> None:
@@ -132,13 +148,12 @@ def _pipeline(options: argparse.Namespace, progress: Progress) -> Iterator[Sourc
     """What is to be exported."""
     seed = options.seed or 0
     if options.random is None:
-        flags = {each.name: getattr(options, each.name) for each in fields(SourceOptions)}
-        yield open_source(SourceOptions(**flags), progress)
+        yield open_source(_source(options), progress)
     elif options.random in (BASE, HALF):
-        yield replace(random_base(seed, options.random), name=options.name or options.random)
+        yield replace(random_base(seed, options.random), name=_name(options))
     else:
         with _tiny_source(options, seed, progress) as folder:
-            pipeline = open_pipeline(folder, options.name or options.random, None)
+            pipeline = open_pipeline(folder, _name(options) or options.random, None)
             said = {"kind": "random", "name": options.random, "seed": seed}
             yield replace(pipeline, description=said)
 
@@ -201,7 +216,18 @@ def summary_table(summary: ExportSummary) -> str:
         f"{content['name']} {content['hash'][:10]} is at {summary.out} "
         f"({summary.seconds:.1f} s, {size_text(summary.peak_memory_bytes)} of memory at most)"
     )
+    lines.append(f"serve it: {serve_command(summary)}")
     return "\n".join(lines)
+
+
+def serve_command(summary: ExportSummary) -> str:
+    """What to type next, where the export was started."""
+    built = Path("build/release/bin/tightfit-server")
+    program = str(built) if built.is_file() else "tightfit-server"
+    # What a server's configuration takes as a name, and as a path in a list with commas.
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", summary.content["name"])[:64]
+    path = str(summary.out).replace(",", "\\,")
+    return shlex.join([program, "--model", f"{name}={path}"])
 
 
 def _files(content: dict[str, Any]) -> list[dict[str, Any]]:

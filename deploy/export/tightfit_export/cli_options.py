@@ -13,26 +13,26 @@ from tightfit_export.scheduler_settings import PREDICTION_TYPES, TIMESTEP_SPACIN
 _EXAMPLES = """\
 examples:
   A checkpoint of one file, as model sites and web UIs have them, for a server on a GPU:
-    python -m tightfit_export --source my-model.safetensors --out models/my-model --dtypes fp16
+    tightfit-export --source my-model.safetensors --out models/my-model --dtypes fp16
 
   The same with another VAE, one that does not overflow in fp16:
-    python -m tightfit_export --source my-model.safetensors --vae sdxl-vae-fp16-fix.safetensors \\
+    tightfit-export --source my-model.safetensors --vae sdxl-vae-fp16-fix.safetensors \\
         --vae-fp16-safe --out models/my-model --dtypes fp16
 
   A diffusers directory, for GPU (fp16) and CPU (bf16, fp32):
-    python -m tightfit_export --source ./sdxl-base --out ./models/sdxl-base --dtypes fp16,bf16,fp32
+    tightfit-export --source ./sdxl-base --out ./models/sdxl-base --dtypes fp16,bf16,fp32
 
   A repository of the hub (about 7 GB in fp16, into the hub's own cache):
-    python -m tightfit_export --source stabilityai/stable-diffusion-xl-base-1.0 --out models/sdxl \\
+    tightfit-export --source stabilityai/stable-diffusion-xl-base-1.0 --out models/sdxl \\
         --dtypes bf16
 
   A model of few steps (Turbo, Lightning, Hyper-SD, LCM, DMD2), with its trainers' defaults:
-    python -m tightfit_export --source my-model-lightning-8step.safetensors --out models/fast \\
+    tightfit-export --source my-model-lightning-8step.safetensors --out models/fast \\
         --dtypes fp16 --defaults-from lightning
 
   Random weights, to try the server without a download: a small pipeline, or one of full size:
-    python -m tightfit_export --random tiny --out ./models/tiny --save-source ./tiny-diffusers
-    python -m tightfit_export --random sdxl-base --out ./models/random --dtypes bf16
+    tightfit-export --random tiny --out ./models/tiny --save-source ./tiny-diffusers
+    tightfit-export --random sdxl-base --out ./models/random --dtypes bf16
 
 sources: safetensors only. Pickle (.ckpt, .pt, .pth, .bin) is a program that runs when it is opened
 and is never read. A single file has Stability's original layout, or what ComfyUI, Forge and
@@ -56,7 +56,7 @@ destination; 130 interrupted. Unless 0, --out is as it was before."""
 def parser() -> argparse.ArgumentParser:
     """All flags."""
     result = argparse.ArgumentParser(
-        prog="python -m tightfit_export",
+        prog="tightfit-export",
         description="Turns an SDXL checkpoint into a model directory that tightfit serves.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -153,7 +153,7 @@ def _add_output(result: argparse._ArgumentGroup) -> None:
         metavar="LIST",
         help="graphs to write: fp32, bf16, fp16, separated by commas (default: all three)",
     )
-    result.add_argument("--name", default="", help="the model's name (default: that of the source)")
+    result.add_argument("--name", default="", help="the model's name (default: that of --out)")
     result.add_argument("--license", help="licence text (default: what the model card names)")
     result.add_argument("--attribution", default="", help="whom to credit")
     result.add_argument(

@@ -32,6 +32,11 @@ class SourceOptions:
     zero_terminal_snr: bool | None = None
     timestep_spacing: str | None = None
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is nothing of this machine, but may be a repository of the hub."""
+        return not Path(self.source).exists() and looks_like_repository(self.source)
+
 
 def open_source(options: SourceOptions, progress: Progress) -> SourcePipeline:
     """Errors: SourceError with the first thing wrong."""

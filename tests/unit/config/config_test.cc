@@ -115,7 +115,7 @@ TEST_F(ConfigTest, RefusesAPathWithoutAModel) {
             "model \"one\": " + directories_.Path("file") + " is not a directory");
   EXPECT_EQ(error(directories_.Path("empty")),
             "model \"one\": " + directories_.Path("empty") +
-                " holds no model.json; export a pipeline with python -m tightfit_export");
+                " holds no model.json; export a pipeline with tightfit-export");
 }
 
 TEST_F(ConfigTest, RefusesLimitsThatExcludeEachOther) {
