@@ -15,6 +15,8 @@ constexpr int32_t kSidesOfWideNetworks[] = {kTiny, 16, 40};
 constexpr int32_t kLargestDecodedOfWideNetworks = 16;
 constexpr int32_t kSidesOfNarrowNetworks[] = {kTiny, 16, 24, 32, 40, 64, 96};
 constexpr int32_t kLargestDecodedOfNarrowNetworks = 64;
+// Of one row; beyond it two rows of half the size tell as much.
+constexpr int32_t kLargestOfOneRow = 64;
 
 // Lengths of strips whose other side every halving rounds up, as far as it can: of the strip that
 // is one latent high, and of the next higher one. Of wide networks there are none: until the area
@@ -27,7 +29,7 @@ constexpr int32_t kHeightsOfSlimOfWideNetworks[] = {8, 24};
 
 // Rows and chunks enough that what they take outweighs everything else.
 constexpr int32_t kManyImages = 8;
-constexpr int32_t kManyChunks = 8;
+constexpr int32_t kManyChunks = 16;
 constexpr int32_t kManyHeight = 4;
 constexpr int32_t kManyWidth = 8;
 
@@ -35,12 +37,19 @@ constexpr int32_t kManyWidth = 8;
 // networks lie above the lines.
 constexpr int32_t kSmallSide = 32;
 constexpr double kSmallMarginIn16Bits = 1.09;  // of all but the last two points of a line
+constexpr double kSmallDecodeMarginIn16Bits = 1.12;
 constexpr double kMarginIn16Bits = 1.01;
 
 constexpr double Area(int32_t side) { return static_cast<double>(side) * side; }
 
 void AddPoint(double latents, double bytes, CallMemory* call) {
   call->points.push_back({.latents = latents, .bytes = bytes});
+}
+
+double LastSlope(const CallMemory& call) {
+  const CallMemory::Point& a = call.points[call.points.size() - 2];
+  const CallMemory::Point& b = call.points.back();
+  return (b.bytes - a.bytes) / (b.latents - a.latents);
 }
 
 class Measuring {
@@ -58,28 +67,33 @@ class Measuring {
   }
 
  private:
-  double Margin(int64_t latents) const {
+  double Margin(int64_t latents, double small_margin = kSmallMarginIn16Bits) const {
     if (!networks_.is_in_16_bits) return 1.0;
     const bool is_small = latents <= kSmallSide * kSmallSide && !networks_.is_wide;
-    return is_small ? kSmallMarginIn16Bits : kMarginIn16Bits;
+    return is_small ? small_margin : kMarginIn16Bits;
   }
 
   Status Squares() {
-    const std::span<const int32_t> sides = networks_.is_wide
-                                               ? std::span<const int32_t>(kSidesOfWideNetworks)
-                                               : kSidesOfNarrowNetworks;
+    const std::span<const int32_t> sides =
+        networks_.is_wide ? std::span<const int32_t>(kSidesOfWideNetworks) : kSidesOfNarrowNetworks;
     const int32_t largest_decoded =
         networks_.is_wide ? kLargestDecodedOfWideNetworks : kLargestDecodedOfNarrowNetworks;
     for (const int32_t side : sides) {
       const double margin = Margin(int64_t{side} * side);
-      TF_ASSIGN_OR_RETURN(const TrialCosts one,
-                          run_({.height = side, .width = side, .guided = false}));
-      AddPoint(Area(side), margin * one.denoise_peak, &costs_.denoise_one);
+      if (side <= kLargestOfOneRow) {
+        TF_ASSIGN_OR_RETURN(const TrialCosts one,
+                            run_({.height = side, .width = side, .guided = false}));
+        AddPoint(Area(side), margin * one.denoise_peak, &costs_.denoise_one);
+      }
       const bool decodes = side <= largest_decoded;
       TF_ASSIGN_OR_RETURN(const TrialCosts pair,
                           run_({.height = side, .width = side, .decodes = decodes}));
       AddPoint(2 * Area(side), margin * pair.denoise_peak, &costs_.denoise);
-      if (decodes) AddPoint(Area(side), margin * pair.decode_peak, &costs_.decode);
+      if (decodes) {
+        AddPoint(Area(side),
+                 Margin(int64_t{side} * side, kSmallDecodeMarginIn16Bits) * pair.decode_peak,
+                 &costs_.decode);
+      }
       // The last and largest counts.
       costs_.denoise_latent_seconds = pair.denoise_seconds / (2 * Area(side));
       if (decodes) costs_.decode_latent_seconds = pair.decode_seconds / Area(side);
@@ -105,6 +119,8 @@ class Measuring {
       AddPoint(2.0 * static_cast<double>(latents), Margin(latents) * pair.denoise_peak,
                &strip.call);
     }
+    // What grows less than even latents do is not decided by the area yet.
+    if (LastSlope(strip.call) < LastSlope(costs_.denoise)) return OkStatus();
     costs_.denoise_uneven.push_back(std::move(strip));
     return OkStatus();
   }
@@ -134,7 +150,8 @@ class Measuring {
       return run_({.height = kManyHeight,
                    .width = kManyWidth,
                    .image_count = kManyImages,
-                   .chunk_count = chunk_count});
+                   .chunk_count = chunk_count,
+                   .has_negative_prompt = false});
     };
     TF_ASSIGN_OR_RETURN(const TrialCosts full, many(kManyChunks));
     TF_ASSIGN_OR_RETURN(const TrialCosts half, many(kManyChunks / 2));
@@ -143,18 +160,24 @@ class Measuring {
     constexpr double kLatents = kRows * kManyHeight * kManyWidth;
     const double margin = networks_.is_in_16_bits ? kMarginIn16Bits : 1.0;
     costs_.join_row_chunk_bytes = full.encode_peak / (kRows * kManyChunks);
-    costs_.cross_row_chunk_bytes =
+    const double row_chunk_bytes =
         std::max(margin * (full.denoise_peak - half.denoise_peak) / (kRows * kManyChunks / 2),
                  costs_.row_chunk_bytes);
-    const double cross_latents = std::max(
-        margin * full.denoise_peak - kRows * kManyChunks * costs_.cross_row_chunk_bytes, 0.0);
-    // Fewer latents take no more, and more of them at most in proportion.
-    AddPoint(kLatents, cross_latents, &costs_.cross);
-    AddPoint(2 * kLatents, 2 * cross_latents, &costs_.cross);
+    if (row_chunk_bytes > costs_.row_chunk_bytes) {
+      // In 16 bits attention copies keys and values into another order where queries are many.
+      const double copies = networks_.is_in_16_bits ? 2.0 : 1.0;
+      costs_.cross_row_chunk_bytes =
+          costs_.row_chunk_bytes + copies * (row_chunk_bytes - costs_.row_chunk_bytes);
+      // Fewer latents take no more, and more of them at most in proportion.
+      const double latent_bytes =
+          std::max(margin * full.denoise_peak - kRows * kManyChunks * row_chunk_bytes, 0.0);
+      AddPoint(kLatents, latent_bytes, &costs_.cross);
+      AddPoint(2 * kLatents, 2 * latent_bytes, &costs_.cross);
+    }
 
     // Where the prompt takes most already, it tells nothing of other layers.
     costs_.denoise_row_bytes = costs_.row_bytes;
-    const double by_prompt = kRows * costs_.cross_row_chunk_bytes + cross_latents;
+    const double by_prompt = kRows * row_chunk_bytes + costs_.cross.BytesAt(kLatents);
     if (single.denoise_peak > by_prompt) {
       costs_.denoise_row_bytes =
           std::max((margin * single.denoise_peak - costs_.denoise.BytesAt(kLatents)) / (kRows - 2),

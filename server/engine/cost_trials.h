@@ -20,6 +20,8 @@ struct CostTrial {
   bool guided = true;  // two rows an image
   int32_t image_count = 1;
   int32_t chunk_count = 1;  // of its prompt
+  // Without one the rows of the negative prompt are as long, but nothing is encoded for them.
+  bool has_negative_prompt = true;
   bool decodes = false;
 };
 

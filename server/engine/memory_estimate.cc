@@ -15,6 +15,8 @@ double LineAt(const CallMemory::Point& a, const CallMemory::Point& b, double lat
 
 int64_t RoundedUp(double bytes) { return static_cast<int64_t>(std::ceil(bytes)); }
 
+constexpr double kUnmeasuredShare = 0.1;
+
 double RoundedUpTo(double side, double multiple) { return std::ceil(side / multiple) * multiple; }
 
 // Of a call that sees so many uneven latents, between the measured unevennesses; nullopt beyond the
@@ -45,14 +47,18 @@ double UnetBytes(const ModelDescription& model, int32_t height, int32_t width, d
   const double rounded = rows * RoundedUpTo(height, multiple) * RoundedUpTo(width, multiple);
   double bytes = costs.denoise.BytesAt(rounded);
   if (const auto uneven = UnevenBytes(costs, UnevennessOf(height, width, halvings), latents)) {
-    bytes = std::min(bytes, *uneven);
+    // Part of what lies between, for layers that take over beyond what was measured.
+    bytes = std::min(bytes, *uneven + kUnmeasuredShare * std::max(bytes - *uneven, 0.0));
   }
-  if (rows < 2) {
-    // A single row of few values takes other kernels, one layer before the other: what was measured
-    // at two sizes tells little of those between, but two rows of half the size take them all.
+  if (rows < 2 && !costs.denoise_one.points.empty()) {
+    const CallMemory::Point& least = costs.denoise_one.points.front();
+    // A single row of few values takes other kernels, one layer after the other the larger it is:
+    // what was measured at two sizes tells little of those between, but two rows of half the size
+    // take all those of the larger ones.
     const double even = costs.denoise.BytesAt(latents);
     const double share = even > 0.0 ? bytes / even : 1.0;
-    bytes = std::max(bytes, share * costs.denoise_one.BytesAt(latents));
+    bytes = rounded <= least.latents ? least.bytes
+                                     : std::max(bytes, share * costs.denoise_one.BytesAt(latents));
   }
   if (width <= costs.slim_width) {
     const double slim = rows * costs.slim_width * RoundedUpTo(height, multiple);
@@ -109,12 +115,16 @@ RequestMemory EstimateRequest(const ModelDescription& model, const GenerationPar
       UnetBytes(model, height, width, rows) +
       std::max(rows - 2, 0.0) * std::max(costs.denoise_row_bytes, costs.row_bytes) + chunk_bytes;
   const double multiple_of_all = std::exp2(model.memory.unet_halvings);
-  const double rounded =
-      RoundedUpTo(height, multiple_of_all) * RoundedUpTo(width, multiple_of_all);
-  const double cross_bytes = rows * (1 + more_chunks) * costs.cross_row_chunk_bytes +
-                             costs.cross.BytesAt(rows * rounded);
+  const double rounded = RoundedUpTo(height, multiple_of_all) * RoundedUpTo(width, multiple_of_all);
+  const double cross_bytes =
+      rows * (1 + more_chunks) * costs.cross_row_chunk_bytes + costs.cross.BytesAt(rows * rounded);
+  // Beside other kernels keys and values of prompts may be there too.
+  const double slim_bytes =
+      width <= costs.slim_width
+          ? self_bytes + rows * more_chunks * (costs.cross_row_chunk_bytes - costs.row_chunk_bytes)
+          : 0.0;
   const double denoise_bytes =
-      std::max(self_bytes, cross_bytes) + images * area * costs.kept_latent_bytes;
+      std::max({self_bytes, cross_bytes, slim_bytes}) + images * area * costs.kept_latent_bytes;
   const double encode_bytes = costs.encode_bytes + more_chunks * costs.encode_chunk_bytes +
                               rows * (1 + more_chunks) * costs.join_row_chunk_bytes;
   memory.denoise_bytes = RoundedUp(std::max(denoise_bytes, encode_bytes));

@@ -51,7 +51,7 @@ std::string PromptOf(int32_t chunk_count) {
 Result<TrialCosts> Measure(SdxlPipeline& pipeline, const CostTrial& trial) {
   GenerationParameters parameters;
   parameters.prompt = PromptOf(trial.chunk_count);
-  parameters.negative_prompt.emplace(kChunk);
+  if (trial.has_negative_prompt) parameters.negative_prompt.emplace(kChunk);
   parameters.height_px = trial.height * pipeline.description().pixels_per_latent;
   parameters.width_px = trial.width * pipeline.description().pixels_per_latent;
   parameters.step_count = 1;
