@@ -21,6 +21,7 @@ constexpr int32_t kLargestOfOneRow = 64;
 // Lengths of strips whose other side every halving rounds up, as far as it can: of the strip that
 // is one latent high, and of the next higher one. Of wide networks there are none: until the area
 // decides they would take minutes, and their usual sizes round nothing up.
+constexpr int32_t kMostHalvingsOfStrips = 3;
 constexpr int32_t kLengthsOfLowStrips[] = {64, 256, 1024, 2048};
 constexpr int32_t kLengthsOfHighStrips[] = {16, 64, 256, 512, 768};
 
@@ -106,7 +107,10 @@ class Measuring {
   }
 
   Status Strips() {
-    if (networks_.is_wide || networks_.unet_halvings == 0) return OkStatus();
+    if (networks_.is_wide || networks_.unet_halvings == 0 ||
+        networks_.unet_halvings > kMostHalvingsOfStrips) {
+      return OkStatus();
+    }
     TF_RETURN_IF_ERROR(Strip((1 << networks_.unet_halvings) + 1, kLengthsOfHighStrips));
     return Strip(1, kLengthsOfLowStrips);
   }

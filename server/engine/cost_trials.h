@@ -37,8 +37,7 @@ struct TrialCosts {
 
 // What is known of the networks before anything is measured.
 struct CostedNetworks {
-  // Many parameters: they are slow, and few channels are not what they have.
-  bool is_wide = false;
+  bool is_wide = false;  // many parameters, many channels: trials take long
   bool is_in_16_bits = false;
   // As of ModelMemory and RequestCosts.
   int32_t unet_halvings = 0;

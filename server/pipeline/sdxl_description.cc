@@ -15,13 +15,15 @@ namespace {
 // LibTorch's allocator for CUDA gives whole blocks.
 constexpr int64_t kCudaBlockBytes = 512;
 
-// Of a UNet: its convolutions of stride 2, by diffusers' names.
+// Of a UNet: its convolutions of stride 2, by diffusers' names. Names are what a file claims.
 int32_t DownsamplerCount(const std::vector<StoredTensor>& tensors) {
-  return static_cast<int32_t>(std::ranges::count_if(tensors, [](const StoredTensor& tensor) {
+  constexpr std::ptrdiff_t kMost = 8;
+  const auto count = std::ranges::count_if(tensors, [](const StoredTensor& tensor) {
     return tensor.name.starts_with("down_blocks.") &&
            tensor.name.find(".downsamplers.") != std::string::npos &&
            tensor.name.ends_with(".weight");
-  }));
+  });
+  return static_cast<int32_t>(std::min(count, kMost));
 }
 
 // From the headers of the weight files: weights, graphs, and what loading takes beside them.
