@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace tightfit {
 namespace {
@@ -13,6 +14,58 @@ double LineAt(const CallMemory::Point& a, const CallMemory::Point& b, double lat
 }
 
 int64_t RoundedUp(double bytes) { return static_cast<int64_t>(std::ceil(bytes)); }
+
+constexpr double kUnmeasuredShare = 0.1;
+
+double RoundedUpTo(double side, double multiple) { return std::ceil(side / multiple) * multiple; }
+
+// Of a call that sees so many uneven latents, between the measured unevennesses; nullopt beyond the
+// last. What a layer takes is a straight line in how large its levels are, and the layer that takes
+// most decides: chords lie above the largest of straight lines.
+std::optional<double> UnevenBytes(const RequestCosts& costs, double unevenness, double latents) {
+  double before = 0.0;
+  double before_bytes = costs.denoise.BytesAt(latents);
+  for (const UnevenMemory& measured : costs.denoise_uneven) {
+    const double bytes = std::max(measured.call.BytesAt(latents), before_bytes);
+    if (unevenness <= measured.unevenness) {
+      return before_bytes +
+             (bytes - before_bytes) * (unevenness - before) / (measured.unevenness - before);
+    }
+    before = measured.unevenness;
+    before_bytes = bytes;
+  }
+  return unevenness > before ? std::nullopt : std::optional(before_bytes);
+}
+
+// While the UNet sees `rows` of these latents, of which no more than two hold anything, with
+// prompts of one chunk.
+double UnetBytes(const ModelDescription& model, int32_t height, int32_t width, double rows) {
+  const RequestCosts& costs = *model.memory.costs;
+  const int32_t halvings = model.memory.unet_halvings;
+  const double multiple = std::exp2(halvings);
+  const double latents = rows * height * width;
+  const double rounded = rows * RoundedUpTo(height, multiple) * RoundedUpTo(width, multiple);
+  double bytes = costs.denoise.BytesAt(rounded);
+  if (const auto uneven = UnevenBytes(costs, UnevennessOf(height, width, halvings), latents)) {
+    // Part of what lies between, for layers that take over beyond what was measured.
+    bytes = std::min(bytes, *uneven + kUnmeasuredShare * std::max(bytes - *uneven, 0.0));
+  }
+  if (rows < 2 && !costs.denoise_one.points.empty()) {
+    const CallMemory::Point& least = costs.denoise_one.points.front();
+    // A single row of few values takes other kernels, one layer after the other the larger it is:
+    // what was measured at two sizes tells little of those between, but two rows of half the size
+    // take all those of the larger ones.
+    const double even = costs.denoise.BytesAt(latents);
+    const double share = even > 0.0 ? bytes / even : 1.0;
+    bytes = rounded <= least.latents ? least.bytes
+                                     : std::max(bytes, share * costs.denoise_one.BytesAt(latents));
+  }
+  if (width <= costs.slim_width) {
+    const double slim = rows * costs.slim_width * RoundedUpTo(height, multiple);
+    bytes = std::max(bytes, costs.denoise_slim.BytesAt(slim));
+  }
+  return bytes;
+}
 
 }  // namespace
 
@@ -32,6 +85,17 @@ double CallMemory::BytesAt(double latents) const {
   return std::min(chord, std::max(from_left, from_right));
 }
 
+double UnevennessOf(int32_t height, int32_t width, int32_t halvings) {
+  const double latents = static_cast<double>(height) * width;
+  double unevenness = 0.0;
+  for (int32_t level = 1; level <= halvings; ++level) {
+    const double multiple = std::exp2(level);
+    const double level_latents = RoundedUpTo(height, multiple) * RoundedUpTo(width, multiple);
+    unevenness = std::max(unevenness, (level_latents / latents - 1.0) / (multiple - 1.0));
+  }
+  return unevenness;
+}
+
 RequestMemory EstimateRequest(const ModelDescription& model, const GenerationParameters& parameters,
                               VaeUse vae) {
   RequestMemory memory;
@@ -47,12 +111,22 @@ RequestMemory EstimateRequest(const ModelDescription& model, const GenerationPar
   const double more_chunks = model.chunk_count ? model.chunk_count(parameters) - 1 : 0;
 
   const double chunk_bytes = rows * more_chunks * costs.row_chunk_bytes;
-  const CallMemory& call = rows < 2 ? costs.denoise_one : costs.denoise;
-  const double measured_rows = rows < 2 ? 1 : 2;
-  const double denoise_bytes = call.BytesAt(rows * area) +
-                               (rows - measured_rows) * costs.row_bytes + chunk_bytes +
-                               images * area * costs.kept_latent_bytes;
-  const double encode_bytes = costs.encode_bytes + more_chunks * costs.encode_chunk_bytes;
+  const double self_bytes =
+      UnetBytes(model, height, width, rows) +
+      std::max(rows - 2, 0.0) * std::max(costs.denoise_row_bytes, costs.row_bytes) + chunk_bytes;
+  const double multiple_of_all = std::exp2(model.memory.unet_halvings);
+  const double rounded = RoundedUpTo(height, multiple_of_all) * RoundedUpTo(width, multiple_of_all);
+  const double cross_bytes =
+      rows * (1 + more_chunks) * costs.cross_row_chunk_bytes + costs.cross.BytesAt(rows * rounded);
+  // Beside other kernels keys and values of prompts may be there too.
+  const double slim_bytes =
+      width <= costs.slim_width
+          ? self_bytes + rows * more_chunks * (costs.cross_row_chunk_bytes - costs.row_chunk_bytes)
+          : 0.0;
+  const double denoise_bytes =
+      std::max({self_bytes, cross_bytes, slim_bytes}) + images * area * costs.kept_latent_bytes;
+  const double encode_bytes = costs.encode_bytes + more_chunks * costs.encode_chunk_bytes +
+                              rows * (1 + more_chunks) * costs.join_row_chunk_bytes;
   memory.denoise_bytes = RoundedUp(std::max(denoise_bytes, encode_bytes));
   if (parameters.output == OutputKind::kLatents) return memory;
 

@@ -26,6 +26,12 @@ enum class VaeUse { kOwn, kFp32Fallback };
 RequestMemory EstimateRequest(const ModelDescription& model, const GenerationParameters& parameters,
                               VaeUse vae = VaeUse::kOwn);
 
+// How far the levels of a network that halves latents of this height and width `halvings` times,
+// rounding up, are larger than a quarter of the one before: 0 where no halving rounds, 1 / n of a
+// strip n high whose n leaves 1 when it is divided by 2^halvings. Latents as uneven as that strip
+// have levels at most as large as its, for the same number of latents.
+double UnevennessOf(int32_t height, int32_t width, int32_t halvings);
+
 // What is set aside for a request beside its model's weights; 0 without a description. Errors:
 // INTERNAL, RESOURCE_EXHAUSTED if its prompts cannot even be counted.
 Result<int64_t> RequestBytes(const ModelDescription* model, const GenerationParameters& parameters,

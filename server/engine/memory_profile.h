@@ -23,11 +23,20 @@ struct CallMemory {
   double BytesAt(double latents) const;
 };
 
+// What the UNet takes of two rows or more where halving a side rounds up, so that its inner levels
+// are larger than a quarter each.
+struct UnevenMemory {
+  double unevenness = 0.0;  // as UnevennessOf (memory_estimate.h)
+  CallMemory call;
+};
+
 // What requests take beside the weights, measured when a model is loaded.
 struct RequestCosts {
-  // While prompts of one chunk of tokens are encoded, and for each chunk more.
+  // While prompts of one chunk of tokens are encoded, and for each chunk more; beside that, for
+  // each chunk of each row, while what was encoded is put together.
   double encode_bytes = 0.0;
   double encode_chunk_bytes = 0.0;
+  double join_row_chunk_bytes = 0.0;
   // What a request holds between two calls: of each row (one an image, two with guidance), of each
   // latent of a row, and of each further chunk of a row's prompt.
   double row_bytes = 0.0;
@@ -38,6 +47,18 @@ struct RequestCosts {
   // While the UNet runs, with what requests hold: of one row, and of two rows or more.
   CallMemory denoise_one;
   CallMemory denoise;
+  // In order of unevenness. Beyond the last, or without any, sides count as rounded up to what all
+  // halvings divide.
+  std::vector<UnevenMemory> denoise_uneven;
+  // Of pictures at most `slim_width` latents wide, which run by other kernels: they count as wide
+  // as that. 0: there are none.
+  int32_t slim_width = 0;
+  CallMemory denoise_slim;
+  // For each row beyond two while the UNet runs; at least `row_bytes`.
+  double denoise_row_bytes = 0.0;
+  // While the UNet looks at long prompts: for each chunk of each row, and for latents.
+  double cross_row_chunk_bytes = 0.0;
+  CallMemory cross;
   // While the VAE decodes one image.
   CallMemory decode;
   // Time of a call for each latent that its input has; 0: unknown. Of the largest that was
@@ -68,6 +89,7 @@ struct ModelMemory {
   int64_t fallback_weight_bytes = 0;  // at most, of the VAE in fp32, where a request may need it
   int64_t held_fallback_bytes = 0;    // of it, set aside from then on until the model leaves
   int64_t decode_scratch_bytes = 0;   // that all models share: the largest unpacked weight
+  int32_t unet_halvings = 0;          // of height and width on the UNet's way in, each rounded up
   std::optional<RequestCosts> costs;  // known once the model was loaded
 };
 

@@ -9,6 +9,9 @@
 
 namespace tightfit {
 
+// Latents of at most this width are too narrow if they are high enough.
+inline constexpr int32_t kWidestWithoutOneDnn = 4;
+
 // Whether a convolution of stride 2 of SDXL's UNet sees one or two columns and three rows or more:
 // with AMX, oneDNN's kernels for bf16 (torch 2.11) then read memory that nobody has written, and
 // the picture is another one each time. `latents` has the shape [.., height, width].

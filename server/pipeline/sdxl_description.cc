@@ -17,6 +17,17 @@ namespace {
 // LibTorch's allocator for CUDA gives whole blocks.
 constexpr int64_t kCudaBlockBytes = 512;
 
+// Of a UNet: its convolutions of stride 2, by diffusers' names. Names are what a file claims.
+int32_t DownsamplerCount(const std::vector<StoredTensor>& tensors) {
+  constexpr std::ptrdiff_t kMost = 8;
+  const auto count = std::ranges::count_if(tensors, [](const StoredTensor& tensor) {
+    return tensor.name.starts_with("down_blocks.") &&
+           tensor.name.find(".downsamplers.") != std::string::npos &&
+           tensor.name.ends_with(".weight");
+  });
+  return static_cast<int32_t>(std::min(count, kMost));
+}
+
 // From the headers of the weight files: weights, graphs, and what loading takes beside them.
 Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirectory& servable) {
   ModelMemory memory;
@@ -36,6 +47,7 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
     const WeightEstimate estimate = EstimateWeights(
         file->tensors(), format, {.name = spec.scope, .exclude = spec.exclude},
         static_cast<int64_t>(c10::elementSize(dtype)), is_cpu ? 1 : kCudaBlockBytes);
+    if (name == "unet") memory.unet_halvings = DownsamplerCount(file->tensors());
     int64_t graph_bytes = 0;
     for (const auto& [graph_dtype, graph] : component.graphs) {
       graph_bytes = std::max(graph_bytes, graph.bytes);

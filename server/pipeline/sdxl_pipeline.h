@@ -33,7 +33,7 @@ class SdxlPipeline : public DiffusionModel {
   };
   explicit SdxlPipeline(Parts parts) : parts_(std::move(parts)) {}
 
-  // Draws a dozen small pictures, which also warms the networks up, and tells what they took;
+  // Draws a few dozen small pictures, which also warms the networks up, and tells what they took;
   // calls `on_picture` before each, which stops it by returning false. Errors: those of drawing;
   // LoadStopped.
   Result<RequestCosts> MeasureCosts(const std::function<bool()>& on_picture);

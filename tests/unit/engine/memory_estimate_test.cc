@@ -72,8 +72,38 @@ TEST_F(EstimateRequestTest, AModelThatWasNeverLoadedIsNotMeasured) {
 }
 
 TEST_F(EstimateRequestTest, OnePictureWithoutGuidanceIsARowOfItsOwn) {
-  EXPECT_EQ(Estimate().denoise_bytes, 100 + 200 + 200 / 4);
+  model_.memory.costs->denoise_one.points = {{.latents = 0, .bytes = 100},
+                                             {.latents = 100, .bytes = 900}};
+  EXPECT_EQ(Estimate().denoise_bytes, 100 + 8 * 200 + 200 / 4);
   EXPECT_EQ(Estimate().decode_bytes, 20 + 50 * 200 + (3 + 200 / 2) + 200 / 4);
+}
+
+TEST_F(EstimateRequestTest, OneRowIsNeverTakenForLessThanTwoOfHalfTheSize) {
+  EXPECT_EQ(Estimate().denoise_bytes, 110 + 2 * 200 + 200 / 4);
+}
+
+TEST_F(EstimateRequestTest, SidesThatHalvingRoundsUpCountAsRoundedWhereNothingWasMeasured) {
+  model_.memory.unet_halvings = 2;
+  // 10 x 20 counts as 12 x 20.
+  EXPECT_EQ(Estimate().denoise_bytes, 110 + 2 * 240 + 200 / 4);
+}
+
+TEST_F(EstimateRequestTest, SlimPicturesCountByTheirOwnLine) {
+  model_.memory.costs->slim_width = 16;
+  model_.memory.costs->denoise_slim.points = {{.latents = 0, .bytes = 0},
+                                              {.latents = 10, .bytes = 1000}};
+  EXPECT_EQ(Estimate().denoise_bytes, 100 * 16 * 20 + 200 / 4);
+  model_.memory.costs->slim_width = 9;
+  EXPECT_EQ(Estimate().denoise_bytes, 110 + 2 * 200 + 200 / 4) << "10 latents are wider";
+}
+
+TEST(UnevennessTest, IsThatOfTheStripWhoseLevelsAreAsLarge) {
+  EXPECT_EQ(UnevennessOf(8, 512, 2), 0.0);
+  EXPECT_DOUBLE_EQ(UnevennessOf(5, 512, 2), 1.0 / 5);
+  EXPECT_DOUBLE_EQ(UnevennessOf(512, 9, 2), 1.0 / 9);
+  EXPECT_DOUBLE_EQ(UnevennessOf(7, 512, 2), 1.0 / 7) << "4 and 2: the first level decides";
+  EXPECT_DOUBLE_EQ(UnevennessOf(6, 512, 2), 1.0 / 9) << "3 and 2: the second level decides";
+  EXPECT_EQ(UnevennessOf(5, 512, 0), 0.0);
 }
 
 TEST_F(EstimateRequestTest, RowsCountByTheLatentsOfAll) {
