@@ -2,16 +2,15 @@
 
 #include "client/cli/exit_code.h"
 #include "client/cli/input_file.h"
+#include "client/cli/number_flags.h"
 #include "client/cli/redraw.h"
 #include "client/cli/security_flags.h"
 
 #include <CLI/CLI.hpp>
 
-#include <charconv>
 #include <iostream>
 #include <iterator>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 namespace tightfit::cli {
@@ -71,11 +70,6 @@ constexpr const char* kInfoFooter = R"(Examples:
   tightfit info
   tightfit info --json | jq .capabilities.max_side_px)";
 
-// A range that is checked but not printed into the help.
-CLI::Validator Between(double low, double high) {
-  return CLI::Validator(CLI::Range(low, high)).description("");
-}
-
 // What the user did wrong, in one line.
 std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
   if (app.get_subcommands().empty()) {
@@ -120,15 +114,14 @@ struct SharedFlags {
         ->type_name("HOST:PORT")
         ->capture_default_str()
         ->group("Connection");
-    command
-        ->add_option("--connect-timeout", connect_timeout_seconds, "Give up connecting after this")
+    AddFraction(command, "--connect-timeout", &connect_timeout_seconds,
+                "Give up connecting after this", 0.001, 86400.0)
         ->type_name("SECONDS")
-        ->check(Between(0.001, 86400.0))
-        ->capture_default_str()
+        ->default_str("5")
         ->group("Connection");
-    command->add_option("--timeout", timeout_seconds, "Give up the whole call after this")
+    AddFraction(command, "--timeout", &timeout_seconds, "Give up the whole call after this", 0.001,
+                86400.0 * 365)
         ->type_name("SECONDS")
-        ->check(Between(0.001, 86400.0 * 365))
         ->group("Connection");
     security.AddTo(command);
     command->add_flag("--json", json, "One JSON document on stdout; keys in client/cli/JSON.md");
@@ -147,28 +140,6 @@ struct SharedFlags {
   }
 };
 
-// CLI11's own conversion reads "010" as octal and does not see that 64 bits overflow.
-template <typename Integer>
-Integer ParseInteger(const std::string& flag, std::string_view text) {
-  Integer value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc::result_out_of_range) {
-    throw CLI::ValidationError(flag, std::string(text) + " is too large");
-  }
-  if (error != std::errc() || end != text.data() + text.size()) {
-    throw CLI::ValidationError(flag, "\"" + std::string(text) + "\" is not a whole number");
-  }
-  return value;
-}
-
-template <typename Integer>
-CLI::Option* AddInteger(CLI::App* command, const std::string& flag, std::optional<Integer>* value,
-                        const std::string& description) {
-  return command->add_option_function<std::string>(
-      flag, [flag, value](const std::string& text) { *value = ParseInteger<Integer>(flag, text); },
-      description);
-}
-
 // Two whole numbers around `separator`, nothing else.
 std::pair<int32_t, int32_t> ParsePair(const std::string& flag, std::string_view text,
                                       char separator, const std::string& shape) {
@@ -176,8 +147,8 @@ std::pair<int32_t, int32_t> ParsePair(const std::string& flag, std::string_view 
   if (middle == std::string_view::npos) {
     throw CLI::ValidationError(flag, "\"" + std::string(text) + "\" is not of the form " + shape);
   }
-  return {ParseInteger<int32_t>(flag, text.substr(0, middle)),
-          ParseInteger<int32_t>(flag, text.substr(middle + 1))};
+  return {IntegerOrThrow<int32_t>(flag, text.substr(0, middle)),
+          IntegerOrThrow<int32_t>(flag, text.substr(middle + 1))};
 }
 
 // Latents of the largest picture that a server may be told to allow fit.
@@ -234,14 +205,12 @@ struct GenerateFlags {
     AddInteger(command, "--steps", &request.step_count, "Denoising steps")
         ->type_name("N")
         ->group("Picture");
-    command
-        ->add_option("--guidance", request.guidance_scale,
-                     "Classifier-free guidance; 1 turns it off and halves the time")
+    AddFraction(command, "--guidance", &request.guidance_scale,
+                "Classifier-free guidance; 1 turns it off and halves the time")
         ->type_name("SCALE")
         ->group("Picture");
-    command
-        ->add_option("--guidance-rescale", request.guidance_rescale,
-                     "Take back this share of the contrast that guidance adds, 0 to 1")
+    AddFraction(command, "--guidance-rescale", &request.guidance_rescale,
+                "Take back this share of the contrast that guidance adds, 0 to 1")
         ->type_name("SHARE")
         ->group("Picture");
     command->add_option("--sampler", request.sampler, "Sampler, such as euler or euler-a")
@@ -294,15 +263,13 @@ struct GenerateFlags {
         ->type_name("N")
         ->group("Prompt");
 
-    command
-        ->add_option("--denoising-end", request.denoising_end,
-                     "Stop at this share of the denoising, 0 to 1; keep the latents with -o "
-                     "NAME.safetensors")
+    AddFraction(command, "--denoising-end", &request.denoising_end,
+                "Stop at this share of the denoising, 0 to 1; keep the latents with -o "
+                "NAME.safetensors")
         ->type_name("SHARE")
         ->group("Part of the denoising");
-    command
-        ->add_option("--denoising-start", request.denoising_start,
-                     "Go on from this share, from --initial-latents")
+    AddFraction(command, "--denoising-start", &request.denoising_start,
+                "Go on from this share, from --initial-latents")
         ->type_name("SHARE")
         ->group("Part of the denoising");
     command
@@ -325,7 +292,7 @@ struct GenerateFlags {
   void TakeSeed(const std::string& text) {
     seed_is_random = text == "random" || text == "-1";
     request.seed.reset();
-    if (!seed_is_random) request.seed = ParseInteger<int64_t>("--seed", text);
+    if (!seed_is_random) request.seed = IntegerOrThrow<int64_t>("--seed", text);
   }
 
   // Puts what the picture says under the options.
@@ -409,11 +376,10 @@ struct ResidencyFlags {
   void AddUpdatesTo(CLI::App* command) {
     command->add_option("--pinned", pinned, "Never evict it to make room for others")
         ->type_name("true|false");
-    command
-        ->add_option("--keep-alive", keep_alive_seconds,
-                     "Evict it when unused for so long; 0: only when others need the room")
-        ->type_name("SECONDS")
-        ->check(Between(0, 366.0 * 86400));
+    AddFraction(command, "--keep-alive", &keep_alive_seconds,
+                "Evict it when unused for so long; 0: only when others need the room", 0,
+                366.0 * 86400)
+        ->type_name("SECONDS");
     AddInteger(command, "--priority", &priority, "Models of low priority are evicted first")
         ->type_name("N");
   }

@@ -1,6 +1,7 @@
 #include "client/fidelity/command_line.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/number_flags.h"
 #include "client/weights/weight_tensors.h"
 #include "kernels/format.h"
 
@@ -30,11 +31,6 @@ should be most like. Written into the folder --out: fidelity.md, fidelity.json, 
 Ctrl-C keeps the rows that are complete.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.)";
-
-// CLI11 prints ranges into the help; these are not worth it.
-CLI::Validator Between(double low, double high) {
-  return CLI::Validator(CLI::Range(low, high)).description("");
-}
 
 template <typename Names>
 void CheckNames(const std::string& flag, const std::vector<std::string>& values, const Names& names,
@@ -78,25 +74,21 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   app.add_option("--samplers", options.samplers, "Samplers; default: euler,euler-a")
       ->type_name("NAMES")
       ->delimiter(',');
-  app.add_option("--steps", options.step_count, "Steps; default: the model's")
+  cli::AddInteger(&app, "--steps", &options.step_count, "Steps; default: the model's", 1, 1000)
+      ->type_name("N");
+  cli::AddFraction(&app, "--guidance", &options.guidance_scale,
+                   "Guidance scale; default: the model's", 0, 100)
+      ->type_name("SCALE");
+  cli::AddInteger(&app, "--seed", &options.seed, "Seed of the first prompt; each has the next one",
+                  0, 4294967295)
       ->type_name("N")
-      ->check(Between(1, 1000));
-  app.add_option("--guidance", options.guidance_scale, "Guidance scale; default: the model's")
-      ->type_name("SCALE")
-      ->check(Between(0, 100));
-  app.add_option("--seed", options.seed, "Seed of the first prompt; each has the next one")
-      ->type_name("N")
-      ->check(Between(0, 4294967295.0))
-      ->capture_default_str();
-  app.add_option("--limit", options.prompt_limit, "Only the first N prompts")
-      ->type_name("N")
-      ->check(Between(1, 100000));
-  app.add_option("--width", options.width_px, "Width; default: the model's")
-      ->type_name("PX")
-      ->check(Between(8, 4096));
-  app.add_option("--height", options.height_px, "Height; default: the model's")
-      ->type_name("PX")
-      ->check(Between(8, 4096));
+      ->default_str("1");
+  cli::AddInteger(&app, "--limit", &options.prompt_limit, "Only the first N prompts", 1, 100000)
+      ->type_name("N");
+  cli::AddInteger(&app, "--width", &options.width_px, "Width; default: the model's", 8, 4096)
+      ->type_name("PX");
+  cli::AddInteger(&app, "--height", &options.height_px, "Height; default: the model's", 8, 4096)
+      ->type_name("PX");
   app.add_option("--compute-dtype", options.compute_dtype, "fp32, bf16 or fp16")
       ->type_name("TYPE")
       ->capture_default_str();
@@ -105,9 +97,9 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   app.add_option("--out", options.out, "Folder to write to")
       ->type_name("DIR")
       ->capture_default_str();
-  app.add_option("--threads", options.thread_count, "Threads; default: one for each processor")
-      ->type_name("N")
-      ->check(Between(1, 256));
+  cli::AddInteger(&app, "--threads", &options.thread_count,
+                  "Threads; default: one for each processor", 1, 256)
+      ->type_name("N");
   app.add_flag("--json", options.json,
                "The JSON document on stdout instead of the table; keys in client/fidelity/JSON.md");
   app.add_flag("-q,--quiet", options.quiet, "No progress");

@@ -1,6 +1,7 @@
 #include "client/weights/command_line.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/number_flags.h"
 #include "client/weights/weight_report.h"
 #include "kernels/packed_header.h"
 #include "server/base/cpu_share.h"
@@ -8,7 +9,6 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <iostream>
 #include <iterator>
@@ -83,18 +83,6 @@ std::vector<std::string> Split(const std::string& text, char separator) {
   return parts;
 }
 
-// A whole number of `low` to `high`.
-int64_t ParseInteger(const std::string& flag, const std::string& text, int64_t low, int64_t high) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size() || value < low ||
-      value > high) {
-    throw CLI::ValidationError(flag, "\"" + text + "\" is not a whole number of " +
-                                         std::to_string(low) + " to " + std::to_string(high));
-  }
-  return value;
-}
-
 WeightFormat ParseFormat(const std::string& flag, const std::string& name) {
   const std::optional<WeightFormat> format = FormatByName(name);
   if (!format.has_value()) {
@@ -107,7 +95,7 @@ WeightFormat ParseFormat(const std::string& flag, const std::string& name) {
 std::vector<int64_t> ParseShape(const std::string& text) {
   std::vector<int64_t> shape;
   for (const std::string& part : Split(text, 'x')) {
-    shape.push_back(ParseInteger("--shape", part, 1, kMaxTensorWeights));
+    shape.push_back(cli::IntegerOrThrow<int64_t>("--shape", part, 1, kMaxTensorWeights));
   }
   if (!PackedRowsAndColumns(shape).has_value()) {
     throw CLI::ValidationError(
@@ -118,13 +106,8 @@ std::vector<int64_t> ParseShape(const std::string& text) {
 
 void AddThreads(CLI::App* command, int* thread_count) {
   *thread_count = std::clamp(ReadCpuShare().thread_count(), 1, 256);
-  command
-      ->add_option_function<std::string>(
-          "--threads",
-          [thread_count](const std::string& text) {
-            *thread_count = static_cast<int>(ParseInteger("--threads", text, 1, 256));
-          },
-          "Threads; default: one for each processor")
+  cli::AddInteger(command, "--threads", thread_count, "Threads; default: one for each processor", 1,
+                  256)
       ->type_name("N");
 }
 
@@ -216,7 +199,7 @@ struct ReportFlags {
             [this](const std::string& text) {
               options.bits.clear();
               for (const std::string& part : Split(text, ',')) {
-                const auto bits = static_cast<int>(ParseInteger("--bits", part, 1, 16));
+                const auto bits = cli::IntegerOrThrow<int>("--bits", part, 1, 16);
                 const bool is_class =
                     std::any_of(kFormats.begin(), kFormats.end(),
                                 [bits](const FormatInfo& info) { return IsInClass(info, bits); });
