@@ -2,6 +2,7 @@
 
 #include "client/cli/exit_code.h"
 #include "client/cli/number_flags.h"
+#include "client/cli/usage_mistake.h"
 #include "client/weights/weight_tensors.h"
 #include "kernels/format.h"
 
@@ -32,6 +33,15 @@ Ctrl-C keeps the rows that are complete.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.)";
 
+// A name that is given twice would be drawn twice.
+void DropRepeated(std::vector<std::string>* names) {
+  auto end = names->begin();
+  for (const std::string& name : *names) {
+    if (std::find(names->begin(), end, name) == end) *end++ = name;
+  }
+  names->erase(end, names->end());
+}
+
 template <typename Names>
 void CheckNames(const std::string& flag, const std::vector<std::string>& values, const Names& names,
                 const std::string& hint) {
@@ -54,6 +64,7 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
 
   CLI::App app("Measure what each weight format does to a model's pictures.", "tightfit fidelity");
   app.footer(kFooter);
+  app.set_version_flag("-V,--version", "tightfit-fidelity " TIGHTFIT_VERSION);
   app.add_option("--model", options.model, "A model directory")->type_name("DIR")->required();
   app.add_option("--prompts", options.prompts, "The prompts to draw")
       ->type_name("FILE")
@@ -105,8 +116,11 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   app.add_flag("-q,--quiet", options.quiet, "No progress");
 
   try {
-    app.parse(argc, argv);
+    cli::Parse(&app, cli::WithHelpAsOption(argc, argv));
     options.with_floors = !no_floors;
+    DropRepeated(&options.formats);
+    DropRepeated(&options.scopes);
+    DropRepeated(&options.samplers);
     if (options.formats == std::vector<std::string>{"all"}) options.formats = format_names;
     if (options.formats == std::vector<std::string>{"none"}) options.formats.clear();
     CheckNames("--formats", options.formats, format_names, "`tightfit-weights formats` lists them");
@@ -115,7 +129,7 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   } catch (const CLI::Success& asked) {  // --help
     return ExitNow{app.exit(asked)};
   } catch (const CLI::ParseError& mistake) {
-    std::cerr << "error: " << mistake.what() << "\nRun tightfit fidelity --help.\n";
+    std::cerr << "error: " << cli::MistakeText(app, mistake) << "\nRun tightfit fidelity --help.\n";
     return ExitNow{cli::kExitUsage};
   }
 }

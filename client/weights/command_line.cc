@@ -2,6 +2,7 @@
 
 #include "client/cli/exit_code.h"
 #include "client/cli/number_flags.h"
+#include "client/cli/usage_mistake.h"
 #include "client/weights/weight_report.h"
 #include "kernels/packed_header.h"
 #include "server/base/cpu_share.h"
@@ -56,19 +57,6 @@ Encodes and decodes every weight and tells what that costs: signal to quantizati
 bytes that are really stored. A class N of --bits is the formats with codes of more than N-1 and at
 most N bits and with scales of less than a quarter of a bit. Matrices of names that end in
 _embedding.weight are left out, as a server leaves them. bf16 and fp32 are rounded to fp16 first.)";
-
-// What the user did wrong, in one line.
-std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
-  if (app.get_subcommands().empty()) {
-    for (const std::string& word : app.remaining()) {
-      if (!word.starts_with('-')) return "there is no command \"" + word + "\"";
-    }
-    if (mistake.get_name() == "RequiredError") {
-      return "a command is needed: encode, decode, report or formats";
-    }
-  }
-  return mistake.what();
-}
 
 // "a,b,c" to its parts.
 std::vector<std::string> Split(const std::string& text, char separator) {
@@ -241,7 +229,7 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   CLI::App app("Pack weights into compact floats, unpack them, and see what each format costs.",
                "tightfit-weights");
   app.footer(kMainFooter);
-  app.set_version_flag("--version", "tightfit-weights " TIGHTFIT_VERSION);
+  app.set_version_flag("-V,--version", "tightfit-weights " TIGHTFIT_VERSION);
   app.require_subcommand(1);
 
   ReportFlags report;
@@ -266,7 +254,7 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   decode.AddTo(decode_command);
 
   try {
-    app.parse(argc, argv);
+    cli::Parse(&app, cli::WithHelpAsOption(argc, argv));
     if (report_command->parsed()) return report.Values();
     if (formats_command->parsed()) return formats;
     if (encode_command->parsed()) return encode.options;
@@ -276,7 +264,7 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& mistake) {
     std::string help = "tightfit-weights ";
     for (const CLI::App* command : app.get_subcommands()) help += command->get_name() + " ";
-    std::cerr << "error: " << MistakeText(app, mistake) << "\nRun " << help << "--help.\n";
+    std::cerr << "error: " << cli::MistakeText(app, mistake) << "\nRun " << help << "--help.\n";
     return ExitNow{cli::kExitUsage};
   }
 }

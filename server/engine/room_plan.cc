@@ -167,10 +167,15 @@ RoomPlan PlanGrowth(std::vector<ModelSnapshot> models, std::string_view model,
 
 Status RefusalOf(const RoomPlan& plan, int64_t limit_bytes) {
   if (plan.room == Room::kNever) {
+    // Where the weights alone are too many, or nobody asked for an image, a smaller one is no help.
+    const bool is_by_request =
+        plan.request_bytes > 0 && plan.needed_bytes() - plan.request_bytes <= limit_bytes;
     return Status(StatusCode::kFailedPrecondition, "EXCEEDS_DEVICE_MEMORY",
-                  "the request needs " + Mib(plan.needed_bytes()) + " of " + Mib(limit_bytes) +
-                      " that the server may use, less what is pinned; ask for a smaller picture or "
-                      "fewer images, or serve the model in a smaller format")
+                  (is_by_request ? "the request needs " : "the model needs ") +
+                      Mib(plan.needed_bytes()) + " of " + Mib(limit_bytes) +
+                      " that the server may use, less what is pinned; " +
+                      (is_by_request ? "ask for a smaller image or fewer images, or " : "") +
+                      "serve the model in a smaller format, or let the server use more memory")
         .WithMetadata("needed_bytes", std::to_string(plan.needed_bytes()))
         .WithMetadata("total_bytes", std::to_string(limit_bytes));
   }

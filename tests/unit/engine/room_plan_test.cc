@@ -173,5 +173,19 @@ TEST(RoomPlanTest, PlansTheGrowthOfAModelThatCameOutLarger) {
   EXPECT_EQ(refusal.metadata().at("total_bytes"), "69");
 }
 
+TEST(RoomPlanTest, ARefusalAdvisesASmallerImageOnlyWhereThatHelps) {
+  const auto message = [](int64_t weight_bytes, int64_t request_bytes) {
+    RoomPlan plan;
+    plan.room = Room::kNever;
+    plan.weight_bytes = weight_bytes;
+    plan.request_bytes = request_bytes;
+    return RefusalOf(plan, 100).message();
+  };
+  EXPECT_NE(message(60, 50).find("smaller image"), std::string::npos);
+  EXPECT_EQ(message(120, 50).find("image"), std::string::npos) << "the weights alone are too many";
+  EXPECT_EQ(message(120, 0).find("image"), std::string::npos) << "nobody asked for an image";
+  EXPECT_EQ(message(120, 0).find("request"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace tightfit

@@ -58,7 +58,7 @@ class AsyncClient:
         certificate_chain, private_key: PEM, for a server that asks for a client certificate
         token: sent with every call; default: $TIGHTFIT_TOKEN
         allow_plaintext_token: also to another machine without TLS, where others may read it
-        wait_for_server: for connect_timeout also where nobody listens yet; else that is told at once
+        wait_for_server: where nobody listens yet, for connect_timeout; else that is told at once
         """
         self._settings = Settings(
             server=server_address(server),

@@ -46,8 +46,12 @@ class ImageParameters(TypedDict, total=False):
     prompt_2: Annotated[str | None, "for text encoder 2; default: the prompt"]
     negative_prompt: Annotated[str | None, "what to keep away from; default: empty"]
     negative_prompt_2: Annotated[str | None, "for text encoder 2; default: the negative prompt"]
-    width_px: Annotated[int | None, "in pixels, a multiple of the model's pixels_per_latent; default: the model's"]
-    height_px: Annotated[int | None, "in pixels, a multiple of the model's pixels_per_latent; default: the model's"]
+    width_px: Annotated[
+        int | None, "in pixels, a multiple of the model's pixels_per_latent; default: the model's"
+    ]
+    height_px: Annotated[
+        int | None, "in pixels, a multiple of the model's pixels_per_latent; default: the model's"
+    ]
     step_count: Annotated[int | None, "denoising steps; default: the model's"]
     guidance_scale: Annotated[
         float | None,

@@ -57,7 +57,7 @@ TEST(WeightsUsageTest, MistakesExitWithTwoAndSayWhatIsWrong) {
     return std::vector<std::string>{"encode", "--format", format, "--shape", shape, "in", "out"};
   };
   const Mistake mistakes[] = {
-      {{}, "a command is needed: encode, decode, report or formats"},
+      {{}, "a command is needed: report, formats, encode or decode"},
       {{"pack"}, "there is no command \"pack\""},
       {{"encode", "in", "out", "--shape", "4"}, "--format is required"},
       {{"encode", "in", "out", "--format", "hf8"}, "--shape is required"},
