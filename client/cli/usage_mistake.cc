@@ -103,8 +103,12 @@ std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
     return "there is no option \"" + Printable(name) + "\"" +
            Guess(kOptions, name, OptionsOf(command));
   }
-  if (mistake.get_name() == "ExtrasError" && !extras.empty()) {
-    return "\"" + Printable(extras.front()) +
+  if (mistake.get_name() == "ExtrasError") {
+    const std::string text = mistake.what();
+    const size_t colon = text.find(": ");
+    const std::string word =
+        extras.empty() ? text.substr(colon == text.npos ? 0 : colon + 2) : extras.front();
+    return "\"" + Printable(word) +
            "\" is one word too many; a text of several words stands in quotes";
   }
   return Printable(mistake.what());

@@ -132,7 +132,7 @@ ConnectFailure ExplainConnectFailure(std::string_view grpc_message, const Client
   };
   if (Contains(grpc_message, "http1.x server") ||
       Contains(grpc_message, "Expected SETTINGS frame") ||
-      Contains(grpc_message, "expected SETTINGS frame")) {
+      Contains(grpc_message, "Failed parsing HTTP/2")) {
     return {failed(kNotGrpc, options.server +
                                  " answers, but not as a gRPC server does; is it the port of a web "
                                  "server, such as that of GET /metrics?"),
