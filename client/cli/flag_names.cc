@@ -6,8 +6,8 @@
 namespace tightfit::cli {
 namespace {
 
-// Words of plain English among the fields, such as model, prompt and seed, stand for themselves but
-// where they begin the text: that is where a field is named.
+// Words of plain English among the fields, such as model and seed, stand for themselves but where
+// they begin the text: that is where a field is named. The prompt needs no option.
 struct FlagName {
   std::string_view field;
   std::string_view flag;
@@ -15,7 +15,6 @@ struct FlagName {
 };
 constexpr FlagName kFlagNames[] = {
     {"model", "--model", true},
-    {"prompt", "--prompt", true},
     {"prompt_2", "--prompt-2"},
     {"negative_prompt", "--negative-prompt"},
     {"negative_prompt_2", "--negative-prompt-2"},

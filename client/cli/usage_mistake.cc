@@ -103,7 +103,7 @@ std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
     return "there is no option \"" + Printable(name) + "\"" +
            Guess(kOptions, name, OptionsOf(command));
   }
-  if (mistake.get_name() == "ExtrasError") {
+  if (mistake.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
     const std::string text = mistake.what();
     const size_t colon = text.find(": ");
     const std::string word =

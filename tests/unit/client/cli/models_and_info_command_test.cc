@@ -153,7 +153,7 @@ TEST(ModelsCommandTest, ShowsOneModelWithEveryByte) {
            "         0\n",
            "total               1,049,088  2.0 MiB  1.0 MiB  48.8 %  1000.0 KiB              12  "
            "        25\n",
-           "unet           down_blocks.19  a value is out of range\n",
+           "unet        down_blocks.19  a value is out of range\n",
            "... and 5 more; --json lists all\n",
            "unet    weights  1.0 MiB  1.5 MiB\n",
        }) {
