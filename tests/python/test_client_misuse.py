@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import inspect
 import math
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -167,6 +168,28 @@ def test_saving_to_a_folder_leaves_nothing_beside_it(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         tightfit.Image(0, 1, "image/png", b"picture").save(folder)
     assert list(tmp_path.rglob("*")) == [folder]
+
+
+def test_a_picture_that_does_not_end_is_read_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tightfit.drawn_picture._MAX_FILE_BYTES", 1 << 20)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def endless() -> None:
+        with contextlib.suppress(BrokenPipeError), fifo.open("wb") as pipe:
+            while True:
+                pipe.write(b"picture" * 1000)
+
+    writer = threading.Thread(target=endless)
+    writer.start()
+    with Client("127.0.0.1:1") as client:
+        with pytest.raises(ValueError, match="larger than 1 MiB"):
+            client.parameters_from_png(fifo)
+        writer.join(20)
+        with pytest.raises(IsADirectoryError):
+            client.parameters_from_png(tmp_path)
 
 
 # Connecting
