@@ -1,17 +1,18 @@
 #include "client/cli/command_line.h"
 
 #include "client/cli/exit_code.h"
-#include "client/cli/input_file.h"
+#include "client/cli/number_flags.h"
 #include "client/cli/redraw.h"
 #include "client/cli/security_flags.h"
+#include "client/cli/usage_mistake.h"
+#include "client/cli/whole_file.h"
 
 #include <CLI/CLI.hpp>
 
-#include <charconv>
+#include <algorithm>
 #include <iostream>
 #include <iterator>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 namespace tightfit::cli {
@@ -36,21 +37,21 @@ constexpr const char* kGenerateFooter = R"(Examples:
   tightfit generate "red apple"                      tightfit-SEED.png, with the model's defaults
   tightfit generate "red apple" -o apple.png --seed 42 --steps 30 --sampler euler-a
   tightfit generate "red apple" --count 4 -o apple.png     apple-1.png to apple-4.png, seeds s..s+3
-  tightfit generate "red apple" --count 4 -o pictures/     tightfit-SEED.png in a folder
+  tightfit generate "red apple" --count 4 -o images/       tightfit-SEED.png in a folder
   echo "red apple" | tightfit generate - --quiet
   tightfit generate "a (red:1.3) apple, [blurry]"    part of the prompt weighs more, part less
   tightfit generate "red apple" --seed 1 --denoising-end 0.8 -o apple.safetensors
   tightfit generate "red apple" --denoising-start 0.8 --initial-latents apple.safetensors
-  tightfit generate --from-png apple.png             the same picture again, to the pixel
+  tightfit generate --from-png apple.png             the same image again, to the pixel
   tightfit generate --from-png apple.png --seed random --steps 40     another one like it
   tightfit generate "red apple" --json 2>/dev/null | jq -r '.images[].file'
 
---from-png takes what an option does not give from the text in the picture (tightfit's, A1111's,
+--from-png takes what an option does not give from the text in the image (tightfit's, A1111's,
 Forge's), and says on stderr what of it is not done here.
 An option left out takes the model's default; `tightfit models NAME` shows them, `tightfit info` the
 limits. A file named by -o is overwritten; files that get a name of their own never replace another.
 The names of the files go to stdout, all else to stderr. Ctrl-C stops the work on the server too and
-keeps the pictures that are complete.)";
+keeps the images that are complete.)";
 
 constexpr const char* kModelsFooter = R"(Examples:
   tightfit models                    all models with state, format and size
@@ -71,28 +72,18 @@ constexpr const char* kInfoFooter = R"(Examples:
   tightfit info
   tightfit info --json | jq .capabilities.max_side_px)";
 
-// A range that is checked but not printed into the help.
-CLI::Validator Between(double low, double high) {
-  return CLI::Validator(CLI::Range(low, high)).description("");
-}
-
-// What the user did wrong, in one line.
-std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
-  if (app.get_subcommands().empty()) {
-    for (const std::string& word : app.remaining()) {
-      if (!word.starts_with('-')) return "there is no command \"" + word + "\"";
-    }
-    if (mistake.get_name() == "RequiredError") {
-      return "a command is needed: generate, models, load, unload, update, info or fidelity";
-    }
-  }
-  return mistake.what();
-}
-
 // "HOST" gets the default port.
 std::string CheckServer(std::string server) {
-  if (server.starts_with("http://")) {
-    throw CLI::ValidationError("--server", "give HOST:PORT without http://");
+  const size_t scheme_end = server.find("://");
+  if (scheme_end != server.npos && !server.starts_with(kTlsScheme)) {
+    // Of gRPC's own targets; all else is the address of something else.
+    constexpr std::string_view kTargets[] = {"dns",           "ipv4",  "ipv6", "unix",
+                                             "unix-abstract", "vsock", "xds"};
+    const std::string scheme = server.substr(0, scheme_end);
+    if (std::find(std::begin(kTargets), std::end(kTargets), scheme) == std::end(kTargets)) {
+      throw CLI::ValidationError(
+          "--server", "give HOST:PORT without " + scheme + "://, or https://HOST:PORT for TLS");
+    }
   }
   if (server.starts_with(kTlsScheme)) {
     server.erase(0, kTlsScheme.size());
@@ -109,6 +100,7 @@ struct SharedFlags {
   double connect_timeout_seconds = 5.0;
   std::optional<double> timeout_seconds;
   SecurityFlags security;
+  bool wait = false;
   bool json = false;
 
   void AddTo(CLI::App* command) {
@@ -120,15 +112,16 @@ struct SharedFlags {
         ->type_name("HOST:PORT")
         ->capture_default_str()
         ->group("Connection");
-    command
-        ->add_option("--connect-timeout", connect_timeout_seconds, "Give up connecting after this")
+    AddFraction(command, "--connect-timeout", &connect_timeout_seconds,
+                "Give up connecting after this", 0.001, 86400.0)
         ->type_name("SECONDS")
-        ->check(Between(0.001, 86400.0))
-        ->capture_default_str()
+        ->default_str("5")
         ->group("Connection");
-    command->add_option("--timeout", timeout_seconds, "Give up the whole call after this")
+    command->add_flag("--wait", wait, "Wait so long also for a server that does not listen yet")
+        ->group("Connection");
+    AddFraction(command, "--timeout", &timeout_seconds, "Give up the whole call after this", 0.001,
+                86400.0 * 365)
         ->type_name("SECONDS")
-        ->check(Between(0.001, 86400.0 * 365))
         ->group("Connection");
     security.AddTo(command);
     command->add_flag("--json", json, "One JSON document on stdout; keys in client/cli/JSON.md");
@@ -141,33 +134,12 @@ struct SharedFlags {
     SharedOptions options{.server = CheckServer(server),
                           .connect_timeout = milliseconds(connect_timeout_seconds)};
     if (timeout_seconds.has_value()) options.timeout = milliseconds(*timeout_seconds);
+    options.wait = wait;
     options.json = json;
     security.ApplyTo(server, &options);
     return options;
   }
 };
-
-// CLI11's own conversion reads "010" as octal and does not see that 64 bits overflow.
-template <typename Integer>
-Integer ParseInteger(const std::string& flag, std::string_view text) {
-  Integer value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc::result_out_of_range) {
-    throw CLI::ValidationError(flag, std::string(text) + " is too large");
-  }
-  if (error != std::errc() || end != text.data() + text.size()) {
-    throw CLI::ValidationError(flag, "\"" + std::string(text) + "\" is not a whole number");
-  }
-  return value;
-}
-
-template <typename Integer>
-CLI::Option* AddInteger(CLI::App* command, const std::string& flag, std::optional<Integer>* value,
-                        const std::string& description) {
-  return command->add_option_function<std::string>(
-      flag, [flag, value](const std::string& text) { *value = ParseInteger<Integer>(flag, text); },
-      description);
-}
 
 // Two whole numbers around `separator`, nothing else.
 std::pair<int32_t, int32_t> ParsePair(const std::string& flag, std::string_view text,
@@ -176,12 +148,14 @@ std::pair<int32_t, int32_t> ParsePair(const std::string& flag, std::string_view 
   if (middle == std::string_view::npos) {
     throw CLI::ValidationError(flag, "\"" + std::string(text) + "\" is not of the form " + shape);
   }
-  return {ParseInteger<int32_t>(flag, text.substr(0, middle)),
-          ParseInteger<int32_t>(flag, text.substr(middle + 1))};
+  return {IntegerOrThrow<int32_t>(flag, text.substr(0, middle)),
+          IntegerOrThrow<int32_t>(flag, text.substr(middle + 1))};
 }
 
 // Latents of the largest picture that a server may be told to allow fit.
 constexpr size_t kMaxLatentsBytes = 64 << 20;
+// The longest prompt that a server may be told to allow.
+constexpr size_t kMaxPromptBytes = 1 << 20;
 
 struct GenerateFlags {
   SharedFlags shared;
@@ -211,56 +185,52 @@ struct GenerateFlags {
         ->type_name("PATH");
     command->add_flag("-q,--quiet", quiet,
                       "No progress, no summary: only file names, warnings and errors");
-    command->add_flag("--estimate", estimate,
-                      "Draw nothing: tell the memory it would take and whom it would drive out");
+    command->add_flag(
+        "--estimate", estimate,
+        "Draw nothing: tell the memory it would take and which models would be unloaded for it");
     command
         ->add_option("--from-png", from_png,
-                     "Draw this picture again: its parameters stand in for options left out")
-        ->type_name("FILE")
-        ->check(CLI::ExistingFile.description(""));
+                     "Draw this image again: its parameters stand in for options left out")
+        ->type_name("FILE");
     shared.AddTo(command);
 
     command->add_option("--model", request.model, "Model; needed where the server has several")
         ->type_name("NAME")
-        ->group("Picture");
+        ->group("Image");
     command->add_option("--prompt", prompt, "The prompt, where it is not given as a word")
-        ->group("Picture");
+        ->group("Image");
     command->add_option("--negative-prompt", request.negative_prompt, "What to keep away from")
-        ->group("Picture");
-    AddInteger(command, "--width", &request.width_px, "Width")->type_name("PX")->group("Picture");
-    AddInteger(command, "--height", &request.height_px, "Height")
-        ->type_name("PX")
-        ->group("Picture");
+        ->group("Image");
+    AddInteger(command, "--width", &request.width_px, "Width")->type_name("PX")->group("Image");
+    AddInteger(command, "--height", &request.height_px, "Height")->type_name("PX")->group("Image");
     AddInteger(command, "--steps", &request.step_count, "Denoising steps")
         ->type_name("N")
-        ->group("Picture");
-    command
-        ->add_option("--guidance", request.guidance_scale,
-                     "Classifier-free guidance; 1 turns it off and halves the time")
+        ->group("Image");
+    AddFraction(command, "--guidance", &request.guidance_scale,
+                "Classifier-free guidance; 1 turns it off and halves the time")
         ->type_name("SCALE")
-        ->group("Picture");
-    command
-        ->add_option("--guidance-rescale", request.guidance_rescale,
-                     "Take back this share of the contrast that guidance adds, 0 to 1")
+        ->group("Image");
+    AddFraction(command, "--guidance-rescale", &request.guidance_rescale,
+                "Take back this share of the contrast that guidance adds, 0 to 1")
         ->type_name("SHARE")
-        ->group("Picture");
+        ->group("Image");
     command->add_option("--sampler", request.sampler, "Sampler, such as euler or euler-a")
         ->type_name("NAME")
-        ->group("Picture");
+        ->group("Image");
     command
         ->add_option("--timestep-spacing", request.timestep_spacing,
                      "Where the steps lie; few-step models need trailing")
         ->type_name("leading|trailing|linspace")
-        ->group("Picture");
+        ->group("Image");
     command
         ->add_option_function<std::string>(
             "--seed", [this](const std::string& text) { TakeSeed(text); },
-            "Seed of the first picture; random (or -1), also if left out")
+            "Seed of the first image; random (or -1), also if left out")
         ->type_name("N|random")
-        ->group("Picture");
-    AddInteger(command, "--count", &request.image_count, "Pictures; each has the next seed")
+        ->group("Image");
+    AddInteger(command, "--count", &request.image_count, "Images; each has the next seed")
         ->type_name("N")
-        ->group("Picture");
+        ->group("Image");
 
     command->add_option("--prompt-2", request.prompt_2, "For text encoder 2; default: the prompt")
         ->group("SDXL conditioning");
@@ -294,22 +264,19 @@ struct GenerateFlags {
         ->type_name("N")
         ->group("Prompt");
 
-    command
-        ->add_option("--denoising-end", request.denoising_end,
-                     "Stop at this share of the denoising, 0 to 1; keep the latents with -o "
-                     "NAME.safetensors")
+    AddFraction(command, "--denoising-end", &request.denoising_end,
+                "Stop at this share of the denoising, 0 to 1; keep the latents with -o "
+                "NAME.safetensors")
         ->type_name("SHARE")
         ->group("Part of the denoising");
-    command
-        ->add_option("--denoising-start", request.denoising_start,
-                     "Go on from this share, from --initial-latents")
+    AddFraction(command, "--denoising-start", &request.denoising_start,
+                "Go on from this share, from --initial-latents")
         ->type_name("SHARE")
         ->group("Part of the denoising");
     command
         ->add_option("--initial-latents", initial_latents,
-                     "Latents that another request left, one file for each picture")
+                     "Latents that another request left, one file for each image")
         ->type_name("FILE")
-        ->check(CLI::ExistingFile.description(""))
         ->group("Part of the denoising");
 
     command
@@ -325,7 +292,7 @@ struct GenerateFlags {
   void TakeSeed(const std::string& text) {
     seed_is_random = text == "random" || text == "-1";
     request.seed.reset();
-    if (!seed_is_random) request.seed = ParseInteger<int64_t>("--seed", text);
+    if (!seed_is_random) request.seed = IntegerOrThrow<int64_t>("--seed", text);
   }
 
   // Puts what the picture says under the options.
@@ -339,7 +306,7 @@ struct GenerateFlags {
     if (seed_is_random) options->request.seed.reset();
     if (options->request.denoising_start.value_or(0.0f) > 0.0f && initial_latents.empty()) {
       throw CLI::ValidationError("--from-png",
-                                 "the picture was drawn on from latents, which are not in it; give "
+                                 "the image was drawn on from latents, which are not in it; give "
                                  "them by --initial-latents");
     }
   }
@@ -359,7 +326,7 @@ struct GenerateFlags {
                             .estimate = estimate};
     options.request.prompt = prompt.has_value() ? *prompt : positional_prompt.value_or("");
     if (options.request.prompt == "-") {
-      options.request.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+      options.request.prompt = ValueOrThrow("prompt", ReadStdin(kMaxPromptBytes));
       if (options.request.prompt.ends_with('\n')) options.request.prompt.pop_back();
     }
     const auto size = [](const char* flag, const std::string& text) {
@@ -382,7 +349,7 @@ struct GenerateFlags {
     }
     for (const std::string& file : initial_latents) {
       options.request.initial_latents.push_back(
-          ReadInputFile("--initial-latents", file, kMaxLatentsBytes));
+          ValueOrThrow("--initial-latents", ReadWholeFile(file, kMaxLatentsBytes)));
     }
     if (from_png.has_value()) Redraw(&options);
     return options;
@@ -409,11 +376,10 @@ struct ResidencyFlags {
   void AddUpdatesTo(CLI::App* command) {
     command->add_option("--pinned", pinned, "Never evict it to make room for others")
         ->type_name("true|false");
-    command
-        ->add_option("--keep-alive", keep_alive_seconds,
-                     "Evict it when unused for so long; 0: only when others need the room")
-        ->type_name("SECONDS")
-        ->check(Between(0, 366.0 * 86400));
+    AddFraction(command, "--keep-alive", &keep_alive_seconds,
+                "Evict it when unused for so long; 0: only when others need the room", 0,
+                366.0 * 86400)
+        ->type_name("SECONDS");
     AddInteger(command, "--priority", &priority, "Models of low priority are evicted first")
         ->type_name("N");
   }
@@ -437,14 +403,14 @@ struct ResidencyFlags {
 }  // namespace
 
 Command ParseCommandLine(int argc, const char* const* argv) {
-  CLI::App app("Draw pictures with a tightfit server, and see what it holds.", "tightfit");
+  CLI::App app("Draw images with a tightfit server, and see what it holds.", "tightfit");
   app.footer(kMainFooter);
-  app.set_version_flag("--version", "tightfit " TIGHTFIT_VERSION);
+  app.set_version_flag("-V,--version", "tightfit " TIGHTFIT_VERSION);
   app.require_subcommand(1);
 
   GenerateFlags generate;
   CLI::App* generate_command =
-      app.add_subcommand("generate", "Draw pictures from a prompt, with live progress");
+      app.add_subcommand("generate", "Draw images from a prompt, with live progress");
   generate.AddTo(generate_command);
 
   SharedFlags models;
@@ -475,10 +441,10 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   info_command->footer(kInfoFooter);
 
   // For the list of commands alone: main hands this one to a program of its own.
-  app.add_subcommand("fidelity", "Measure what each format does to a model's pictures; no server");
+  app.add_subcommand("fidelity", "Measure what each format does to a model's images; no server");
 
   try {
-    app.parse(argc, argv);
+    Parse(&app, WithHelpAsOption(argc, argv));
     if (generate_command->parsed()) return generate.Values();
     if (models_command->parsed()) {
       ModelsOptions options{.shared = models.Values(), .name = model_name, .watch = watch};

@@ -21,6 +21,7 @@ struct SharedOptions {
   std::string token;
   bool allow_plaintext = false;
   std::chrono::milliseconds connect_timeout{5000};
+  bool wait = false;  // for a server that does not listen yet, as long as connect_timeout
   std::optional<std::chrono::milliseconds> timeout;  // of the call
   bool json = false;
 };

@@ -1,6 +1,7 @@
 #include "client/cli/error_report.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/flag_names.h"
 #include "client/cli/measure_text.h"
 #include "client/cpp/generation_client.h"
 
@@ -14,7 +15,8 @@ std::string ErrorLines(const Status& status, const TextStyle& style) {
   const std::string prefix = style.Paint("error:", Colour::kRed) + " ";
   std::string lines;
   for (const FieldViolation& violation : status.field_violations()) {
-    lines += prefix + Printable(violation.field + ": " + violation.description) + "\n";
+    lines +=
+        prefix + Printable(WithFlagNames(violation.field + ": " + violation.description)) + "\n";
   }
   if (!lines.empty()) return lines;
 
@@ -22,6 +24,8 @@ std::string ErrorLines(const Status& status, const TextStyle& style) {
   if (line.empty()) line = "the call failed with " + CodeName(status.code());
   if (status.reason() == client::kCannotConnect) {
     line += "; is tightfit-server running there? (--server, TIGHTFIT_SERVER)";
+  } else if (status.reason() == client::kNotGrpc) {
+    line += " (--server, TIGHTFIT_SERVER)";
   } else if (status.reason() == client::kTlsFailed || status.reason() == client::kBadCredentials) {
     line += " (--tls-ca, --tls-cert, --tls-key)";
   } else if (status.code() == StatusCode::kUnauthenticated) {
@@ -36,8 +40,9 @@ std::string ErrorLines(const Status& status, const TextStyle& style) {
 
 int ExitCodeOf(const Status& status) {
   if (status.reason() == client::kBadCredentials) return kExitUsage;
-  const bool connected =
-      status.reason() != client::kCannotConnect && status.reason() != client::kTlsFailed;
+  const bool connected = status.reason() != client::kCannotConnect &&
+                         status.reason() != client::kTlsFailed &&
+                         status.reason() != client::kNotGrpc;
   return connected ? kExitFailed : kExitCannotConnect;
 }
 

@@ -10,7 +10,7 @@
 namespace tightfit::cli {
 
 // One line for each bad field, else one for the failure:
-//   error: width_px: 70 is not a multiple of 4
+//   error: --width: 70 is not a multiple of 4
 //   error: no model has the name "appel" [MODEL_NOT_FOUND]
 std::string ErrorLines(const Status& status, const TextStyle& style);
 

@@ -38,7 +38,7 @@ std::string AdmissionText(const client::Estimate& estimate) {
   switch (estimate.admission) {
     case client::Admission::kNow:
       if (estimate.evicted_models.empty()) return "at once";
-      return fmt::format("once {} made room", fmt::join(estimate.evicted_models, ", "));
+      return fmt::format("once {} is unloaded", fmt::join(estimate.evicted_models, ", "));
     case client::Admission::kLater:
       return "when running requests have ended";
     case client::Admission::kNever:
@@ -52,7 +52,7 @@ std::string AdmissionText(const client::Estimate& estimate) {
 std::string EstimateText(const client::Estimate& estimate) {
   std::string text = fmt::format("{} {}x{} px, {}\n", Printable(estimate.parameters.model),
                                  estimate.parameters.width_px, estimate.parameters.height_px,
-                                 CountedText(estimate.parameters.image_count, "picture"));
+                                 CountedText(estimate.parameters.image_count, "image"));
   const auto add = [&text](const char* name, const std::string& value) {
     text += fmt::format("  {:<9} {}\n", name, Printable(value));
   };
@@ -67,8 +67,12 @@ std::string EstimateText(const client::Estimate& estimate) {
         fmt::format("{} for the weights, {} while they are loaded",
                     BytesText(estimate.weight_bytes), BytesText(estimate.load_scratch_bytes)));
   }
-  add("free", fmt::format("{} of {}, and {} that can make room", BytesText(estimate.free_bytes),
-                          BytesText(estimate.limit_bytes), BytesText(estimate.evictable_bytes)));
+  add("free",
+      fmt::format("{} of {}", BytesText(estimate.free_bytes), BytesText(estimate.limit_bytes)) +
+          (estimate.evictable_bytes > 0
+               ? fmt::format(", and {} of idle models that can be unloaded",
+                             BytesText(estimate.evictable_bytes))
+               : ""));
   add("starts", AdmissionText(estimate));
   if (estimate.expected_wait.count() > 0)
     add("queue", "about " + DurationText(estimate.expected_wait));

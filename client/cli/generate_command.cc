@@ -4,6 +4,7 @@
 #include "client/cli/error_report.h"
 #include "client/cli/estimate_command.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/flag_names.h"
 #include "client/cli/image_files.h"
 #include "client/cli/measure_text.h"
 #include "client/cli/progress_display.h"
@@ -79,16 +80,17 @@ Json OutcomeJson(const Outcome& outcome) {
 void WarnOfCutPrompts(const Outcome& outcome, const TextStyle& style, ProgressDisplay* display) {
   for (const client::PromptTokens& prompt : outcome.prompt_tokens) {
     if (prompt.used_token_count == prompt.token_count || prompt.used_token_count == 0) continue;
-    display->Warn(WarningLine(fmt::format("{}: the first {} of {} tokens were used", prompt.field,
-                                          prompt.used_token_count, prompt.token_count),
-                              style));
+    display->Warn(WarningLine(
+        fmt::format("{}: the first {} of {} tokens were used", WithFlagNames(prompt.field),
+                    prompt.used_token_count, prompt.token_count),
+        style));
   }
 }
 
 std::string Summary(const Outcome& outcome) {
   const client::ResolvedParameters& parameters = outcome.started->parameters;
   const client::Timings& timings = *outcome.timings;
-  std::string line = fmt::format("{} in {}", CountedText(std::ssize(outcome.images), "picture"),
+  std::string line = fmt::format("{} in {}", CountedText(std::ssize(outcome.images), "image"),
                                  DurationText(timings.total));
   if (parameters.step_count > 0) {
     line +=
@@ -105,10 +107,10 @@ std::string Summary(const Outcome& outcome) {
 Result<ImageFiles> FilesFor(const GenerateOptions& options) {
   TF_ASSIGN_OR_RETURN(ImageFiles files, ImageFiles::Create(options.output));
   if (files.is_stdout() && options.shared.json) {
-    return InvalidArgument("stdout takes the picture or --json's document, not both");
+    return InvalidArgument("stdout takes the image or --json's document, not both");
   }
   if (files.is_stdout() && options.request.image_count.value_or(1) > 1) {
-    return InvalidArgument("stdout takes one picture; name a file or a folder for several");
+    return InvalidArgument("stdout takes one image; name a file or a folder for several");
   }
   return files;
 }

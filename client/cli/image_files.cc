@@ -121,7 +121,7 @@ Result<ImageFiles> ImageFiles::Create(const std::optional<std::string>& output) 
       if (error) return CannotWrite(path, std::strerror(error.value()));
     } else {
       if (IsOfAnotherFormat(path)) {
-        return InvalidArgument(fmt::format("{}: pictures are PNG; name it .png", *output));
+        return InvalidArgument(fmt::format("{}: images are PNG; name it .png", *output));
       }
       files.folder_ = path.parent_path();
       files.file_ = path.filename();

@@ -34,7 +34,7 @@ std::string ServerText(const std::string& target, const client::ServerInfo& info
                             BytesText(info.device.used_bytes), BytesText(info.device.total_bytes),
                             BytesText(info.device.attributed_bytes),
                             BytesText(info.device.unattributed_bytes)));
-  add("cached", fmt::format("{} of weights that left the device, in the host's memory",
+  add("cached", fmt::format("{} of host memory hold weights of unloaded models",
                             BytesText(info.device.host_cache_bytes)));
   return text;
 }
@@ -44,13 +44,13 @@ std::string CapabilitiesText(const client::Capabilities& limits, const TextStyle
   const auto add = [&text](const char* name, const std::string& value) {
     text += fmt::format("  {:<9} {}\n", name, Printable(value));
   };
-  add("sides", fmt::format("{} to {} px, area up to {} px", limits.min_side_px, limits.max_side_px,
-                           CountText(limits.max_area_px)));
+  add("size", fmt::format("{} to {} px a side, area up to {} px", limits.min_side_px,
+                          limits.max_side_px, CountText(limits.max_area_px)));
   add("steps", fmt::format("1 to {}", limits.max_step_count));
   add("guidance", fmt::format("0 to {:g}", limits.max_guidance_scale));
-  add("pictures", fmt::format("1 to {} for each request", limits.max_image_count));
+  add("images", fmt::format("1 to {} for each request", limits.max_image_count));
   add("work",
-      fmt::format("width x height x pictures x steps up to {}", CountText(limits.max_pixel_steps)));
+      fmt::format("width x height x images x steps up to {}", CountText(limits.max_pixel_steps)));
   add("prompt", fmt::format("up to {} bytes", CountText(limits.max_prompt_bytes)));
   add("queue", fmt::format("up to {} requests", limits.max_queued_requests));
   add("samplers", fmt::format("{}", fmt::join(limits.samplers, ", ")));

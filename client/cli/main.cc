@@ -20,6 +20,11 @@ int RunCommandLine(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "fidelity") == 0) {
     return tightfit::cli::RunSiblingProgram("tightfit-fidelity", argv + 1);
   }
+  if (argc > 2 && std::strcmp(argv[1], "help") == 0 && std::strcmp(argv[2], "fidelity") == 0) {
+    char help[] = "--help";
+    char* arguments[] = {argv[2], help, nullptr};
+    return tightfit::cli::RunSiblingProgram("tightfit-fidelity", arguments);
+  }
   const tightfit::cli::Command command = tightfit::cli::ParseCommandLine(argc, argv);
   if (const auto* exit = std::get_if<tightfit::cli::ExitNow>(&command)) return exit->exit_code;
 

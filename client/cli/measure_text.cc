@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <ctime>
 
 namespace tightfit::cli {
@@ -35,8 +36,10 @@ std::string StepTimeText(std::chrono::nanoseconds per_step) {
 
 std::string SavedText(int64_t bytes, int64_t reference_bytes) {
   if (reference_bytes <= 0) return "-";
-  return fmt::format("{:.1f} %", 100.0 * static_cast<double>(reference_bytes - bytes) /
-                                     static_cast<double>(reference_bytes));
+  const double share =
+      100.0 * static_cast<double>(reference_bytes - bytes) / static_cast<double>(reference_bytes);
+  // What is written as nothing has no sign.
+  return fmt::format("{:.1f} %", std::abs(share) < 0.05 ? 0.0 : share);
 }
 
 std::string CountText(int64_t count) {

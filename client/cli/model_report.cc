@@ -58,7 +58,7 @@ std::string Facts(const client::Model& model) {
                     spacing.empty() ? "" : " (" + spacing + ")", model.defaults->guidance_scale));
   }
   if (model.pixels_per_latent > 0) {
-    add("sides", fmt::format("multiples of {} px", model.pixels_per_latent));
+    add("size", fmt::format("width and height in multiples of {} px", model.pixels_per_latent));
   }
   add("stays", model.pinned ? "pinned"
                : model.keep_alive.count() > 0
@@ -78,7 +78,7 @@ std::string Facts(const client::Model& model) {
   return text;
 }
 
-std::string ComponentTable(const client::Model& model, const TextStyle& style) {
+std::string ComponentTable(const client::Model& model, const TextStyle& style, int width_columns) {
   Table table({{"COMPONENT"},
                {"FORMAT"},
                {"PARAMETERS", Align::kRight},
@@ -87,7 +87,7 @@ std::string ComponentTable(const client::Model& model, const TextStyle& style) {
                {"SAVED", Align::kRight},
                {"PACKED", Align::kRight},
                {"MODULES PACKED", Align::kRight},
-               {"LEFT", Align::kRight}});
+               {"NOT PACKED", Align::kRight}});
   size_t left_count = 0;
   for (const client::Component& component : model.components) {
     left_count += component.modules_left.size();
@@ -111,11 +111,11 @@ std::string ComponentTable(const client::Model& model, const TextStyle& style) {
                 {BytesText(totals.packed_bytes)},
                 {CountText(totals.packed_module_count)},
                 {CountText(static_cast<int64_t>(left_count))}});
-  return table.Render(style);
+  return table.Render(style, width_columns);
 }
 
-std::string ModulesLeft(const client::Model& model, const TextStyle& style) {
-  Table table({{"LEFT UNPACKED"}, {"MODULE"}, {"REASON"}});
+std::string ModulesLeft(const client::Model& model, const TextStyle& style, int width_columns) {
+  Table table({{"NOT PACKED"}, {"MODULE"}, {"REASON"}});
   size_t listed = 0;
   size_t count = 0;
   for (const client::Component& component : model.components) {
@@ -126,12 +126,12 @@ std::string ModulesLeft(const client::Model& model, const TextStyle& style) {
     }
   }
   if (count == 0) return "";
-  std::string text = "\n" + table.Render(style);
+  std::string text = "\n" + table.Render(style, width_columns);
   if (count > listed) text += fmt::format("... and {} more; --json lists all\n", count - listed);
   return text;
 }
 
-std::string MemoryTable(const client::Model& model, const TextStyle& style) {
+std::string MemoryTable(const client::Model& model, const TextStyle& style, int width_columns) {
   Table table({{"MEMORY"}, {"PURPOSE"}, {"NOW", Align::kRight}, {"PEAK", Align::kRight}});
   bool is_empty = true;
   for (const client::Component& component : model.components) {
@@ -143,7 +143,7 @@ std::string MemoryTable(const client::Model& model, const TextStyle& style) {
                     {BytesText(purpose.peak_bytes)}});
     }
   }
-  return is_empty ? "" : "\n" + table.Render(style);
+  return is_empty ? "" : "\n" + table.Render(style, width_columns);
 }
 
 }  // namespace
@@ -166,7 +166,8 @@ Cell StateCell(const client::Model& model) {
   }
 }
 
-std::string ModelTable(const std::vector<client::Model>& models, const TextStyle& style) {
+std::string ModelTable(const std::vector<client::Model>& models, const TextStyle& style,
+                       int width_columns) {
   if (models.empty()) return "The server has no models configured.\n";
   Table table({{"NAME"},
                {"STATE"},
@@ -189,10 +190,10 @@ std::string ModelTable(const std::vector<client::Model>& models, const TextStyle
     table.AddRow(std::move(row));
     failures += FailureLine(model, style);
   }
-  return table.Render(style) + failures;
+  return FoldText(table.Render(style, width_columns) + failures, width_columns);
 }
 
-std::string ModelReport(const client::Model& model, const TextStyle& style) {
+std::string ModelReport(const client::Model& model, const TextStyle& style, int width_columns) {
   const Cell state = StateCell(model);
   std::string text = style.Paint(Printable(model.name), Colour::kBold) + "  " +
                      style.Paint(state.text, state.colour);
@@ -201,9 +202,10 @@ std::string ModelReport(const client::Model& model, const TextStyle& style) {
     text += ", loaded in " + DurationText(*model.load_duration);
   }
   text += "\n" + FailureLine(model, style) + Facts(model);
-  if (model.components.empty()) return text;
-  return text + "\n" + ComponentTable(model, style) + ModulesLeft(model, style) +
-         MemoryTable(model, style);
+  if (model.components.empty()) return FoldText(text, width_columns);
+  text += "\n" + ComponentTable(model, style, width_columns) +
+          ModulesLeft(model, style, width_columns) + MemoryTable(model, style, width_columns);
+  return FoldText(text, width_columns);
 }
 
 }  // namespace tightfit::cli

@@ -14,12 +14,14 @@ namespace tightfit::cli {
 // The state, in its colour; while loading how far it is.
 Cell StateCell(const client::Model& model);
 
-// One line for each model, and the reason below for each that failed.
-std::string ModelTable(const std::vector<client::Model>& models, const TextStyle& style);
+// One line for each model, and the reason below for each that failed. Folded at `width_columns`;
+// 0: nowhere.
+std::string ModelTable(const std::vector<client::Model>& models, const TextStyle& style,
+                       int width_columns = 0);
 
 // Each component's bytes beside its fp16 size, the modules left unpacked and why, memory by
-// purpose.
-std::string ModelReport(const client::Model& model, const TextStyle& style);
+// purpose. Folded as above.
+std::string ModelReport(const client::Model& model, const TextStyle& style, int width_columns = 0);
 
 }  // namespace tightfit::cli
 

@@ -26,7 +26,8 @@ int RunList(const ModelsOptions& options, ServerSession& session) {
     for (const client::Model& model : *models) document["models"].push_back(ToJson(model));
     WriteOutput(Document(document));
   } else {
-    WriteOutput(ModelTable(*models, Terminal(STDOUT_FILENO).style()));
+    const Terminal terminal(STDOUT_FILENO);
+    WriteOutput(ModelTable(*models, terminal.style(), terminal.FoldColumns()));
   }
   return kExitOk;
 }
@@ -37,7 +38,8 @@ int RunOne(const ModelsOptions& options, ServerSession& session) {
   if (options.shared.json) {
     WriteOutput(Document({{"model", ToJson(*model)}}));
   } else {
-    WriteOutput(ModelReport(*model, Terminal(STDOUT_FILENO).style()));
+    const Terminal terminal(STDOUT_FILENO);
+    WriteOutput(ModelReport(*model, terminal.style(), terminal.FoldColumns()));
   }
   return kExitOk;
 }

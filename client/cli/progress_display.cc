@@ -11,6 +11,8 @@ namespace tightfit::cli {
 namespace {
 
 constexpr std::chrono::milliseconds kRedrawInterval{200};
+// A load tells of itself hundreds of times a second; each bar is 150 bytes over the network.
+constexpr std::chrono::milliseconds kShortestRedraw{100};
 constexpr std::chrono::seconds kLineInterval{1};
 
 std::string StartedLine(const client::Started& started) {
@@ -52,7 +54,7 @@ void ProgressDisplay::OnEvent(const client::Event& event) {
   tracker_.Add(event, now);
   is_active_ = true;
   if (mode_ == ProgressMode::kBar) {
-    Draw();
+    DrawIfDue();
     return;
   }
   const bool is_line = std::holds_alternative<client::Queued>(event) ||
@@ -89,8 +91,14 @@ void ProgressDisplay::Finish() {
 void ProgressDisplay::Draw() {
   // Room for the "^C" that a terminal echoes, without wrapping to a line that Erase does not reach.
   const int columns = std::max(width_columns_() - 3, 1);
-  write_("\r" + RenderProgressBar(tracker_.At(clock_.Now()), columns, style_) + "\x1b[K");
+  const Clock::time_point now = clock_.Now();
+  write_("\r" + RenderProgressBar(tracker_.At(now), columns, style_) + "\x1b[K");
   is_drawn_ = true;
+  last_drawn_ = now;
+}
+
+void ProgressDisplay::DrawIfDue() {
+  if (!is_drawn_ || clock_.Now() - last_drawn_ >= kShortestRedraw) Draw();
 }
 
 void ProgressDisplay::Erase() {
@@ -103,7 +111,7 @@ void ProgressDisplay::Redraw(std::stop_token stop) {
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
     wake_.wait_for(lock, stop, kRedrawInterval, [] { return false; });
-    if (!stop.stop_requested() && is_active_) Draw();
+    if (!stop.stop_requested() && is_active_) DrawIfDue();
   }
 }
 

@@ -21,7 +21,7 @@ namespace tightfit::cli {
 enum class ProgressMode {
   kQuiet,  // nothing but warnings
   kLines,  // a line at the start and then at most one a second
-  kBar,    // redrawn at every event and a few times a second
+  kBar,    // redrawn with the events and the time, at most ten times a second
 };
 
 // Thread-safe.
@@ -45,8 +45,9 @@ class ProgressDisplay {
   void Finish();
 
  private:
-  void Draw();   // the bar; requires mutex_
-  void Erase();  // requires mutex_
+  void Draw();       // the bar; requires mutex_
+  void DrawIfDue();  // what is left out is drawn later by the ticker; requires mutex_
+  void Erase();      // requires mutex_
   void Redraw(std::stop_token stop);
 
   const ProgressMode mode_;
@@ -59,6 +60,7 @@ class ProgressDisplay {
   ProgressTracker tracker_;
   bool is_active_ = false;  // an event came, and no Finish yet
   bool is_drawn_ = false;
+  Clock::time_point last_drawn_{};
   std::optional<Clock::time_point> last_line_;
   std::condition_variable_any wake_;
   std::jthread ticker_;

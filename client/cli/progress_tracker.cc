@@ -33,7 +33,7 @@ void ProgressTracker::Add(const client::Event& event, TimePoint now) {
     latest_ = {};
     latest_.label = queued->position > 0
                         ? "queued, " + CountedText(queued->position, "request") + " ahead"
-                        : "queued, next";
+                        : "waiting to start";
     latest_.elapsed = now - *queued_since_;
   } else if (const auto* started = std::get_if<client::Started>(&event)) {
     latest_ = {};

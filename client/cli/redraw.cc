@@ -1,7 +1,8 @@
 #include "client/cli/redraw.h"
 
-#include "client/cli/input_file.h"
+#include "client/cli/number_flags.h"
 #include "client/cli/terminal.h"
+#include "client/cli/whole_file.h"
 #include "client/cpp/png_text.h"
 
 #include <CLI/CLI.hpp>
@@ -18,7 +19,7 @@ constexpr size_t kMaxPngBytes = size_t{256} << 20;
 }  // namespace
 
 client::DrawnPicture ReadDrawnPicture(const std::string& path) {
-  const std::string png = ReadInputFile(kFlag, path, kMaxPngBytes);
+  const std::string png = ValueOrThrow(kFlag, ReadWholeFile(path, kMaxPngBytes));
   const Result<std::string> text = client::ParametersTextOfPng(png);
   Result<client::DrawnPicture> picture =
       text.ok() ? client::RequestFromParametersText(*text) : text.status();

@@ -33,10 +33,15 @@ class ServerSession {
   int Fail(const Status& status, Json document = Json::object()) const;
 
  private:
+  // What the server, which knows no command line, cannot say.
+  Status InUsersWords(const Status& status) const;
+  // "; did you mean "sdxl"?; the server has sdxl, other", or nothing.
+  std::string ModelChoices(const Status& status) const;
+
   const SharedOptions options_;
   const InterruptWatcher& interrupts_;
   const std::function<void(std::string_view line)> say_;
-  client::GenerationClient client_;
+  mutable client::GenerationClient client_;  // thread-safe
 };
 
 // A line on stderr.

@@ -58,6 +58,13 @@ void GuardStandardStreams() {
   }
 }
 
+#if defined(__linux__)
+// Before the constructors of any library: gRPC opens descriptors in its own, and would be given the
+// numbers of closed streams.
+__attribute__((section(".preinit_array"),
+               used)) void (*const guard_before_libraries)() = GuardStandardStreams;
+#endif
+
 void WriteError(std::string_view text) {
   const SigpipeBlocked blocked;
   std::fwrite(text.data(), 1, text.size(), stderr);

@@ -1,4 +1,6 @@
-// A plain table: columns as wide as their widest cell, two spaces between them, no lines.
+// A plain table: columns as wide as their widest cell, two spaces between them, no lines. Where it
+// is wider than the terminal, a row takes several lines: as many columns as fit, then the next
+// ones, indented.
 #ifndef TIGHTFIT_CLIENT_CLI_TABLE_H_
 #define TIGHTFIT_CLIENT_CLI_TABLE_H_
 
@@ -29,8 +31,9 @@ class Table {
   // Missing cells are empty. Control characters are taken out.
   void AddRow(std::vector<Cell> row);
 
-  // Every line ends with a newline and has no blanks before it.
-  std::string Render(const TextStyle& style) const;
+  // Every line ends with a newline and has no blanks before it. No line is wider than
+  // `width_columns` (0: no limit) but where a single cell is.
+  std::string Render(const TextStyle& style, int width_columns = 0) const;
 
  private:
   std::vector<Column> columns_;

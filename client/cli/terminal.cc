@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace tightfit::cli {
@@ -12,6 +13,45 @@ namespace {
 std::string_view Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? std::string_view() : value;
+}
+
+// Bytes of `text` that fit into `columns`, at least one character.
+size_t BytesThatFit(std::string_view text, int columns) {
+  size_t bytes = 0;
+  while (bytes < text.size()) {
+    size_t next = bytes + 1;
+    if (text[bytes] == '\x1b') {
+      next = std::min(text.find('m', bytes), text.size() - 1) + 1;
+    } else {
+      while (next < text.size() && (static_cast<unsigned char>(text[next]) & 0xC0) == 0x80) ++next;
+    }
+    if (bytes > 0 && ColumnCount(text.substr(0, next)) > columns) break;
+    bytes = next;
+  }
+  return bytes;
+}
+
+std::string FoldLine(std::string_view line, int width_columns) {
+  constexpr int kFactColumns = 12;
+  constexpr int kIndent = 4;
+  if (ColumnCount(line) <= width_columns) return std::string(line);
+  const int wanted = line.starts_with("  ") ? kFactColumns : kIndent;
+  const int indent = std::min(wanted, width_columns / 3);
+  std::string folded;
+  int room = width_columns;
+  while (ColumnCount(line) > room) {
+    size_t bytes = BytesThatFit(line, room);
+    // The last blank with a word before it and not beyond the room.
+    const size_t blank = line.substr(0, bytes + 1).rfind(' ');
+    const size_t word = line.find_first_not_of(' ');
+    const bool breaks_at_blank = blank != line.npos && word != line.npos && blank > word;
+    if (breaks_at_blank) bytes = blank;
+    folded += line.substr(0, bytes);
+    line.remove_prefix(breaks_at_blank ? bytes + 1 : bytes);
+    folded += "\n" + std::string(static_cast<size_t>(indent), ' ');
+    room = std::max(width_columns - indent, 1);
+  }
+  return folded.append(line);
 }
 
 }  // namespace
@@ -51,6 +91,14 @@ int Terminal::WidthColumns() const {
   return 80;
 }
 
+int Terminal::FoldColumns() const { return isatty(file_descriptor_) == 1 ? WidthColumns() : 0; }
+
+int Terminal::HeightRows() const {
+  winsize size = {};
+  if (ioctl(file_descriptor_, TIOCGWINSZ, &size) == 0 && size.ws_row > 0) return size.ws_row;
+  return 24;
+}
+
 std::string Printable(std::string_view text) {
   std::string printable;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -74,10 +122,27 @@ std::string Printable(std::string_view text) {
 
 int ColumnCount(std::string_view text) {
   int count = 0;
-  for (const char c : text) {
-    if ((static_cast<unsigned char>(c) & 0xC0) != 0x80) ++count;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b') {
+      i = std::min(text.find('m', i), text.size());
+    } else if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) {
+      ++count;
+    }
   }
   return count;
+}
+
+std::string FoldText(std::string_view text, int width_columns) {
+  if (width_columns <= 0) return std::string(text);
+  std::string folded;
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    folded += FoldLine(text.substr(0, end), width_columns);
+    if (end == text.npos) break;
+    folded += '\n';
+    text.remove_prefix(end + 1);
+  }
+  return folded;
 }
 
 }  // namespace tightfit::cli

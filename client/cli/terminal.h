@@ -28,6 +28,10 @@ class Terminal {
   const TextStyle& style() const { return style_; }
   // Asked at every call, since windows are resized; 80 where it is unknown.
   int WidthColumns() const;
+  // The width that text is folded at: 0, none, where the output is no terminal.
+  int FoldColumns() const;
+  // Asked at every call; 24 where it is unknown.
+  int HeightRows() const;
 
  private:
   int file_descriptor_;
@@ -38,8 +42,13 @@ class Terminal {
 // `text` without control characters: a server's words must not steer the user's terminal.
 std::string Printable(std::string_view text);
 
-// Columns that `text` takes, one for each code point.
+// Columns that `text` takes, one for each code point; what Paint adds takes none.
 int ColumnCount(std::string_view text);
+
+// `text` with no line wider than `width_columns` (0: as it is): lines are broken between words,
+// words only where they are wider themselves. What follows is indented: by the width of the names
+// that facts begin with where the line is indented itself, else by four.
+std::string FoldText(std::string_view text, int width_columns);
 
 }  // namespace tightfit::cli
 

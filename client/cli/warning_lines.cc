@@ -1,5 +1,7 @@
 #include "client/cli/warning_lines.h"
 
+#include "client/cli/flag_names.h"
+
 #include <cstddef>
 
 namespace tightfit::cli {
@@ -18,7 +20,7 @@ std::string Cut(const std::string& text) {
 }  // namespace
 
 std::string WarningLine(const client::RequestWarning& warning, const TextStyle& style) {
-  std::string text = warning.field;
+  std::string text = WithFlagNames(warning.field);
   if (!warning.text.empty()) text += ": \"" + Cut(warning.text) + "\"";
   return WarningLine(text + ": " + warning.message, style);
 }

@@ -16,9 +16,11 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <sstream>
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace tightfit::cli {
@@ -44,7 +46,7 @@ int64_t PurposeBytes(const client::Model& model, std::string_view purpose) {
 }
 
 std::string WatchTable(const std::vector<client::Model>& models, const client::ServerInfo& info,
-                       const TextStyle& style) {
+                       const TextStyle& style, int width_columns) {
   Table table({{"NAME"},
                {"STATE"},
                {"WHY"},
@@ -70,34 +72,68 @@ std::string WatchTable(const std::vector<client::Model>& models, const client::S
                                                                 : "until others need room")},
                   {AgoText(model)}});
   }
-  return table.Render(style) +
-         fmt::format("{} of {} set aside; {} in use, and {} of the host's for weights that left\n",
-                     BytesText(info.device.reserved_bytes), BytesText(info.device.limit_bytes),
-                     BytesText(info.device.used_bytes), BytesText(info.device.host_cache_bytes));
+  std::string device =
+      fmt::format("{} of {} reserved, {} in use", BytesText(info.device.reserved_bytes),
+                  BytesText(info.device.limit_bytes), BytesText(info.device.used_bytes));
+  if (info.device.host_cache_bytes > 0) {
+    device += fmt::format("; {} of host memory hold weights of unloaded models",
+                          BytesText(info.device.host_cache_bytes));
+  }
+  return FoldText(table.Render(style, width_columns) + device + "\n", width_columns);
 }
 
+// One table in the place of the one before, on a terminal that may be resized meanwhile.
 class LiveTable {
  public:
-  explicit LiveTable(const TextStyle& style) : style_(style) {}
+  explicit LiveTable(const Terminal& terminal) : terminal_(terminal) {}
 
   void Draw(const std::vector<client::Model>& models, const client::ServerInfo& info) {
-    const std::string text = WatchTable(models, info, style_);
+    // One column stays free, where the terminal's cursor waits and "^C" is echoed.
+    const int width_columns = std::max(terminal_.WidthColumns() - 1, 1);
+    std::vector<std::string> lines =
+        Lines(WatchTable(models, info, terminal_.style(), width_columns));
+    // What has left the screen at the top cannot be taken back.
+    const size_t room = static_cast<size_t>(std::max(terminal_.HeightRows() - 1, 2));
+    if (lines.size() > room) {
+      const size_t missing = lines.size() - (room - 1);
+      lines.resize(room - 1);
+      lines.push_back(fmt::format("... {} more lines", missing));
+    }
+    std::string text;
     // Up to the begin of the table before, and everything below it away.
-    if (line_count_ > 0) WriteOutput(fmt::format("\033[{}A\033[J", line_count_));
+    if (const int rows = RowsOnScreen(); rows > 0) text = fmt::format("\033[{}A\033[J", rows);
+    for (const std::string& line : lines) text += line + "\n";
     WriteOutput(text);
-    line_count_ = std::ranges::count(text, '\n');
+    drawn_ = std::move(lines);
   }
 
  private:
-  const TextStyle style_;
-  std::ptrdiff_t line_count_ = 0;
+  static std::vector<std::string> Lines(const std::string& text) {
+    std::vector<std::string> lines;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    return lines;
+  }
+
+  // Of what was drawn, in the window as it is now: one that became narrower has wrapped lines.
+  int RowsOnScreen() const {
+    const int width_columns = std::max(terminal_.WidthColumns(), 1);
+    int rows = 0;
+    for (const std::string& line : drawn_) {
+      rows += std::max(1, (ColumnCount(line) + width_columns - 1) / width_columns);
+    }
+    return std::min(rows, terminal_.HeightRows() - 1);
+  }
+
+  const Terminal& terminal_;
+  std::vector<std::string> drawn_;
 };
 
 }  // namespace
 
 int WatchModels(const ModelsOptions& options, ServerSession& session) {
   const Terminal terminal(STDOUT_FILENO);
-  LiveTable table(terminal.style());
+  LiveTable table(terminal);
   std::mutex mutex;
   const auto draw = [&] {
     const std::lock_guard lock(mutex);

@@ -15,6 +15,8 @@ namespace {
 
 // How late a cancel may be seen while connecting: gRPC's wait cannot be interrupted.
 constexpr std::chrono::milliseconds kConnectPoll{50};
+// For so long nobody needs to be told that it connects.
+constexpr std::chrono::milliseconds kSilence{2000};
 
 Status Cancelled() { return {StatusCode::kCancelled, "CANCELLED", "cancelled by the caller"}; }
 
@@ -38,33 +40,43 @@ bool Wait(std::chrono::milliseconds duration, const std::stop_token& cancel) {
 CallRunner::CallRunner(ClientOptions options, std::shared_ptr<grpc::Channel> channel)
     : options_(std::move(options)), channel_(std::move(channel)) {}
 
-Status CallRunner::Connect(std::chrono::milliseconds timeout, const std::stop_token& cancel) const {
-  Status status = ConnectUntil(Clock::now() + timeout, cancel);
-  if (status.ok() || status.reason() != kCannotConnect) return status;
+Status CallRunner::Connect(std::chrono::milliseconds timeout, const std::stop_token& cancel,
+                           const ConnectOptions& options) const {
+  Status status = ConnectUntil(Clock::now() + timeout, cancel, options);
+  if (status.ok() || !status.message().empty()) return status;
   return {StatusCode::kUnavailable, std::string(kCannotConnect),
           "cannot connect to " + options_.server + " within " + Seconds(timeout)};
 }
 
-Status CallRunner::ConnectUntil(Clock::time_point deadline, const std::stop_token& cancel) const {
+Status CallRunner::ConnectUntil(Clock::time_point deadline, const std::stop_token& cancel,
+                                const ConnectOptions& options) const {
   TF_RETURN_IF_ERROR(CheckCredentials(options_));
+  const Clock::time_point slow = Clock::now() + kSilence;
+  bool is_slow = false;
   const Status unknown = {StatusCode::kUnavailable, std::string(kCannotConnect), ""};
   Status likely = unknown;
   while (true) {
     if (cancel.stop_requested()) return Cancelled();
     const Clock::time_point now = Clock::now();
+    if (!is_slow && now >= slow) {
+      is_slow = true;
+      if (options.on_slow) options.on_slow();
+    }
     const Clock::time_point slice = std::min(deadline, now + kConnectPoll);
     if (channel_->WaitForConnected(slice)) return OkStatus();
     if (channel_->GetState(false) == GRPC_CHANNEL_TRANSIENT_FAILURE) {
-      if (const std::optional<TlsFailure> failure = LastFailure(deadline)) {
-        if (failure->is_certain) return failure->status;
-        likely = failure->status.ok() ? unknown : failure->status;
+      if (const std::optional<ConnectFailure> failure = LastFailure(deadline)) {
+        const bool ends_now = failure->is_absence && !options.waits_for_server;
+        if (failure->is_certain || ends_now) return failure->status;
+        // That it was refused is no news to who waits for a server.
+        likely = failure->status.ok() || failure->is_absence ? unknown : failure->status;
       }
     }
     if (now >= deadline) return likely;
   }
 }
 
-std::optional<TlsFailure> CallRunner::LastFailure(Clock::time_point deadline) const {
+std::optional<ConnectFailure> CallRunner::LastFailure(Clock::time_point deadline) const {
   // The channel's state does not say why; a call that does not wait for the connection does.
   grpc::ClientContext context;
   context.set_deadline(std::min(deadline, Clock::now() + kConnectPoll));
@@ -77,7 +89,7 @@ std::optional<TlsFailure> CallRunner::LastFailure(Clock::time_point deadline) co
                  [&done](grpc::Status status) { done.set_value(std::move(status)); });
   const grpc::Status status = done.get_future().get();
   if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return std::nullopt;
-  return ExplainTlsFailure(status.error_message(), options_);
+  return ExplainConnectFailure(status.error_message(), options_);
 }
 
 Status CallRunner::Run(const CallOptions& call, const Attempt& attempt) const {
@@ -91,7 +103,7 @@ Status CallRunner::Run(const CallOptions& call, const Attempt& attempt) const {
     if (deadline_is_first) {
       const Status connected = ConnectUntil(*deadline, call.cancel);
       if (!connected.ok()) {
-        if (connected.reason() != kCannotConnect) return connected;
+        if (!connected.message().empty()) return connected;
         return {StatusCode::kUnavailable, std::string(kCannotConnect),
                 "cannot connect to " + options_.server + " within " + Seconds(*call.timeout)};
       }

@@ -34,15 +34,17 @@ class CallRunner {
 
   CallRunner(ClientOptions options, std::shared_ptr<grpc::Channel> channel);
 
-  Status Connect(std::chrono::milliseconds timeout, const std::stop_token& cancel) const;
+  Status Connect(std::chrono::milliseconds timeout, const std::stop_token& cancel,
+                 const ConnectOptions& options = {}) const;
   Status Run(const CallOptions& call, const Attempt& attempt) const;
 
  private:
   using Clock = std::chrono::system_clock;  // the one that gRPC's deadlines use
 
-  Status ConnectUntil(Clock::time_point deadline, const std::stop_token& cancel) const;
-  // What the last try to connect tells about encryption; nullopt where another one is under way.
-  std::optional<TlsFailure> LastFailure(Clock::time_point deadline) const;
+  Status ConnectUntil(Clock::time_point deadline, const std::stop_token& cancel,
+                      const ConnectOptions& options = {}) const;
+  // What the last try to connect tells; nullopt where another one is under way.
+  std::optional<ConnectFailure> LastFailure(Clock::time_point deadline) const;
   // Names what gRPC alone could say only in its own words.
   Status Explain(Status status, const CallOptions& call) const;
 

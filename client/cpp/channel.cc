@@ -125,4 +125,32 @@ TlsFailure ExplainTlsFailure(std::string_view grpc_message, const ClientOptions&
           false};
 }
 
+ConnectFailure ExplainConnectFailure(std::string_view grpc_message, const ClientOptions& options) {
+  const auto failed = [&](std::string_view reason, std::string message) {
+    return Status(StatusCode::kUnavailable, std::string(reason), std::move(message))
+        .WithDetail(std::string(grpc_message));
+  };
+  if (Contains(grpc_message, "http1.x server") ||
+      Contains(grpc_message, "Expected SETTINGS frame") ||
+      Contains(grpc_message, "Failed parsing HTTP/2")) {
+    return {failed(kNotGrpc, options.server +
+                                 " answers, but not as a gRPC server does; is it the port of a web "
+                                 "server, such as that of GET /metrics?"),
+            true, false};
+  }
+  if (Contains(grpc_message, "Connection refused") ||
+      Contains(grpc_message, "No such file or directory")) {
+    return {failed(kCannotConnect,
+                   "no server listens at " + options.server + ": the connection was refused"),
+            false, true};
+  }
+  if (Contains(grpc_message, "DNS resolution failed") ||
+      Contains(grpc_message, "errors resolving")) {
+    return {failed(kCannotConnect, "the name in " + options.server + " cannot be resolved"), false,
+            false};
+  }
+  const TlsFailure tls = ExplainTlsFailure(grpc_message, options);
+  return {tls.status, tls.is_certain, false};
+}
+
 }  // namespace tightfit::client

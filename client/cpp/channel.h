@@ -22,7 +22,18 @@ bool IsThisMachine(std::string_view server);
 // header can carry, or would show the token to others on the way.
 Status CheckCredentials(const ClientOptions& options);
 
-// That both sides do not agree on encryption: UNAVAILABLE/TLS_FAILED in the user's words, else OK.
+// Why there is no connection, in the user's words: UNAVAILABLE with CANNOT_CONNECT, NOT_GRPC or
+// TLS_FAILED; OK where that is not known.
+struct ConnectFailure {
+  Status status;
+  // Trying again changes nothing. Else it may also be a server that is just starting or going away.
+  bool is_certain = false;
+  bool is_absence = false;  // nobody listens there
+};
+// From `grpc_message`, gRPC's reason for not connecting.
+ConnectFailure ExplainConnectFailure(std::string_view grpc_message, const ClientOptions& options);
+
+// The part of it that is about encryption: UNAVAILABLE/TLS_FAILED, else OK.
 struct TlsFailure {
   Status status;
   // Trying again changes nothing. Else it may also be a server that is just starting or going away.

@@ -110,8 +110,9 @@ GenerationClient::GenerationClient(ClientOptions options)
 
 GenerationClient::~GenerationClient() = default;
 
-Status GenerationClient::Connect(std::chrono::milliseconds timeout, std::stop_token cancel) {
-  return connection_->runner.Connect(timeout, cancel);
+Status GenerationClient::Connect(std::chrono::milliseconds timeout, std::stop_token cancel,
+                                 const ConnectOptions& options) {
+  return connection_->runner.Connect(timeout, cancel, options);
 }
 
 Status GenerationClient::StreamImages(const ImageRequest& request,

@@ -59,8 +59,16 @@ inline constexpr std::string_view kCannotConnect = "CANNOT_CONNECT";       // UN
 inline constexpr std::string_view kConnectionLost = "CONNECTION_LOST";     // UNAVAILABLE
 inline constexpr std::string_view kBrokenStream = "BROKEN_STREAM";         // DATA_LOSS
 inline constexpr std::string_view kTlsFailed = "TLS_FAILED";               // UNAVAILABLE
+inline constexpr std::string_view kNotGrpc = "NOT_GRPC";                   // UNAVAILABLE
 inline constexpr std::string_view kBadCredentials = "BAD_CREDENTIALS";     // INVALID_ARGUMENT
 inline constexpr std::string_view kNotTightfit = "NOT_A_TIGHTFIT_SERVER";  // UNIMPLEMENTED
+
+struct ConnectOptions {
+  // Where nobody listens yet: false ends it at once.
+  bool waits_for_server = true;
+  // Called once, on the thread of Connect, where it takes longer than two seconds.
+  std::function<void()> on_slow;
+};
 
 // Thread-safe: calls may run at the same time and share one connection. Every call waits up to
 // connect_timeout for the connection, so no other call is needed first. A failed call's Status
@@ -73,9 +81,10 @@ class GenerationClient {
   GenerationClient& operator=(const GenerationClient&) = delete;
 
   // OK once connected; UNAVAILABLE/CANNOT_CONNECT after `timeout`, UNAVAILABLE/TLS_FAILED as soon
-  // as both sides are seen not to agree on encryption, INVALID_ARGUMENT/BAD_CREDENTIALS, or
-  // CANCELLED.
-  Status Connect(std::chrono::milliseconds timeout, std::stop_token cancel = {});
+  // as both sides are seen not to agree on encryption, UNAVAILABLE/NOT_GRPC as soon as something
+  // else than a gRPC server is seen to answer, INVALID_ARGUMENT/BAD_CREDENTIALS, or CANCELLED.
+  Status Connect(std::chrono::milliseconds timeout, std::stop_token cancel = {},
+                 const ConnectOptions& options = {});
 
   // Calls `on_event` on this thread for every event and returns how the stream ended. OK only after
   // Completed and every announced image; DATA_LOSS where the server broke that order. Images that

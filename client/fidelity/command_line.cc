@@ -1,6 +1,8 @@
 #include "client/fidelity/command_line.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/number_flags.h"
+#include "client/cli/usage_mistake.h"
 #include "client/weights/weight_tensors.h"
 #include "kernels/format.h"
 
@@ -31,9 +33,13 @@ Ctrl-C keeps the rows that are complete.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.)";
 
-// CLI11 prints ranges into the help; these are not worth it.
-CLI::Validator Between(double low, double high) {
-  return CLI::Validator(CLI::Range(low, high)).description("");
+// A name that is given twice would be drawn twice.
+void DropRepeated(std::vector<std::string>* names) {
+  auto end = names->begin();
+  for (const std::string& name : *names) {
+    if (std::find(names->begin(), end, name) == end) *end++ = name;
+  }
+  names->erase(end, names->end());
 }
 
 template <typename Names>
@@ -58,7 +64,7 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
 
   CLI::App app("Measure what each weight format does to a model's pictures.", "tightfit fidelity");
   app.footer(kFooter);
-  app.set_version_flag("--version", "tightfit-fidelity " TIGHTFIT_VERSION);
+  app.set_version_flag("-V,--version", "tightfit-fidelity " TIGHTFIT_VERSION);
   app.add_option("--model", options.model, "A model directory")->type_name("DIR")->required();
   app.add_option("--prompts", options.prompts, "The prompts to draw")
       ->type_name("FILE")
@@ -79,25 +85,21 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   app.add_option("--samplers", options.samplers, "Samplers; default: euler,euler-a")
       ->type_name("NAMES")
       ->delimiter(',');
-  app.add_option("--steps", options.step_count, "Steps; default: the model's")
+  cli::AddInteger(&app, "--steps", &options.step_count, "Steps; default: the model's", 1, 1000)
+      ->type_name("N");
+  cli::AddFraction(&app, "--guidance", &options.guidance_scale,
+                   "Guidance scale; default: the model's", 0, 100)
+      ->type_name("SCALE");
+  cli::AddInteger(&app, "--seed", &options.seed, "Seed of the first prompt; each has the next one",
+                  0, 4294967295)
       ->type_name("N")
-      ->check(Between(1, 1000));
-  app.add_option("--guidance", options.guidance_scale, "Guidance scale; default: the model's")
-      ->type_name("SCALE")
-      ->check(Between(0, 100));
-  app.add_option("--seed", options.seed, "Seed of the first prompt; each has the next one")
-      ->type_name("N")
-      ->check(Between(0, 4294967295.0))
-      ->capture_default_str();
-  app.add_option("--limit", options.prompt_limit, "Only the first N prompts")
-      ->type_name("N")
-      ->check(Between(1, 100000));
-  app.add_option("--width", options.width_px, "Width; default: the model's")
-      ->type_name("PX")
-      ->check(Between(8, 4096));
-  app.add_option("--height", options.height_px, "Height; default: the model's")
-      ->type_name("PX")
-      ->check(Between(8, 4096));
+      ->default_str("1");
+  cli::AddInteger(&app, "--limit", &options.prompt_limit, "Only the first N prompts", 1, 100000)
+      ->type_name("N");
+  cli::AddInteger(&app, "--width", &options.width_px, "Width; default: the model's", 8, 4096)
+      ->type_name("PX");
+  cli::AddInteger(&app, "--height", &options.height_px, "Height; default: the model's", 8, 4096)
+      ->type_name("PX");
   app.add_option("--compute-dtype", options.compute_dtype, "fp32, bf16 or fp16")
       ->type_name("TYPE")
       ->capture_default_str();
@@ -106,16 +108,19 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   app.add_option("--out", options.out, "Folder to write to")
       ->type_name("DIR")
       ->capture_default_str();
-  app.add_option("--threads", options.thread_count, "Threads; default: one for each processor")
-      ->type_name("N")
-      ->check(Between(1, 256));
+  cli::AddInteger(&app, "--threads", &options.thread_count,
+                  "Threads; default: one for each processor", 1, 256)
+      ->type_name("N");
   app.add_flag("--json", options.json,
                "The JSON document on stdout instead of the table; keys in client/fidelity/JSON.md");
   app.add_flag("-q,--quiet", options.quiet, "No progress");
 
   try {
-    app.parse(argc, argv);
+    cli::Parse(&app, cli::WithHelpAsOption(argc, argv));
     options.with_floors = !no_floors;
+    DropRepeated(&options.formats);
+    DropRepeated(&options.scopes);
+    DropRepeated(&options.samplers);
     if (options.formats == std::vector<std::string>{"all"}) options.formats = format_names;
     if (options.formats == std::vector<std::string>{"none"}) options.formats.clear();
     CheckNames("--formats", options.formats, format_names, "`tightfit-weights formats` lists them");
@@ -124,7 +129,7 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   } catch (const CLI::Success& asked) {  // --help, --version
     return ExitNow{app.exit(asked)};
   } catch (const CLI::ParseError& mistake) {
-    std::cerr << "error: " << mistake.what() << "\nRun tightfit fidelity --help.\n";
+    std::cerr << "error: " << cli::MistakeText(app, mistake) << "\nRun tightfit fidelity --help.\n";
     return ExitNow{cli::kExitUsage};
   }
 }

@@ -1,8 +1,8 @@
 #include "client/fidelity/fidelity_run.h"
 
+#include "client/cli/whole_file.h"
 #include "client/fidelity/prompt_list.h"
 #include "client/fidelity/recognition.h"
-#include "client/fidelity/text_file.h"
 #include "client/fidelity/weight_fidelity.h"
 #include "server/base/cpu_share.h"
 #include "server/base/openmp_waiting.h"
@@ -19,6 +19,8 @@
 
 namespace tightfit::fidelity {
 namespace {
+
+constexpr size_t kMaxPromptListBytes = 64 << 20;
 
 // How the weights of one row are held.
 struct Weights {
@@ -59,12 +61,14 @@ class Run {
 
  private:
   Status ReadInputs() {
-    TF_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(options_.prompts));
+    TF_ASSIGN_OR_RETURN(const std::string text,
+                        cli::ReadWholeFile(options_.prompts, kMaxPromptListBytes));
     TF_ASSIGN_OR_RETURN(report_.prompts, ParsePrompts(text));
     if (options_.prompt_limit > 0 &&
         report_.prompts.size() > static_cast<size_t>(options_.prompt_limit)) {
       report_.prompts.resize(options_.prompt_limit);
     }
+    TF_RETURN_IF_ERROR(CheckClasses(report_.prompts, !options_.classes.empty()));
     if (!options_.classes.empty()) {
       TF_ASSIGN_OR_RETURN(classes_, PictureClasses::Load(options_.classes));
       report_.class_count = static_cast<int32_t>(classes_->size());

@@ -12,6 +12,7 @@
 
 #include <clocale>
 #include <filesystem>
+#include <string>
 #include <system_error>
 #include <variant>
 
@@ -21,6 +22,8 @@ using tightfit::Result;
 using tightfit::Status;
 using tightfit::fidelity::FidelityOptions;
 using tightfit::fidelity::FidelityResult;
+
+constexpr const char* kFiles[] = {"/fidelity.md", "/fidelity.json", "/contact-sheet.png"};
 
 Status WriteFile(const std::string& path, const void* bytes, size_t size) {
   TF_ASSIGN_OR_RETURN(const auto file, tightfit::weights::OutputFile::Create(path, ""));
@@ -32,9 +35,24 @@ Status WriteResult(const FidelityResult& result, const std::string& folder) {
   const std::string markdown = ReportMarkdown(result.report);
   const std::string json = ReportJson(result.report);
   TF_ASSIGN_OR_RETURN(const std::vector<uint8_t> png, EncodePng(result.contact_sheet, {}));
-  TF_RETURN_IF_ERROR(WriteFile(folder + "/fidelity.md", markdown.data(), markdown.size()));
-  TF_RETURN_IF_ERROR(WriteFile(folder + "/fidelity.json", json.data(), json.size()));
-  return WriteFile(folder + "/contact-sheet.png", png.data(), png.size());
+  TF_RETURN_IF_ERROR(WriteFile(folder + kFiles[0], markdown.data(), markdown.size()));
+  TF_RETURN_IF_ERROR(WriteFile(folder + kFiles[1], json.data(), json.size()));
+  return WriteFile(folder + kFiles[2], png.data(), png.size());
+}
+
+// The run takes minutes to hours: what cannot be written at its end is told before it.
+Status CheckOutputs(const std::string& folder) {
+  for (const char* file : kFiles) {
+    TF_RETURN_IF_ERROR(tightfit::weights::OutputFile::Create(folder + file, "").status());
+  }
+  return tightfit::OkStatus();
+}
+
+// After Ctrl-C, once something was written. Returns the exit code.
+int InterruptedInPart(const tightfit::cli::InterruptWatcher& interrupts,
+                      const std::string& folder) {
+  tightfit::cli::WriteError("interrupted: the rows that are complete are in " + folder + "\n");
+  return tightfit::cli::kExitSignalBase + interrupts.signal();
 }
 
 int RunCommand(const FidelityOptions& options) {
@@ -46,6 +64,9 @@ int RunCommand(const FidelityOptions& options) {
     return tightfit::weights::Fail({tightfit::StatusCode::kInvalidArgument, "CANNOT_WRITE",
                                     "--out " + options.out + ": " + error.message()},
                                    options.json);
+  }
+  if (const Status status = CheckOutputs(options.out); !status.ok()) {
+    return tightfit::weights::Fail(status, options.json);
   }
   auto progress = tightfit::weights::WorkProgress::OnStderr(options.quiet);
   const Result<FidelityResult> result = RunFidelity(
@@ -63,7 +84,7 @@ int RunCommand(const FidelityOptions& options) {
   const std::string text =
       options.json ? ReportJson(result->report) : ReportMarkdown(result->report);
   tightfit::cli::WriteOutput(text);
-  if (interrupts.signal() != 0) return tightfit::weights::Interrupted(interrupts);
+  if (interrupts.signal() != 0) return InterruptedInPart(interrupts, options.out);
   return tightfit::cli::kExitOk;
 }
 

@@ -1,6 +1,7 @@
 #include "client/fidelity/prompt_list.h"
 
 #include <sstream>
+#include <string_view>
 
 namespace tightfit::fidelity {
 namespace {
@@ -16,7 +17,9 @@ std::string Trimmed(const std::string& text) {
 Result<std::vector<Prompt>> ParsePrompts(const std::string& text) {
   constexpr const char* kSeparator = " = ";
   std::vector<Prompt> prompts;
-  std::istringstream lines(text);
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  std::istringstream lines(text.starts_with(kByteOrderMark) ? text.substr(kByteOrderMark.size())
+                                                            : text);
   for (std::string line; std::getline(lines, line);) {
     line = Trimmed(line);
     if (line.empty() || line.front() == '#') continue;
@@ -32,6 +35,17 @@ Result<std::vector<Prompt>> ParsePrompts(const std::string& text) {
     return Status(StatusCode::kInvalidArgument, "NO_PROMPTS", "--prompts: the file has no prompt");
   }
   return prompts;
+}
+
+Status CheckClasses(const std::vector<Prompt>& prompts, bool has_classes) {
+  if (has_classes) return OkStatus();
+  for (const Prompt& prompt : prompts) {
+    if (prompt.class_name.empty()) continue;
+    return {StatusCode::kInvalidArgument, "CLASSES_MISSING",
+            "--prompts: \"" + prompt.text + "\" names the class \"" + prompt.class_name +
+                "\", but no --classes say what it looks like"};
+  }
+  return OkStatus();
 }
 
 }  // namespace tightfit::fidelity

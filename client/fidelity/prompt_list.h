@@ -14,9 +14,12 @@ struct Prompt {
   std::string class_name;  // what the picture should be recognised as; empty: nothing is said
 };
 
-// One prompt a line; " = NAME" at its end names the class. Empty lines and lines that begin with #
-// do not count. Errors: NO_PROMPTS.
+// One prompt a line; " = NAME" at its end names the class. Empty lines, lines that begin with # and
+// a byte order mark at the beginning do not count. Errors: NO_PROMPTS.
 Result<std::vector<Prompt>> ParsePrompts(const std::string& text);
+
+// CLASSES_MISSING where a prompt names a class and there are none to look it up in.
+Status CheckClasses(const std::vector<Prompt>& prompts, bool has_classes);
 
 }  // namespace tightfit::fidelity
 

@@ -1,7 +1,7 @@
 #include "client/fidelity/recognition.h"
 
+#include "client/cli/whole_file.h"
 #include "client/fidelity/box_average.h"
-#include "client/fidelity/text_file.h"
 
 #include <nlohmann/json.hpp>
 
@@ -17,6 +17,7 @@ namespace {
 // Pictures are compared at kComparedSidePx x kComparedSidePx.
 constexpr int32_t kComparedSidePx = 32;
 constexpr int64_t kMaxAtlasPixels = 1 << 26;
+constexpr size_t kMaxFileBytes = 64 << 20;
 
 Status BadClasses(const std::string& what) {
   return {StatusCode::kInvalidArgument, "BAD_CLASSES",
@@ -26,7 +27,7 @@ Status BadClasses(const std::string& what) {
 }  // namespace
 
 Result<PictureClasses> PictureClasses::Load(const std::string& path) {
-  TF_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
+  TF_ASSIGN_OR_RETURN(const std::string text, cli::ReadWholeFile(path, kMaxFileBytes));
   const auto json = nlohmann::json::parse(text, nullptr, false);
   const auto is_count = [&json](const char* key) {
     return json.contains(key) && json[key].is_number_unsigned() && json[key] >= 1 &&
@@ -44,8 +45,9 @@ Result<PictureClasses> PictureClasses::Load(const std::string& path) {
   }
   const std::filesystem::path file(json["picture"].get<std::string>());
   if (file.has_parent_path()) return BadClasses("the picture must lie beside it");
-  TF_ASSIGN_OR_RETURN(const std::string bytes,
-                      ReadTextFile(std::filesystem::path(path).replace_filename(file)));
+  TF_ASSIGN_OR_RETURN(
+      const std::string bytes,
+      cli::ReadWholeFile(std::filesystem::path(path).replace_filename(file), kMaxFileBytes));
   TF_ASSIGN_OR_RETURN(
       const DecodedPng png,
       DecodePng(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()),

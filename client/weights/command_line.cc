@@ -1,6 +1,8 @@
 #include "client/weights/command_line.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/number_flags.h"
+#include "client/cli/usage_mistake.h"
 #include "client/weights/weight_report.h"
 #include "kernels/packed_header.h"
 #include "server/base/cpu_share.h"
@@ -8,7 +10,6 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <iostream>
 #include <iterator>
@@ -57,19 +58,6 @@ bytes that are really stored. A class N of --bits is the formats with codes of m
 most N bits and with scales of less than a quarter of a bit. Matrices of names that end in
 _embedding.weight are left out, as a server leaves them. bf16 and fp32 are rounded to fp16 first.)";
 
-// What the user did wrong, in one line.
-std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
-  if (app.get_subcommands().empty()) {
-    for (const std::string& word : app.remaining()) {
-      if (!word.starts_with('-')) return "there is no command \"" + word + "\"";
-    }
-    if (mistake.get_name() == "RequiredError") {
-      return "a command is needed: encode, decode, report or formats";
-    }
-  }
-  return mistake.what();
-}
-
 // "a,b,c" to its parts.
 std::vector<std::string> Split(const std::string& text, char separator) {
   std::vector<std::string> parts(1);
@@ -81,18 +69,6 @@ std::vector<std::string> Split(const std::string& text, char separator) {
     }
   }
   return parts;
-}
-
-// A whole number of `low` to `high`.
-int64_t ParseInteger(const std::string& flag, const std::string& text, int64_t low, int64_t high) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size() || value < low ||
-      value > high) {
-    throw CLI::ValidationError(flag, "\"" + text + "\" is not a whole number of " +
-                                         std::to_string(low) + " to " + std::to_string(high));
-  }
-  return value;
 }
 
 WeightFormat ParseFormat(const std::string& flag, const std::string& name) {
@@ -107,7 +83,7 @@ WeightFormat ParseFormat(const std::string& flag, const std::string& name) {
 std::vector<int64_t> ParseShape(const std::string& text) {
   std::vector<int64_t> shape;
   for (const std::string& part : Split(text, 'x')) {
-    shape.push_back(ParseInteger("--shape", part, 1, kMaxTensorWeights));
+    shape.push_back(cli::IntegerOrThrow<int64_t>("--shape", part, 1, kMaxTensorWeights));
   }
   if (!PackedRowsAndColumns(shape).has_value()) {
     throw CLI::ValidationError(
@@ -118,13 +94,8 @@ std::vector<int64_t> ParseShape(const std::string& text) {
 
 void AddThreads(CLI::App* command, int* thread_count) {
   *thread_count = std::clamp(ReadCpuShare().thread_count(), 1, 256);
-  command
-      ->add_option_function<std::string>(
-          "--threads",
-          [thread_count](const std::string& text) {
-            *thread_count = static_cast<int>(ParseInteger("--threads", text, 1, 256));
-          },
-          "Threads; default: one for each processor")
+  cli::AddInteger(command, "--threads", thread_count, "Threads; default: one for each processor", 1,
+                  256)
       ->type_name("N");
 }
 
@@ -216,7 +187,7 @@ struct ReportFlags {
             [this](const std::string& text) {
               options.bits.clear();
               for (const std::string& part : Split(text, ',')) {
-                const auto bits = static_cast<int>(ParseInteger("--bits", part, 1, 16));
+                const auto bits = cli::IntegerOrThrow<int>("--bits", part, 1, 16);
                 const bool is_class =
                     std::any_of(kFormats.begin(), kFormats.end(),
                                 [bits](const FormatInfo& info) { return IsInClass(info, bits); });
@@ -258,7 +229,7 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   CLI::App app("Pack weights into compact floats, unpack them, and see what each format costs.",
                "tightfit-weights");
   app.footer(kMainFooter);
-  app.set_version_flag("--version", "tightfit-weights " TIGHTFIT_VERSION);
+  app.set_version_flag("-V,--version", "tightfit-weights " TIGHTFIT_VERSION);
   app.require_subcommand(1);
 
   ReportFlags report;
@@ -283,7 +254,7 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   decode.AddTo(decode_command);
 
   try {
-    app.parse(argc, argv);
+    cli::Parse(&app, cli::WithHelpAsOption(argc, argv));
     if (report_command->parsed()) return report.Values();
     if (formats_command->parsed()) return formats;
     if (encode_command->parsed()) return encode.options;
@@ -293,7 +264,7 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& mistake) {
     std::string help = "tightfit-weights ";
     for (const CLI::App* command : app.get_subcommands()) help += command->get_name() + " ";
-    std::cerr << "error: " << MistakeText(app, mistake) << "\nRun " << help << "--help.\n";
+    std::cerr << "error: " << cli::MistakeText(app, mistake) << "\nRun " << help << "--help.\n";
     return ExitNow{cli::kExitUsage};
   }
 }

@@ -15,8 +15,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 namespace tightfit::weights {
@@ -43,6 +47,26 @@ Result<LoadedTensor> ReadRawFp16(const EncodeOptions& options) {
   return tensor;
 }
 
+// The format of about as many bits that takes the tensor, tried on it; nullopt where none of fewer
+// than 16 bits does.
+std::optional<std::string_view> FormatThatHolds(const LoadedTensor& tensor,
+                                                const FormatInfo& refused,
+                                                const ParallelFor& parallel_for) {
+  std::vector<FormatInfo> others;
+  for (const FormatInfo& info : kFormats) {
+    if (info.format != refused.format && info.bits < 16) others.push_back(info);
+  }
+  std::stable_sort(others.begin(), others.end(), [&](const FormatInfo& a, const FormatInfo& b) {
+    return std::abs(a.bits - refused.bits) < std::abs(b.bits - refused.bits);
+  });
+  for (const FormatInfo& info : others) {
+    const EncodingPlan plan =
+        PlanEncoding(info.format, tensor.rows, tensor.columns, tensor.fp16.data(), parallel_for);
+    if (plan.representability.ok()) return info.name;
+  }
+  return std::nullopt;
+}
+
 void PrintSummary(const EncodeOptions& options, const PackedLayout& layout,
                   const Distortion& distortion) {
   std::string line = fmt::format(
@@ -56,10 +80,9 @@ void PrintSummary(const EncodeOptions& options, const PackedLayout& layout,
   cli::WriteError(fmt::format("{}\n", cli::Printable(line)));
 }
 
-}  // namespace
-
 Status NotRepresentable(const std::string& input, const FormatInfo& info,
-                        const Representability& why) {
+                        const Representability& why, const LoadedTensor& tensor,
+                        const ParallelFor& parallel_for) {
   std::vector<std::string> counts;
   if (why.nan_count > 0) counts.push_back(fmt::format("{} NaN", cli::CountText(why.nan_count)));
   if (why.infinity_count > 0) {
@@ -70,18 +93,16 @@ Status NotRepresentable(const std::string& input, const FormatInfo& info,
   }
   std::string advice = "no format holds NaN and infinity, so look where the weights come from";
   if (why.nan_count + why.infinity_count == 0) {
-    advice = "use a format with scales";
-    // One that spends the same bits and takes every finite tensor.
-    for (const FormatInfo& other : kFormats) {
-      if (other.scaling != Scaling::kRow || other.bits != info.bits) continue;
-      advice += fmt::format(", such as {}", other.name);
-      break;
-    }
+    const std::optional<std::string_view> other = FormatThatHolds(tensor, info, parallel_for);
+    advice = other.has_value() ? fmt::format("{} can", *other)
+                               : "no smaller format can, so leave it in fp16";
   }
   return {StatusCode::kFailedPrecondition, "NOT_REPRESENTABLE",
           fmt::format("{}: {} cannot hold it: {} (largest {}); {}", input, info.name,
                       fmt::join(counts, ", "), LargestText(info), advice)};
 }
+
+}  // namespace
 
 int Run(const EncodeOptions& options, const cli::InterruptWatcher& interrupts) {
   auto file = OutputFile::Create(options.output, options.input);
@@ -102,7 +123,9 @@ int Run(const EncodeOptions& options, const cli::InterruptWatcher& interrupts) {
                                          tensor->fp16.data(), work("plan"));
   if (interrupts.signal() != 0) return Interrupted(interrupts);
   if (!plan.representability.ok()) {
-    return Fail(NotRepresentable(options.input, InfoOf(options.format), plan.representability));
+    const Status refused = NotRepresentable(options.input, InfoOf(options.format),
+                                            plan.representability, *tensor, work("look around"));
+    return interrupts.signal() != 0 ? Interrupted(interrupts) : Fail(refused);
   }
   std::vector<uint8_t> packed(static_cast<size_t>(plan.layout.total_bytes));
   EncodeTensor(plan.layout, tensor->fp16.data(), packed.data(), work("encode"));

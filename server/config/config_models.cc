@@ -2,12 +2,12 @@
 
 #include "server/base/closest_name.h"
 #include "server/base/keep_alive.h"
+#include "server/base/parse_number.h"
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <filesystem>
-#include <system_error>
+#include <limits>
 
 namespace tightfit {
 namespace {
@@ -182,11 +182,12 @@ Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) 
     if (std::string* field = ModelText(key, &spec)) {
       *field = value;
     } else if (int32_t* number = ModelNumber(key, &spec)) {
-      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), *number);
-      if (error != std::errc() || end != value.data() + value.size()) {
-        return BadConfiguration(flag + ": " + std::string(key) + " must be a whole number, not \"" +
-                                std::string(value) + "\"");
+      constexpr int32_t kMax = std::numeric_limits<int32_t>::max();
+      const Result<int64_t> given = ParseInteger(value, -kMax - 1, kMax);
+      if (!given.ok()) {
+        return BadConfiguration(flag + ": " + std::string(key) + " " + given.status().message());
       }
+      *number = static_cast<int32_t>(*given);
     } else if (bool* turned_on = ModelSwitch(key, &spec)) {
       if (value != "true" && value != "false") {
         return BadConfiguration(flag + ": " + std::string(key) + " must be true or false, not \"" +

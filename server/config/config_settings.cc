@@ -1,12 +1,10 @@
 #include "server/config/config_settings.h"
 
 #include "server/base/closest_name.h"
+#include "server/base/parse_number.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <cstdio>
-#include <limits>
 #include <type_traits>
 
 namespace tightfit {
@@ -31,22 +29,6 @@ auto& FieldOf(Pointer field, Config& config) {
   }
 }
 
-std::string NumberText(double value) {
-  char text[32];
-  // Whole numbers up to 2^53 in full, fractions as short as they go.
-  if (std::nearbyint(value) == value && std::abs(value) < 9.0e15) {
-    std::snprintf(text, sizeof(text), "%.0f", value);
-  } else {
-    std::snprintf(text, sizeof(text), "%g", value);
-  }
-  return text;
-}
-
-Status OutOfRange(const Setting& setting, double value) {
-  return InvalidArgument("must be from " + NumberText(setting.min) + " to " +
-                         NumberText(setting.max) + ", not " + NumberText(value));
-}
-
 Status SetText(const Setting& setting, const std::string& text, std::string* field) {
   const auto& choices = setting.choices;
   if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
@@ -62,8 +44,7 @@ Status SetText(const Setting& setting, const std::string& text, std::string* fie
 
 template <typename T>
 Status SetNumber(const Setting& setting, double value, T* field) {
-  // Written so that NaN is refused.
-  if (!(value >= setting.min && value <= setting.max)) return OutOfRange(setting, value);
+  TF_RETURN_IF_ERROR(CheckFraction(value, setting.min, setting.max));
   if constexpr (std::is_same_v<T, std::chrono::milliseconds>) {
     *field = std::chrono::milliseconds(std::llround(value * 1000.0));
   } else {
@@ -235,19 +216,13 @@ Status SetSettingFromText(const Setting& setting, const std::string& text, Serve
     if (text == "true" || text == "false") return SetSetting(setting, text == "true", config);
     return InvalidArgument("must be true or false, not \"" + text + "\"");
   }
-  const char* const end = text.data() + text.size();
-  int64_t integer = 0;
-  if (const auto [stop, error] = std::from_chars(text.data(), end, integer);
-      error == std::errc() && stop == end) {
-    return SetSetting(setting, integer, config);
+  if (setting.is_fraction()) {
+    TF_ASSIGN_OR_RETURN(const double value, ParseFraction(text, setting.min, setting.max));
+    return SetSetting(setting, value, config);
   }
-  double fraction = 0;
-  if (const auto [stop, error] = std::from_chars(text.data(), end, fraction);
-      error == std::errc() && stop == end && setting.is_fraction()) {
-    return SetSetting(setting, fraction, config);
-  }
-  return InvalidArgument(std::string("must be a ") + (setting.is_fraction() ? "" : "whole ") +
-                         "number, not \"" + text + "\"");
+  TF_ASSIGN_OR_RETURN(const int64_t value, ParseInteger(text, static_cast<int64_t>(setting.min),
+                                                        static_cast<int64_t>(setting.max)));
+  return SetSetting(setting, value, config);
 }
 
 std::string SettingText(const Setting& setting, const ServerConfig& config) {
@@ -260,9 +235,9 @@ std::string SettingText(const Setting& setting, const ServerConfig& config) {
         } else if constexpr (std::is_same_v<T, bool>) {
           return value ? "true" : "false";
         } else if constexpr (std::is_same_v<T, std::chrono::milliseconds>) {
-          return NumberText(static_cast<double>(value.count()) / 1000.0);
+          return FractionText(static_cast<double>(value.count()) / 1000.0);
         } else {
-          return NumberText(static_cast<double>(value));
+          return FractionText(static_cast<double>(value));
         }
       },
       setting.field);

@@ -176,7 +176,7 @@ Status RefusalOf(const RoomPlan& plan, int64_t limit_bytes) {
     const std::string message =
         plan.model_fits
             ? "the request needs " + MibText(plan.needed_bytes()) + of_limit +
-                  "ask for a smaller picture or fewer images, or serve the model in a smaller "
+                  "ask for a smaller image or fewer images, or serve the model in a smaller "
                   "format"
             : "the model needs " + MibText(model_bytes) + of_limit +
                   "serve it in a smaller format, raise memory_limit_mib, or unpin another model";

@@ -70,11 +70,11 @@ TEST_F(CommandSecurityTest, RefusesFilesThatItCannotUse) {
   const std::string file = scratch_.Write("file", "no PEM");
   const std::string empty = scratch_.Write("empty", "");
   const std::pair<std::vector<std::string>, std::string> cases[] = {
-      {{"--tls-ca", "/nonexistent"}, "--tls-ca: /nonexistent cannot be read"},
+      {{"--tls-ca", "/nonexistent"}, "--tls-ca: cannot read /nonexistent: No such file"},
       {{"--tls-ca", file}, "--tls-ca: " + file + " is not in PEM"},
       {{"--tls-cert", file}, "--tls-key are of use together only"},
       {{"--tls-key", file}, "--tls-key are of use together only"},
-      {{"--token-file", empty}, "--token-file: " + empty + " cannot be read, or is empty"},
+      {{"--token-file", empty}, "--token-file: cannot read " + empty + ": it is empty"},
       {{"--token", "secret"}, "--token"},
   };
   for (const auto& [flags, words] : cases) {

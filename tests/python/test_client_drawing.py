@@ -238,10 +238,15 @@ def test_the_servers_address_comes_from_the_environment(
 @on_both_sides
 def test_no_server_is_one_clear_line(side: Side) -> None:
     with pytest.raises(CannotConnectError) as caught:
-        side.call("127.0.0.1:1", "models", client_connect_timeout=0.3)
+        side.call("127.0.0.1:1", "models")
+    refused = "no server listens at 127.0.0.1:1: the connection was refused [CANNOT_CONNECT]"
+    assert str(caught.value) == refused
+    waits = {"client_wait_for_server": True}
+    with pytest.raises(CannotConnectError) as caught:
+        side.call("127.0.0.1:1", "models", client_connect_timeout=0.3, **waits)
     assert str(caught.value) == "cannot connect to 127.0.0.1:1 within 0.3 s [CANNOT_CONNECT]"
     with pytest.raises(CannotConnectError, match=r"within 0\.2 s"):
-        side.call("127.0.0.1:1", "generate", "x", timeout=0.2)
+        side.call("127.0.0.1:1", "generate", "x", timeout=0.2, **waits)
 
 
 def test_a_closed_client_says_so(server: ServerProcess) -> None:

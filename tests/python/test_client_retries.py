@@ -155,7 +155,9 @@ def test_closing_an_asyncio_client_ends_a_calls_wait_for_a_retry() -> None:
 @pytest.mark.parametrize("closed", ["stream", "client"])
 def test_closing_ends_an_asyncio_streams_wait_for_the_connection(closed: str) -> None:
     async def run() -> None:
-        async with AsyncClient("127.0.0.1:1", connect_timeout=30) as client:
+        async with AsyncClient(
+            "127.0.0.1:1", connect_timeout=30, wait_for_server=True
+        ) as client:
             events = client.stream("x")
             close = (events if closed == "stream" else client).close
             await assert_closing_cancels(anext(events), close)
@@ -194,7 +196,8 @@ def test_a_client_waits_for_a_server_that_starts_late(side: Side) -> None:
     with FakeServer(draws) as server:
         address = server.address
     with started_after(0.5, address):
-        assert side.call(address, "generate", "x").images[0].content == b"picture"
+        done = side.call(address, "generate", "x", client_wait_for_server=True)
+        assert done.images[0].content == b"picture"
 
 
 def test_a_server_may_be_gone_for_longer_than_the_retries() -> None:

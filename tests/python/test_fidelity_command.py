@@ -141,9 +141,91 @@ def test_ctrl_c_keeps_the_rows_that_are_complete(quick: list[str | Path], tmp_pa
     # All formats and scopes take far longer than this.
     time.sleep(6)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert b"nothing was written" not in told and b"rows that are complete are in" in told
     document = json.loads((tmp_path / "out" / "fidelity.json").read_text())
     assert document["is_complete"] is False
     assert 1 <= len(document["rows"]) < 79
     assert "interrupted" in (tmp_path / "out" / "fidelity.md").read_text()
+
+
+FILES = ["fidelity.md", "fidelity.json", "contact-sheet.png"]
+
+
+@pytest.fixture
+def least(quick: list[str | Path]) -> list[str | Path]:
+    """One image in one step, as quick as a whole run gets."""
+    return [*quick, "--limit", "1", "--formats", "none", "--no-floors", "--samplers", "euler"]
+
+
+def test_links_are_followed_and_files_replaced(least: list[str | Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for file in FILES:
+        (tmp_path / f"real-{file}").write_text("old")
+        (out / file).symlink_to(f"../real-{file}")
+    done = run(*least)
+    assert done.returncode == 0, done.stderr
+    for file in FILES:
+        assert (out / file).is_symlink() and (tmp_path / f"real-{file}").read_bytes() != b"old"
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+    json.loads((tmp_path / "real-fidelity.json").read_text())
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("kind", ["fifo", "directory", "circle"])
+def test_what_is_no_file_is_refused_before_the_work(
+    least: list[str | Path], tmp_path: Path, file: str, kind: str
+) -> None:
+    place = tmp_path / "out" / file
+    place.parent.mkdir()
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "directory":
+        place.mkdir()
+    else:
+        place.symlink_to(file)
+    done = run(*least)
+    assert done.returncode == 1 and f"cannot write {place}: " in done.stderr
+    assert [path.name for path in place.parent.iterdir()] == [file]
+    assert done.stderr.count("\n") == 1  # no model was loaded, no progress told
+    assert place.is_fifo() or place.is_dir() or place.is_symlink()
+
+
+def test_the_folder_may_be_no_file(least: list[str | Path], tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    done = run(*least)
+    assert done.returncode == 1 and "--out" in done.stderr
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_inputs_are_files_without_a_byte_order_mark(
+    least: list[str | Path], prompts: Path, tmp_path: Path
+) -> None:
+    prompts.write_bytes(b"\xef\xbb\xbfred apple\n")
+    done = run(*least, "--json")
+    assert json.loads(done.stdout)["prompts"] == ["red apple"]
+    prompts.write_text("red apple = nope\n")
+    done = run(*least)
+    assert done.returncode == 1 and 'names the class "nope", but no --classes' in done.stderr
+    least[least.index("--prompts") + 1] = tmp_path
+    done = run(*least)
+    assert done.returncode == 1 and f"cannot read {tmp_path}: it is a folder" in done.stderr
+
+
+def test_what_is_named_twice_is_drawn_once(quick: list[str | Path]) -> None:
+    twice = ["--formats", "hf8,hf8", "--scopes", "linear,linear", "--samplers", "euler,euler"]
+    done = run(*quick, *twice, "--no-floors", "--limit", "1", "--json")
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["name"], row["scope"]) for row in rows] == [("unpacked", None), ("hf8", "linear")]
+    assert [each["sampler"] for each in rows[1]["samplers"]] == ["euler"]
+
+
+@pytest.mark.parametrize(
+    "flag", ["--steps", "--guidance", "--seed", "--limit", "--width", "--height", "--threads"]
+)
+def test_a_number_is_a_plain_one(quick: list[str | Path], flag: str) -> None:
+    for text in ("nan", "inf", "-inf", "1e400", "0x10", "-0", "0x1p3"):
+        done = run(*quick, f"{flag}={text}")
+        assert done.returncode == 2 and done.stderr.startswith(f"error: {flag}"), done.stderr

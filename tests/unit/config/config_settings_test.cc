@@ -83,5 +83,18 @@ TEST(ConfigSettingsTest, RefusesTextThatIsNoNumber) {
   }
 }
 
+TEST(ConfigSettingsTest, EveryNumericSettingRefusesWhatIsNoPlainNumber) {
+  for (const Setting& setting : Settings()) {
+    if (setting.is_text() || setting.is_switch()) continue;
+    for (const char* text :
+         {"nan", "inf", "-inf", "infinity", "1e400", "0x1p3", "0x10", "-0", "+1"}) {
+      ServerConfig config;
+      const Status status = SetSettingFromText(setting, text, &config);
+      EXPECT_FALSE(status.ok()) << setting.key << " " << text;
+      EXPECT_EQ(SettingText(setting, config), SettingText(setting, ServerConfig())) << setting.key;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tightfit

@@ -182,9 +182,9 @@ TEST(RoomPlanTest, TheHintOfARefusalIsForWhatIsTooLarge) {
   using ::testing::AllOf;
   using ::testing::HasSubstr;
   using ::testing::Not;
-  const auto of_request = AllOf(HasSubstr("the request needs"), HasSubstr("smaller picture"));
+  const auto of_request = AllOf(HasSubstr("the request needs"), HasSubstr("smaller image"));
   const auto of_model =
-      AllOf(HasSubstr("the model needs"), HasSubstr("memory_limit_mib"), Not(HasSubstr("picture")));
+      AllOf(HasSubstr("the model needs"), HasSubstr("memory_limit_mib"), Not(HasSubstr("image")));
   EXPECT_THAT(message({Unloaded("a", 90, 5)}, 6), of_request);
   EXPECT_THAT(message({Resident("a", 90)}, 11), of_request);
   EXPECT_THAT(message({Unloaded("a", 101)}, 0), of_model) << "a preload";

@@ -25,5 +25,21 @@ TEST(PromptList, RefusesAFileWithoutPrompts) {
   }
 }
 
+TEST(PromptListTest, AByteOrderMarkIsNoPartOfTheFirstPrompt) {
+  const auto prompts = ParsePrompts("\xEF\xBB\xBFred apple\n");
+  ASSERT_TRUE(prompts.ok());
+  EXPECT_EQ((*prompts)[0].text, "red apple");
+  EXPECT_FALSE(ParsePrompts("\xEF\xBB\xBF").ok());
+}
+
+TEST(PromptListTest, AClassNeedsClasses) {
+  const std::vector<Prompt> named = {{.text = "a", .class_name = ""},
+                                     {.text = "b", .class_name = "nope"}};
+  EXPECT_EQ(CheckClasses(named, false).reason(), "CLASSES_MISSING");
+  EXPECT_NE(CheckClasses(named, false).message().find("nope"), std::string::npos);
+  EXPECT_TRUE(CheckClasses(named, true).ok());
+  EXPECT_TRUE(CheckClasses({{.text = "a", .class_name = ""}}, false).ok());
+}
+
 }  // namespace
 }  // namespace tightfit::fidelity

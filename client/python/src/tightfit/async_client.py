@@ -15,7 +15,7 @@ from tightfit.drawn_picture import DrawnPicture, choose_model, read_png, with_pa
 from tightfit.errors import broken_stream
 from tightfit.event_decoder import ResultCollector
 from tightfit.generation import Estimate, GenerationResult
-from tightfit.parameters import ImageParameters, build_parameters
+from tightfit.parameters import ImageParameters, build_parameters, documented
 from tightfit.residency import update_request
 from tightfit.server_types import Capabilities, Model, ServerInfo
 from tightfit.settings import Settings, access_token, server_address
@@ -46,6 +46,7 @@ class AsyncClient:
         private_key: bytes | None = None,
         token: str | None = None,
         allow_plaintext_token: bool = False,
+        wait_for_server: bool = False,
     ) -> None:
         """`server`: host:port or any gRPC target; default: $TIGHTFIT_SERVER, else 127.0.0.1:50051.
 
@@ -57,6 +58,7 @@ class AsyncClient:
         certificate_chain, private_key: PEM, for a server that asks for a client certificate
         token: sent with every call; default: $TIGHTFIT_TOKEN
         allow_plaintext_token: also to another machine without TLS, where others may read it
+        wait_for_server: where nobody listens yet, for connect_timeout; else that is told at once
         """
         self._settings = Settings(
             server=server_address(server),
@@ -69,11 +71,13 @@ class AsyncClient:
             private_key=private_key,
             token=access_token(token),
             allow_plaintext_token=allow_plaintext_token,
+            wait_for_server=wait_for_server,
         )
         self._connection: AsyncConnection | None = None
         self._closed = False
 
     async def __aenter__(self) -> AsyncClient:
+        self._check_open()
         return self
 
     async def __aexit__(
@@ -90,6 +94,7 @@ class AsyncClient:
         if self._connection is not None:
             await self._connection.close()
 
+    @documented
     async def generate(
         self,
         prompt: str,
@@ -106,6 +111,7 @@ class AsyncClient:
                 collector.add(event)
         return collector.result()
 
+    @documented
     async def generate_from_png(
         self,
         picture: bytes | str | os.PathLike[str],
@@ -129,6 +135,7 @@ class AsyncClient:
         )
         return replace(result, notes=drawn.notes)
 
+    @documented
     async def parameters_from_png(
         self,
         picture: bytes | str | os.PathLike[str],
@@ -142,6 +149,7 @@ class AsyncClient:
             return drawn
         return choose_model(await self.models(timeout=timeout), drawn)
 
+    @documented
     def stream(
         self,
         prompt: str,
@@ -159,6 +167,7 @@ class AsyncClient:
         )
         return AsyncImageStream(self._open(), request, self._timeout(timeout))
 
+    @documented
     async def estimate(
         self,
         prompt: str,
@@ -264,12 +273,15 @@ class AsyncClient:
         return from_message(Capabilities, reply)
 
     def _timeout(self, of_call: float | None) -> float | None:
-        return self._settings.timeout if of_call is None else of_call
+        return self._settings.timeout_of(of_call)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the client is closed")
 
     def _open(self) -> AsyncConnection:
         """gRPC binds a channel to the event loop that runs, so it is made with the first call."""
-        if self._closed:
-            raise RuntimeError("the client is closed")
+        self._check_open()
         if self._connection is None:
             self._connection = AsyncConnection(self._settings)
         if self._connection.loop is not asyncio.get_running_loop():

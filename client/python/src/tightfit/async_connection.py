@@ -13,12 +13,14 @@ import grpc
 import grpc.aio
 
 from tightfit.attempts import Attempts
+from tightfit.connect_failure import ConnectFailure, explain
 from tightfit.errors import ConnectionLostError, TightfitError
 from tightfit.event_decoder import Decoder, EventDecoder, ModelDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
 from tightfit.server_types import Model
 from tightfit.settings import (
+    ASK_FIRST_SECONDS,
     ASK_WHY_SECONDS,
     HEALTH_CHECK,
     POLL_SECONDS,
@@ -27,7 +29,6 @@ from tightfit.settings import (
     as_bytes,
     connect_budget,
 )
-from tightfit.tls_failure import TlsFailure, explain
 from tightfit.v1 import image_generation_pb2, model_pb2
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
@@ -74,6 +75,7 @@ class AsyncConnection:
         self.server = ServerServiceStub(self._channel)
         self._health = self._channel.unary_unary(HEALTH_CHECK, as_bytes, as_bytes)
         self._connected = False
+        self._was_connected = False
         self.closed = asyncio.Event()
 
     async def close(self) -> None:
@@ -88,20 +90,24 @@ class AsyncConnection:
         budget = connect_budget(self.settings, attempts)
         waiting = Attempts(1, budget.seconds)
         likely: TightfitError | None = None
+        # A server that was there is starting again, or another takes its place.
+        waits = self.settings.wait_for_server or self._was_connected
+        ask_after = ASK_FIRST_SECONDS
         while not self._connected:
             left = waiting.remaining()
             if not left:
                 raise likely or cannot_connect(self.settings.server, budget.shown)
             answer = asyncio.ensure_future(self._answers(left))
             try:
-                while not (await asyncio.wait({answer}, timeout=ASK_WHY_SECONDS))[0]:
+                while not (await asyncio.wait({answer}, timeout=ask_after))[0]:
+                    ask_after = ASK_WHY_SECONDS
                     if stop.is_set():
                         raise cancelled()
                     if (failure := await self._last_failure()) is None:
                         continue
-                    if failure.certain:
+                    if failure.certain or (failure.absent and not waits):
                         raise failure.error
-                    likely = failure.error
+                    likely = None if failure.absent else failure.error
                 self._connected = answer.result()
             except asyncio.CancelledError:
                 # gRPC says so too where the channel was closed meanwhile.
@@ -110,6 +116,7 @@ class AsyncConnection:
                 raise cancelled() from None
             finally:
                 answer.cancel()
+        self._was_connected = True
 
     async def _answers(self, seconds: float) -> bool:
         try:
@@ -118,7 +125,7 @@ class AsyncConnection:
             return failure.code() not in UNREACHED
         return True
 
-    async def _last_failure(self) -> TlsFailure | None:
+    async def _last_failure(self) -> ConnectFailure | None:
         """A call that does not wait for the connection is told why the last try failed."""
         try:
             await self._health(b"", timeout=POLL_SECONDS)
@@ -134,6 +141,7 @@ class AsyncConnection:
             failure.trailing_metadata() or (),
             server=self.settings.server,
             timeout=attempts.timeout,
+            has_token=self.settings.token is not None,
         )
         if isinstance(error, ConnectionLostError):
             self._connected = False

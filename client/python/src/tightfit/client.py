@@ -13,7 +13,7 @@ from tightfit.drawn_picture import DrawnPicture, choose_model, read_png, with_pa
 from tightfit.errors import broken_stream
 from tightfit.event_decoder import ResultCollector
 from tightfit.generation import Estimate, GenerationResult
-from tightfit.parameters import ImageParameters, build_parameters
+from tightfit.parameters import ImageParameters, build_parameters, documented
 from tightfit.residency import update_request
 from tightfit.server_types import Capabilities, Model, ServerInfo
 from tightfit.settings import Settings, access_token, server_address
@@ -47,6 +47,7 @@ class Client:
         private_key: bytes | None = None,
         token: str | None = None,
         allow_plaintext_token: bool = False,
+        wait_for_server: bool = False,
     ) -> None:
         """`server`: host:port or any gRPC target; default: $TIGHTFIT_SERVER, else 127.0.0.1:50051.
 
@@ -58,6 +59,7 @@ class Client:
         certificate_chain, private_key: PEM, for a server that asks for a client certificate
         token: sent with every call; default: $TIGHTFIT_TOKEN
         allow_plaintext_token: also to another machine without TLS, where others may read it
+        wait_for_server: where nobody listens yet, for connect_timeout; else that is told at once
         """
         self._connection = Connection(
             Settings(
@@ -71,10 +73,12 @@ class Client:
                 private_key=private_key,
                 token=access_token(token),
                 allow_plaintext_token=allow_plaintext_token,
+                wait_for_server=wait_for_server,
             )
         )
 
     def __enter__(self) -> Client:
+        self._connection.check_open()
         return self
 
     def __exit__(
@@ -89,6 +93,7 @@ class Client:
         """Ends the connection and cancels what runs on it."""
         self._connection.close()
 
+    @documented
     def generate(
         self,
         prompt: str,
@@ -105,6 +110,7 @@ class Client:
                 collector.add(event)
         return collector.result()
 
+    @documented
     def generate_from_png(
         self,
         picture: bytes | str | os.PathLike[str],
@@ -128,6 +134,7 @@ class Client:
         )
         return replace(result, notes=drawn.notes)
 
+    @documented
     def parameters_from_png(
         self,
         picture: bytes | str | os.PathLike[str],
@@ -141,6 +148,7 @@ class Client:
             return drawn
         return choose_model(self.models(timeout=timeout), drawn)
 
+    @documented
     def stream(
         self,
         prompt: str,
@@ -158,6 +166,7 @@ class Client:
         )
         return ImageStream(self._connection, request, self._timeout(timeout))
 
+    @documented
     def estimate(
         self,
         prompt: str,
@@ -259,4 +268,4 @@ class Client:
         return from_message(Capabilities, reply)
 
     def _timeout(self, of_call: float | None) -> float | None:
-        return self._connection.settings.timeout if of_call is None else of_call
+        return self._connection.settings.timeout_of(of_call)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import grpc
 
 from tightfit.attempts import Attempts
+from tightfit.connect_failure import ConnectFailure, explain
 from tightfit.errors import ConnectionLostError, TightfitError
 from tightfit.event_decoder import Decoder, EventDecoder, ModelDecoder
 from tightfit.generation import Event
 from tightfit.rpc_status import UNREACHED, cancelled, cannot_connect, error_of_call
 from tightfit.server_types import Model
 from tightfit.settings import (
+    ASK_FIRST_SECONDS,
     ASK_WHY_SECONDS,
     HEALTH_CHECK,
     POLL_SECONDS,
@@ -27,7 +29,6 @@ from tightfit.settings import (
     as_bytes,
     connect_budget,
 )
-from tightfit.tls_failure import TlsFailure, explain
 from tightfit.v1 import image_generation_pb2, model_pb2
 from tightfit.v1.image_generation_pb2_grpc import ImageGenerationServiceStub
 from tightfit.v1.model_pb2_grpc import ModelServiceStub
@@ -73,6 +74,7 @@ class Connection:
         self.server = ServerServiceStub(self._channel)
         self._health = self._channel.unary_unary(HEALTH_CHECK, as_bytes, as_bytes)
         self._connected = False
+        self._was_connected = False
         self.closed = threading.Event()
 
     def close(self) -> None:
@@ -91,23 +93,28 @@ class Connection:
         budget = connect_budget(self.settings, attempts)
         waiting = Attempts(1, budget.seconds)
         likely: TightfitError | None = None
+        # A server that was there is starting again, or another takes its place.
+        waits = self.settings.wait_for_server or self._was_connected
+        ask_after = ASK_FIRST_SECONDS
         while not self._connected:
             left = waiting.remaining()
             if not left:
                 raise likely or cannot_connect(self.settings.server, budget.shown)
             answer = self._health.future(b"", timeout=left, wait_for_ready=True)
             try:
-                while (answered := self._answers(answer, stop)) is None:
+                while (answered := self._answers(answer, stop, ask_after)) is None:
+                    ask_after = ASK_WHY_SECONDS
                     if (failure := self._last_failure()) is None:
                         continue
-                    if failure.certain:
+                    if failure.certain or (failure.absent and not waits):
                         raise failure.error
-                    likely = failure.error
+                    likely = None if failure.absent else failure.error
             finally:
                 answer.cancel()
             self._connected = answered
+        self._was_connected = True
 
-    def _last_failure(self) -> TlsFailure | None:
+    def _last_failure(self) -> ConnectFailure | None:
         """A call that does not wait for the connection is told why the last try failed."""
         try:
             self._health(b"", timeout=POLL_SECONDS)
@@ -118,9 +125,11 @@ class Connection:
             pass
         return None
 
-    def _answers(self, answer: grpc.Future[bytes], stop: threading.Event) -> bool | None:
+    def _answers(
+        self, answer: grpc.Future[bytes], stop: threading.Event, ask_after: float
+    ) -> bool | None:
         """None where there is no answer yet, but time to ask why."""
-        until = time.monotonic() + ASK_WHY_SECONDS
+        until = time.monotonic() + ask_after
         while not stop.is_set():
             try:
                 answer.result(timeout=POLL_SECONDS)
@@ -145,6 +154,7 @@ class Connection:
             failure.trailing_metadata() or (),
             server=self.settings.server,
             timeout=attempts.timeout,
+            has_token=self.settings.token is not None,
         )
         if isinstance(error, ConnectionLostError):
             self._connected = False
@@ -193,7 +203,8 @@ class EventStream(Iterator[Output], Generic[Message, Output]):
     """What one streaming call gives, message by message.
 
     The call is made when the first event is asked for. Leaving a `with` block, `close()`, or
-    dropping the iterator ends it. Iterating raises TightfitError.
+    dropping the iterator ends it. Iterating raises TightfitError; one thread at a time may iterate,
+    a second one gets a RuntimeError.
     """
 
     def __init__(
@@ -213,6 +224,7 @@ class EventStream(Iterator[Output], Generic[Message, Output]):
         self._decoder = decoder()
         self._finished = False
         self._stop = threading.Event()
+        self._reading = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -239,14 +251,18 @@ class EventStream(Iterator[Output], Generic[Message, Output]):
             self._call.cancel()
 
     def __next__(self) -> Output:
-        if self._finished:
-            raise StopIteration
+        if not self._reading.acquire(blocking=False):
+            raise RuntimeError("another thread reads this stream; give each thread its own")
         try:
+            if self._finished:
+                raise StopIteration
             return self._next()
         except BaseException:  # Ctrl-C too: no work goes on that nobody waits for
             self._finished = True
             self.close()
             raise
+        finally:
+            self._reading.release()
 
     def _next(self) -> Output:
         connection = self._connection

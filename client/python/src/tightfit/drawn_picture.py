@@ -70,6 +70,9 @@ _HARMLESS = (
     *("created date", "pipeline", "parser", "diffusion in low bits"),
 )
 
+# As the command line has it.
+_MAX_FILE_BYTES = 256 << 20
+
 
 @dataclass(frozen=True)
 class DrawnPicture:
@@ -96,8 +99,17 @@ def read_png(picture: bytes | str | os.PathLike[str]) -> DrawnPicture:
 
     Raises ValueError, one line, where it holds no such text, and OSError.
     """
-    png = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+    png = picture if isinstance(picture, bytes) else _read_bounded(Path(picture))
     return read_parameters_text(parameters_text_of_png(png))
+
+
+def _read_bounded(path: Path) -> bytes:
+    """A pipe or a device may go on for ever."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_FILE_BYTES + 1)
+    if len(content) > _MAX_FILE_BYTES:
+        raise ValueError(f"{path} is larger than {_MAX_FILE_BYTES >> 20} MiB")
+    return content
 
 
 def read_parameters_text(text: str) -> DrawnPicture:

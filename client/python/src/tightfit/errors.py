@@ -80,7 +80,7 @@ class UnavailableError(TightfitError):
 
 
 class CannotConnectError(UnavailableError):
-    """No server answered within the connect timeout."""
+    """No server listens there, or none answered within the connect timeout."""
 
 
 class ConnectionLostError(UnavailableError):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, TypedDict, TypeVar, get_type_hints
 
 from tightfit.errors import FieldViolation, InvalidRequestError
+from tightfit.plain_numbers import problem_of
 from tightfit.v1 import image_generation_pb2 as pb
 
 
@@ -36,49 +38,114 @@ class PromptSyntax(str, enum.Enum):
 class ImageParameters(TypedDict, total=False):
     """Keyword arguments of `generate` and `stream` beside the prompt.
 
-    One that is left out, or None, takes the model's default, which the answer's parameters tell.
-    Ranges stand in proto/tightfit/v1/image_generation.proto; the server refuses what is outside,
-    all fields at once.
+    One that is left out, or None, takes its default, which the answer's parameters tell. The server
+    refuses what is outside the ranges, all fields at once.
     """
 
-    model: str | None
-    """Name of a configured model; needed where the server has several."""
-    prompt_2: str | None
-    """For text encoder 2; default: the prompt."""
-    negative_prompt: str | None
-    negative_prompt_2: str | None
-    width_px: int | None
-    height_px: int | None
-    step_count: int | None
-    guidance_scale: float | None
-    """Classifier-free guidance; 1 or less turns it off and halves the work."""
-    guidance_rescale: float | None
-    """0 to 1."""
-    sampler: str | None
-    """Such as "euler" or "dpmpp-2m-karras"; `capabilities().samplers` lists them."""
-    seed: int | None
-    """Image i uses seed + i; default: drawn at random and told."""
-    image_count: int | None
-    original_size: Size | tuple[int, int] | None
-    target_size: Size | tuple[int, int] | None
-    crop_top_left: Offset | tuple[int, int] | None
-    mime_type: str | None
-    """"image/png" (the default), or "application/x-safetensors": latents, see `Image.latents`."""
-    embed_metadata: bool | None
-    """Write the parameters, prompt included, into the picture; default: True."""
-    prompt_syntax: PromptSyntax | str | None
-    """"weighted" (the default) or "plain"."""
-    clip_skip: int | None
-    """Layers of the text encoders to leave out; `model(name).max_clip_skip` is the most."""
-    denoising_start: float | None
-    """0 to 1; with denoising_end the part of the denoising to do, of step_count steps in all."""
-    denoising_end: float | None
-    initial_latents: Sequence[bytes] | None
-    """What a denoising_start above 0 goes on from: for each image the `content` of such latents."""
-    timestep_spacing: str | None
-    """"leading", "trailing" (few-step models) or "linspace"; default: the model's."""
-    comma_backtrack_tokens: int | None
-    """A long prompt is cut at a comma up to so many tokens back; default: 20; 0: never there."""
+    model: Annotated[str | None, "name of a configured model; needed where there are several"]
+    prompt_2: Annotated[str | None, "for text encoder 2; default: the prompt"]
+    negative_prompt: Annotated[str | None, "what to keep away from; default: empty"]
+    negative_prompt_2: Annotated[str | None, "for text encoder 2; default: the negative prompt"]
+    width_px: Annotated[
+        int | None, "in pixels, a multiple of the model's pixels_per_latent; default: the model's"
+    ]
+    height_px: Annotated[
+        int | None, "in pixels, a multiple of the model's pixels_per_latent; default: the model's"
+    ]
+    step_count: Annotated[int | None, "denoising steps; default: the model's"]
+    guidance_scale: Annotated[
+        float | None,
+        "classifier-free guidance; 1 or less: none, half the work; default: the model's",
+    ]
+    guidance_rescale: Annotated[float | None, "0 to 1; default: 0"]
+    sampler: Annotated[
+        str | None,
+        'such as "euler" or "dpmpp-2m-karras"; `capabilities().samplers` lists them; '
+        "default: the model's",
+    ]
+    seed: Annotated[int | None, "image i is drawn from seed + i; default: random, and told"]
+    image_count: Annotated[int | None, "images of this request; default: 1"]
+    original_size: Annotated[
+        Size | tuple[int, int] | None, "(width, height) before cropping; default: the size"
+    ]
+    target_size: Annotated[
+        Size | tuple[int, int] | None, "(width, height) aimed at; default: the size"
+    ]
+    crop_top_left: Annotated[
+        Offset | tuple[int, int] | None, "(left, top) in pixels; default: (0, 0)"
+    ]
+    mime_type: Annotated[
+        str | None,
+        '"image/png", or "application/x-safetensors": latents, see `Image.latents`; '
+        'default: "image/png"',
+    ]
+    embed_metadata: Annotated[
+        bool | None, "write the parameters, prompt included, into the image; default: True"
+    ]
+    prompt_syntax: Annotated[
+        PromptSyntax | str | None, '"weighted" or "plain"; default: "weighted"'
+    ]
+    clip_skip: Annotated[
+        int | None,
+        "layers of the text encoders to leave out, up to `model(name).max_clip_skip`; default: 0",
+    ]
+    denoising_start: Annotated[
+        float | None,
+        "0 to 1; with denoising_end the part of the denoising to do, of step_count steps in all; "
+        "default: 0",
+    ]
+    denoising_end: Annotated[float | None, "0 to 1; default: 1"]
+    initial_latents: Annotated[
+        Sequence[bytes] | None,
+        "what a denoising_start above 0 goes on from: for each image the `content` of such latents",
+    ]
+    timestep_spacing: Annotated[
+        str | None,
+        '"leading", "trailing" (few-step models) or "linspace"; default: the model\'s',
+    ]
+    comma_backtrack_tokens: Annotated[
+        int | None,
+        "a long prompt is cut at a comma up to so many tokens back; 0: never there; default: 20",
+    ]
+
+
+# What other programs and libraries call the same.
+_ELSEWHERE = {
+    "batch_size": "image_count",
+    "cfg": "guidance_scale",
+    "cfg_scale": "guidance_scale",
+    "generator": "seed",
+    "guidance": "guidance_scale",
+    "model_name": "model",
+    "n": "image_count",
+    "n_iter": "image_count",
+    "num_images": "image_count",
+    "num_images_per_prompt": "image_count",
+    "num_inference_steps": "step_count",
+    "num_steps": "step_count",
+    "sampler_name": "sampler",
+    "scheduler": "sampler",
+}
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def documented(method: Method) -> Method:
+    """For `help`: the fields of ImageParameters in the signature and in the docstring."""
+    signature = inspect.signature(method)
+    fields = get_type_hints(ImageParameters, include_extras=True)
+    kept = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in fields
+        if name not in signature.parameters
+    ]
+    lines = [inspect.cleandoc(method.__doc__ or ""), ""]
+    lines += [f"{name}: {hint.__metadata__[0]}" for name, hint in fields.items()]
+    method.__doc__ = "\n".join(lines)
+    signed: Any = method
+    signed.__signature__ = signature.replace(parameters=[*kept, *added])
+    return method
 
 
 def build_parameters(prompt: str, values: Mapping[str, object]) -> pb.ImageParameters:
@@ -94,13 +161,19 @@ def build_parameters(prompt: str, values: Mapping[str, object]) -> pb.ImageParam
         if name not in known:
             raise TypeError(f"there is no parameter {name!r}{_suggestion(name, list(known))}")
         if value is None:
+            # protobuf would take it for a field that was left out, and the server draw the empty
+            # prompt.
+            if name == "prompt":
+                violations.append(FieldViolation(name, "text is needed, not None"))
+            continue
+        if (problem := _problem(known[name], value)) is not None:
+            violations.append(FieldViolation(name, problem))
             continue
         try:
             message.MergeFrom(pb.ImageParameters(**{name: _plain(known[name], value)}))
         except (KeyError, TypeError, ValueError):  # UnicodeEncodeError is a ValueError
-            shown = ascii(value)
-            shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-            violations.append(FieldViolation(name, f"{_kind(known[name])} cannot be {shown}"))
+            kind = _kind(known[name])
+            violations.append(FieldViolation(name, f"{kind} cannot be {_shown(value)}"))
     if violations:
         raise InvalidRequestError(
             "; ".join(f"{v.field}: {v.description}" for v in violations),
@@ -110,9 +183,25 @@ def build_parameters(prompt: str, values: Mapping[str, object]) -> pb.ImageParam
     return message
 
 
+def _problem(field: Any, value: object) -> str | None:
+    """What protobuf would take, but no server: it makes infinity of a number too large for fp32."""
+    if field.type not in (field.TYPE_FLOAT, field.TYPE_DOUBLE):
+        return None
+    problem = problem_of(value)
+    if problem is None:
+        return None
+    return f"a number cannot be {_shown(value)}, which {problem}"
+
+
+def _shown(value: object) -> str:
+    shown = ascii(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
 def _suggestion(name: str, known: list[str]) -> str:
     # "steps" is nearer to "step_count" than letters alone tell.
-    near = [field for field in known if field.startswith(name.rstrip("s") + "_")]
+    near = [_ELSEWHERE[name]] if name in _ELSEWHERE else []
+    near += [field for field in known if field.startswith(name.rstrip("s") + "_")]
     near += difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 

@@ -36,9 +36,22 @@ def error_of_call(
     *,
     server: str,
     timeout: float | None,
+    has_token: bool,
 ) -> errors.TightfitError:
     """`timeout` in seconds is that of the whole call. Details that do not parse are left out."""
     error = _from_server(code, details, trailing_metadata)
+    if error.reason == "INVALID_CREDENTIALS":
+        return errors.AccessDeniedError(
+            "the server does not know this token: token=..., or the environment variable "
+            "TIGHTFIT_TOKEN"
+            if has_token
+            else "no token was sent, and this server takes calls with one only: token=..., or the "
+            "environment variable TIGHTFIT_TOKEN",
+            code=error.code,
+            reason=error.reason,
+            detail=details,
+            metadata=error.metadata,
+        )
     # A server of ours gives a reason; without one the failure is gRPC's own.
     return error if error.reason else _in_other_words(error, code, details, server, timeout)
 
@@ -71,8 +84,6 @@ def _from_server(
                 metadata["resource_name"] = resource.resource_name
         except DecodeError:
             continue
-    if reason == "INVALID_CREDENTIALS":
-        details += " (token=..., or the environment variable TIGHTFIT_TOKEN)"
     return _BY_CODE.get(code, errors.ServerError)(
         details,
         code=code.name,

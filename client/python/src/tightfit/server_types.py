@@ -106,6 +106,11 @@ class Model:
     shared_weight_bytes: int
     host_cached_bytes: int
 
+    def __repr__(self) -> str:
+        """Short: the whole is hundreds of lines, and `dataclasses.asdict` gives it."""
+        packed = f", format={self.format!r}, scope={self.scope!r}" if self.format else ""
+        return f"Model(name={self.name!r}, state={self.state.value!r}{packed}, ...)"
+
 
 @dataclass(frozen=True)
 class Device:

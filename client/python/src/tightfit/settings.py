@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 import grpc
 
 from tightfit.attempts import Attempts
+from tightfit.plain_numbers import seconds
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 Metadata = tuple[tuple[str, str], ...]
+# Of gRPC's targets; what else has :// is the address of something else.
+_TARGET_SCHEMES = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked on construction: ValueError names what is wrong. Times in seconds."""
+    """Checked on construction: TypeError or ValueError names what is wrong. Times in seconds."""
 
     server: str
     timeout: float | None
@@ -29,22 +32,32 @@ class Settings:
     private_key: bytes | None = field(repr=False)
     token: str | None = field(repr=False)
     allow_plaintext_token: bool
+    wait_for_server: bool
 
     def __post_init__(self) -> None:
+        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):
+            raise TypeError(f"max_attempts is {self.max_attempts!r}: a whole number is needed")
         if self.max_attempts < 1:
             raise ValueError(f"max_attempts is {self.max_attempts}: 1 (no retries) or more")
-        if self.connect_timeout <= 0:
-            raise ValueError(f"connect_timeout is {self.connect_timeout}: more than 0 seconds")
-        if self.timeout is not None and self.timeout <= 0:
-            raise ValueError(f"timeout is {self.timeout}: more than 0 seconds, or None")
+        _put(self, "connect_timeout", self.connect_timeout)
+        if self.timeout is not None:
+            _put(self, "timeout", self.timeout)
         for name in ("root_certificates", "certificate_chain", "private_key"):
             pem = getattr(self, name)
-            if pem is not None and b"-----BEGIN " not in pem:
+            wanted = b"PRIVATE KEY-----" if name == "private_key" else b"CERTIFICATE-----"
+            if pem is None:
+                continue
+            if not isinstance(pem, bytes) or b"-----BEGIN " not in pem:
                 raise ValueError(f"{name} is not in PEM (-----BEGIN ...-----), as bytes")
+            if wanted not in pem:
+                kind = "private key" if name == "private_key" else "certificate"
+                raise ValueError(f"{name} is PEM, but holds no {kind}")
         if (self.certificate_chain is None) != (self.private_key is None):
             raise ValueError("certificate_chain and private_key are of use together only")
         if self.token is None:
             return
+        if not isinstance(self.token, str):
+            raise TypeError("token is no text")
         # RFC 6750's b64token: what may follow "Bearer ".
         if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{1,4096}", self.token):
             raise ValueError("token holds characters that no token has; it is one word")
@@ -53,6 +66,10 @@ class Settings:
                 f"the token would go to {self.server} in plain text, for others to read and use; "
                 "connect with TLS (tls=True, root_certificates)"
             )
+
+    def timeout_of(self, call: float | None) -> float | None:
+        """What a call was given, else the client's; None: no limit. One that is over stays so."""
+        return self.timeout if call is None else seconds("timeout", call, positive=False)
 
     @property
     def uses_tls(self) -> bool:
@@ -87,6 +104,11 @@ class Settings:
         return options
 
 
+def _put(settings: Settings, name: str, value: float) -> None:
+    """The checked value, in a dataclass that is frozen for everybody else."""
+    object.__setattr__(settings, name, seconds(name, value, positive=True))
+
+
 def is_this_machine(server: str) -> bool:
     """Of a gRPC target: nobody outside this machine sees what is sent there."""
     if server.startswith(("unix:", "unix-abstract:")):
@@ -102,12 +124,24 @@ def access_token(token: str | None) -> str | None:
 
 
 def server_address(server: str | None) -> str:
-    """As given, else of the environment variable TIGHTFIT_SERVER, else the server's default."""
-    return server or os.environ.get("TIGHTFIT_SERVER") or DEFAULT_SERVER
+    """As given, else of the environment variable TIGHTFIT_SERVER, else the server's default.
+
+    Raises TypeError for what is no text, ValueError for the scheme of a web page.
+    """
+    if server is not None and not isinstance(server, str):
+        raise TypeError(f'server is {server!r}: text such as "{DEFAULT_SERVER}" is needed')
+    address = server or os.environ.get("TIGHTFIT_SERVER") or DEFAULT_SERVER
+    scheme, found, rest = address.partition("://")
+    if found and scheme.lower() not in _TARGET_SCHEMES:
+        with_tls = " and tls=True" if scheme.lower() in ("https", "grpcs") else ""
+        raise ValueError(f"server is {address}: give {rest.rstrip('/') or 'HOST:PORT'}{with_tls}")
+    return address
 
 
 # How late a cancel may be seen while connecting: gRPC's wait cannot be interrupted.
 POLL_SECONDS = 0.05
+# When it is first asked why: a refused connection answers at once.
+ASK_FIRST_SECONDS = 0.05
 # How often it is asked why there is no connection yet, beside waiting for it.
 ASK_WHY_SECONDS = 0.5
 # Answered by every gRPC server that is reached, be it with UNIMPLEMENTED, and in no metric. Its

@@ -270,8 +270,8 @@ TEST_F(GenerateCommandTest, TellsEveryBadFieldOnALine) {
   const RunResult run = Generate(server, {"apple", "--json", "--quiet"});
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_EQ(run.err,
-            "error: width_px: 70 is not a multiple of 4\n"
-            "error: sampler: ?[31m\"x\" is none of euler, euler-a\n");
+            "error: --width: 70 is not a multiple of 4\n"
+            "error: --sampler: ?[31m\"x\" is none of euler, euler-a\n");
   const auto json = nlohmann::json::parse(run.out);
   EXPECT_EQ(json["error"]["code"], "INVALID_ARGUMENT");
   EXPECT_EQ(json["error"]["reason"], "INVALID_PARAMETER");
@@ -366,10 +366,10 @@ TEST_F(GenerateCommandTest, WithoutAServerItSaysSoWithinTheTimeout) {
   const BoundPort refused(/*listens=*/false);
   const std::string address = refused.address();
   const auto start = std::chrono::steady_clock::now();
-  const RunResult run =
-      RunTightfit({.arguments = {"generate", "apple", "--connect-timeout", "2.3", "--json"},
-                   .environment = {"TIGHTFIT_SERVER=" + address},
-                   .directory = folder_.path()});
+  const RunResult run = RunTightfit(
+      {.arguments = {"generate", "apple", "--wait", "--connect-timeout", "2.3", "--json"},
+       .environment = {"TIGHTFIT_SERVER=" + address},
+       .directory = folder_.path()});
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8));
   EXPECT_EQ(run.exit_code, 3);
   EXPECT_EQ(run.err, "connecting to " + address + " ...\nerror: cannot connect to " + address +
@@ -388,17 +388,17 @@ TEST_F(GenerateCommandTest, OnAPipeProgressIsPlainLines) {
   EXPECT_EQ(run.err,
             "queued, 2 requests ahead, 0.0 s\n"
             "apples 64x32 px, 4 steps of euler, guidance 7.1, seed 42  [request-1]\n"
-            "1 picture in 3.5 s (4 steps in 2.0 s, 0.50 s/step), queued 0.2 s\n");
+            "1 image in 3.5 s (4 steps in 2.0 s, 0.50 s/step), queued 0.2 s\n");
 }
 
 TEST_F(GenerateCommandTest, OnATerminalTheBarIsRedrawnInPlaceAndTakenAway) {
   const RunResult run = Generate(whole_, {"apple"}, {.terminal_columns = 100});
   EXPECT_EQ(run.exit_code, 0);
-  EXPECT_THAT(run.err, HasSubstr("\rdenoise       \x1b[32m━━━━━━━━━━━━━━━━━━━━\x1b[0m"
-                                 "────────────────────  2/4"));
+  // The later stages come too soon after it for a bar of their own.
+  EXPECT_THAT(run.err, HasSubstr("\rencode text   ────────────────────────────────────────  0/4"));
   // The terminal turns \n into \r\n; only the start and the summary end a line.
   EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 2);
-  EXPECT_THAT(run.err, HasSubstr("\r\x1b[K1 picture in 3.5 s"));
+  EXPECT_THAT(run.err, HasSubstr("\r\x1b[K1 image in 3.5 s"));
 }
 
 TEST_F(GenerateCommandTest, NoColorAndLocaleAreHonoured) {
@@ -406,9 +406,9 @@ TEST_F(GenerateCommandTest, NoColorAndLocaleAreHonoured) {
   options.terminal_columns = 100;
   options.environment = {"NO_COLOR=1", "LC_ALL=C"};
   const RunResult run = Generate(whole_, {"apple"}, options);
-  EXPECT_THAT(run.err, Not(HasSubstr("\x1b[32m")));
+  EXPECT_THAT(run.err, Not(HasSubstr("\x1b[3")));
   EXPECT_THAT(run.err, Not(HasSubstr("━")));
-  EXPECT_THAT(run.err, HasSubstr("[###################-------------------]  2/4"));
+  EXPECT_THAT(run.err, HasSubstr("encode text   [--------------------------------------]  0/4"));
 }
 
 TEST_F(GenerateCommandTest, ADumbTerminalGetsPlainLines) {

@@ -65,9 +65,9 @@ TEST_F(GenerateInterruptTest, SigtermDoesTheSameWithItsOwnCode) {
 TEST(GenerateInterruptWithoutServerTest, CtrlCEndsTheWaitForAConnection) {
   const BoundPort refused(/*listens=*/false);
   const TemporaryFolder folder;
-  RunningCommand command(
-      {.arguments = {"generate", "apple", "--server", refused.address(), "--connect-timeout", "60"},
-       .directory = folder.path()});
+  RunningCommand command({.arguments = {"generate", "apple", "--server", refused.address(),
+                                        "--wait", "--connect-timeout", "60"},
+                          .directory = folder.path()});
   ASSERT_TRUE(command.WaitUntilBlocked(SIGINT)) << "the command never watched for Ctrl-C";
   command.Signal(SIGINT);
   const RunResult run = command.Wait();

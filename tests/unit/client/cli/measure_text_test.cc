@@ -49,5 +49,11 @@ TEST(MeasureTextTest, GroupsDigits) {
   EXPECT_EQ(CountText(-123'456), "-123,456");
 }
 
+TEST(MeasureTextTest, NothingSavedHasNoSign) {
+  EXPECT_EQ(SavedText(1001, 1000), "-0.1 %");
+  EXPECT_EQ(SavedText(100'001, 100'000), "0.0 %");
+  EXPECT_EQ(SavedText(100'000, 100'000), "0.0 %");
+}
+
 }  // namespace
 }  // namespace tightfit::cli

@@ -144,16 +144,16 @@ TEST(ModelsCommandTest, ShowsOneModelWithEveryByte) {
            "  weights   hf8, scope linear+conv\n",
            "  computes  bf16 on cpu\n",
            "  defaults  64x64 px, 25 steps of euler (trailing), guidance 5\n",
-           "  sides     multiples of 4 px\n",
+           "  size      width and height in multiples of 4 px\n",
            "COMPONENT  FORMAT  PARAMETERS     FP16  WEIGHTS   SAVED      PACKED  MODULES PACKED  "
-           "LEFT\n",
+           "NOT PACKED\n",
            "unet       hf8      1,048,576  2.0 MiB  1.0 MiB  48.8 %  1000.0 KiB              12  "
-           "  25\n",
+           "        25\n",
            "vae        fp16           512  1.0 KiB  1.0 KiB   0.0 %         0 B               0  "
-           "   0\n",
+           "         0\n",
            "total               1,049,088  2.0 MiB  1.0 MiB  48.8 %  1000.0 KiB              12  "
-           "  25\n",
-           "unet           down_blocks.19  a value is out of range\n",
+           "        25\n",
+           "unet        down_blocks.19  a value is out of range\n",
            "... and 5 more; --json lists all\n",
            "unet    weights  1.0 MiB  1.5 MiB\n",
        }) {
@@ -177,7 +177,9 @@ TEST(ModelsCommandTest, TellsAnUnknownModel) {
   const RunResult run =
       RunTightfit({.arguments = {"models", "pear", "--json", "--server", server.address()}});
   EXPECT_EQ(run.exit_code, 1);
-  EXPECT_EQ(run.err, "error: no model has the name \"pear\" [MODEL_NOT_FOUND]\n");
+  EXPECT_EQ(run.err,
+            "error: no model has the name \"pear\"; did you mean \"pears\"? The server has apples, "
+            "pears, plums [MODEL_NOT_FOUND]\n");
   EXPECT_EQ(nlohmann::json::parse(run.out)["error"]["metadata"]["resource_name"], "pear");
 }
 
@@ -233,7 +235,7 @@ TEST(InfoCommandTest, ShowsTheServerAndItsLimits) {
            "  device    cpu, A Processor @ 2.0 GHz\n",
            "  memory    700.0 MiB of 16.0 GiB used: 600.0 MiB by models' tensors, 100.0 MiB by "
            "all else\n",
-           "  sides     16 to 2048 px, area up to 4,194,304 px\n",
+           "  size      16 to 2048 px a side, area up to 4,194,304 px\n",
            "  samplers  euler, euler-a\n",
            "hf12      12  3.99805\n",
        }) {

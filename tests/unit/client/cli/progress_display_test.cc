@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 namespace tightfit::cli {
@@ -17,7 +18,7 @@ using ::testing::HasSubstr;
 class FakeClock : public Clock {
  public:
   time_point Now() const override { return now_; }
-  void Advance(milliseconds duration) { now_ += duration; }
+  void Advance(std::chrono::microseconds duration) { now_ += duration; }
 
  private:
   time_point now_{seconds(1000)};
@@ -145,6 +146,20 @@ TEST_F(ProgressDisplayTest, BarMakesRoomForLinesAndVanishes) {
   std::string once = text_;
   for (size_t at; (at = once.find(bar + bar)) != std::string::npos;) once.erase(at, bar.size());
   EXPECT_EQ(once, bar + "\r\x1b[Khello\n" + bar + "\r\x1b[Kdone\n");
+}
+
+TEST_F(ProgressDisplayTest, TheBarIsRedrawnTenTimesASecondWhateverComes) {
+  Make(ProgressMode::kBar);
+  client::Progress load{.stage = client::Stage::kModelLoad, .step_count = 5000};
+  for (int i = 0; i < 5000; ++i) {  // of one second
+    clock_.Advance(std::chrono::microseconds(200));
+    load.step = i;
+    display_->OnEvent(load);
+  }
+  const auto drawn = std::count(text_.begin(), text_.end(), '\r');
+  EXPECT_GE(drawn, 9);
+  EXPECT_LE(drawn, 11);
+  display_->Finish();
 }
 
 }  // namespace

@@ -178,8 +178,8 @@ TEST_F(RedrawCommandTest, AnUnknownModelIsNamed) {
   const RunResult run = Generate({"--from-png", Png(text)});
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_EQ(run.err,
-            "error: the server has no model plums to draw the picture with; name one of its own "
-            "[MODEL_NOT_FOUND]\n");
+            "error: the server has no model plums to draw the picture with; name one of its own; "
+            "the server has pears, apples [MODEL_NOT_FOUND]\n");
 }
 
 TEST_F(RedrawCommandTest, TakesRandomSeeds) {
@@ -191,7 +191,7 @@ TEST_F(RedrawCommandTest, TakesRandomSeeds) {
   EXPECT_EQ(seen_.seed(), -2) << "the server's to refuse";
   const RunResult run = Generate({"apple", "--seed", "Random!"});
   EXPECT_EQ(run.exit_code, 2);
-  EXPECT_THAT(run.err, HasSubstr("--seed: \"Random!\" is not a whole number"));
+  EXPECT_THAT(run.err, HasSubstr("--seed: must be a whole number, not \"Random!\""));
 }
 
 TEST_F(RedrawCommandTest, TellsWhatTheServerWarnsOf) {

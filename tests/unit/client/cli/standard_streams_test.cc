@@ -139,7 +139,7 @@ TEST_F(StandardStreamsTest, OnePictureGoesToStdout) {
   EXPECT_TRUE(Content("out") == ImageContent(0, 1000));
   EXPECT_EQ(Shell("generate apple -o - --json 2>err >out"), 2);
   EXPECT_EQ(Shell("generate apple -o - --count 2 2>err >out"), 2);
-  EXPECT_THAT(Content("err"), HasSubstr("stdout takes one picture"));
+  EXPECT_THAT(Content("err"), HasSubstr("stdout takes one image"));
   EXPECT_EQ(Shell("generate apple -o - 2>err >/dev/full"), 1);
   EXPECT_THAT(folder_.Names(), ElementsAre("err", "out"));
 }

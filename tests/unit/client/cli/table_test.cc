@@ -41,5 +41,18 @@ TEST(TableTest, ColourTakesNoRoom) {
             "\x1b[1mA\x1b[0m   \x1b[1mB\x1b[0m\n\x1b[32mon\x1b[0m  x\n");
 }
 
+TEST(TableTest, ColumnsThatDoNotFitStandOnLinesBelow) {
+  Table table({{"NAME"}, {"STATE"}, {"BYTES", Align::kRight}, {"WHY"}});
+  table.AddRow({{"apples"}, {"resident"}, {"1024"}, {"request"}});
+  table.AddRow({{"pears"}, {"unloaded"}, {""}, {""}});
+  EXPECT_EQ(table.Render({}, 20),
+            "NAME    STATE\n"
+            "    BYTES  WHY\n"
+            "apples  resident\n"
+            "     1024  request\n"
+            "pears   unloaded\n");
+  EXPECT_EQ(table.Render({}, 100), table.Render({}));
+}
+
 }  // namespace
 }  // namespace tightfit::cli

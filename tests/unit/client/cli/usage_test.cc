@@ -10,6 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 TEST(UsageTest, MainHelpNamesEveryCommandAndExitCode) {
@@ -64,9 +65,9 @@ TEST(UsageTest, MistakesExitWithTwoAndSayWhatIsWrong) {
       {{"generate"}, "prompt: missing"},
       {{"generate", "apple", "--prompt", "apple"}, "given twice"},
       {{"generate", "apple", "pear"}, "pear"},
-      {{"generate", "apple", "--width", "6.5"}, "--width: \"6.5\" is not a whole number"},
-      {{"generate", "apple", "--width", "0x40"}, "--width: \"0x40\" is not a whole number"},
-      {{"generate", "apple", "--width", ""}, "--width: \"\" is not a whole number"},
+      {{"generate", "apple", "--width", "6.5"}, "--width: must be a whole number, not \"6.5\""},
+      {{"generate", "apple", "--width", "0x40"}, "--width: must be a whole number, not \"0x40\""},
+      {{"generate", "apple", "--width", ""}, "--width: must be a whole number, not \"\""},
       {{"generate", "apple", "--width", "99999999999"}, "--width: 99999999999 is too large"},
       {{"generate", "apple", "--steps", "many"}, "--steps"},
       {{"generate", "apple", "--seed", "9223372036854775808"},
@@ -79,7 +80,7 @@ TEST(UsageTest, MistakesExitWithTwoAndSayWhatIsWrong) {
       {{"generate", "apple", "--timeout", "0"}, "--timeout"},
       {{"generate", "apple", "--timeout", "-1"}, "--timeout"},
       {{"generate", "apple", "--server", "http://127.0.0.1:1"}, "without http://"},
-      {{"generate", "apple", "-o", "apple.jpg"}, "pictures are PNG"},
+      {{"generate", "apple", "-o", "apple.jpg"}, "images are PNG"},
       {{"generate", "apple", "-o", "/no/such/folder/apple.png"}, "cannot write /no/such/folder"},
       {{"models", "--server", ""}, "--server"},
   };
@@ -91,6 +92,40 @@ TEST(UsageTest, MistakesExitWithTwoAndSayWhatIsWrong) {
     EXPECT_THAT(run.err, StartsWith("error: "));
     EXPECT_THAT(run.err, HasSubstr(mistake.message));
   }
+}
+
+TEST(UsageTest, UnknownNamesGetTheNearestAndNeverBlameAValue) {
+  const Mistake mistakes[] = {
+      {{"generate", "apple", "--modle", "my-model"},
+       "there is no option \"--modle\"; did you mean \"--model\"?"},
+      {{"generate", "apple", "--modle=my-model"},
+       "there is no option \"--modle\"; did you mean \"--model\"?"},
+      {{"generate", "apple", "--num-inference-steps", "5"}, "did you mean \"--steps\"?"},
+      {{"generate", "apple", "--cfg-scale", "5"}, "did you mean \"--guidance\"?"},
+      {{"models", "--wacth"}, "there is no option \"--wacth\"; did you mean \"--watch\"?"},
+      {{"--vesion"}, "there is no option \"--vesion\"; did you mean \"--version\"?"},
+      {{"list"}, "there is no command \"list\"; did you mean \"models\"?"},
+      {{"genrate", "apple"}, "there is no command \"genrate\"; did you mean \"generate\"?"},
+      {{"generate", "red", "apple"}, "\"apple\" is one word too many; a text of several words"},
+      {{"info", "--server", "grpc://127.0.0.1:1"}, "--server: give HOST:PORT without grpc://"},
+      {{"info", "--server", "tcp://127.0.0.1:1"}, "--server: give HOST:PORT without tcp://"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    const RunResult run = RunTightfit({.arguments = mistake.arguments});
+    EXPECT_EQ(run.exit_code, 2) << mistake.message;
+    EXPECT_THAT(run.err, StartsWith("error: "));
+    EXPECT_THAT(run.err, HasSubstr(mistake.message));
+    EXPECT_THAT(run.err, Not(HasSubstr("my-model"))) << run.err;
+  }
+}
+
+TEST(UsageTest, HelpAndVersionComeByEveryUsualName) {
+  const std::string help = RunTightfit({.arguments = {"--help"}}).out;
+  EXPECT_EQ(RunTightfit({.arguments = {"help"}}).out, help);
+  EXPECT_EQ(RunTightfit({.arguments = {"-h"}}).out, help);
+  EXPECT_EQ(RunTightfit({.arguments = {"help", "models"}}).out,
+            RunTightfit({.arguments = {"models", "--help"}}).out);
+  EXPECT_EQ(RunTightfit({.arguments = {"-V"}}).out, RunTightfit({.arguments = {"--version"}}).out);
 }
 
 }  // namespace

@@ -70,5 +70,31 @@ TEST(ChannelTest, BlamesEncryptionForNothingElse) {
   }
 }
 
+TEST(ChannelTest, TellsWhyThereIsNoConnection) {
+  ClientOptions options;
+  options.server = "example.org:1";
+  const auto explain = [&options](const char* message) {
+    return ExplainConnectFailure(message, options);
+  };
+  const ConnectFailure refused = explain(
+      "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to "
+      "connect to remote host: Connection refused");
+  EXPECT_TRUE(refused.is_absence && !refused.is_certain);
+  EXPECT_EQ(refused.status.reason(), kCannotConnect);
+  const ConnectFailure web = explain(
+      "last error: INTERNAL: Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, "
+      "got "
+      "frame type 80) (Trying to connect an http1.x server (HTTP status 400))");
+  EXPECT_TRUE(web.is_certain && !web.is_absence);
+  EXPECT_EQ(web.status.reason(), kNotGrpc);
+  const ConnectFailure name =
+      explain("DNS resolution failed for example.org:1: Domain name not found");
+  EXPECT_FALSE(name.is_certain || name.is_absence) << "it may resolve in a moment";
+  EXPECT_EQ(name.status.reason(), kCannotConnect);
+  EXPECT_TRUE(explain("Deadline Exceeded").status.ok());
+  options.tls = TlsOptions();
+  EXPECT_EQ(explain("SSL_ERROR_SSL: WRONG_VERSION_NUMBER").status.reason(), kTlsFailed);
+}
+
 }  // namespace
 }  // namespace tightfit::client

@@ -1,4 +1,4 @@
-"""What gRPC's reason for not connecting tells about encryption, in words of this package."""
+"""What gRPC's reason for not connecting tells, in words of this package."""
 
 from __future__ import annotations
 
@@ -9,19 +9,50 @@ from tightfit.settings import Settings
 
 
 @dataclass(frozen=True)
-class TlsFailure:
-    """certain: trying again changes nothing. Else it may also be a server that is just starting."""
+class ConnectFailure:
+    """certain: trying again changes nothing. Else it may also be a server that is just starting.
+
+    absent: nobody listens there.
+    """
 
     error: CannotConnectError
     certain: bool
+    absent: bool = False
 
 
-def explain(details: str, settings: Settings) -> TlsFailure | None:
-    """None where it is about anything else than encryption."""
+def explain(details: str, settings: Settings) -> ConnectFailure | None:
+    """None where nothing is known but that there is no connection yet."""
+    server = settings.server
+    if "http1.x server" in details or "Expected SETTINGS frame" in details:
+        return ConnectFailure(
+            CannotConnectError(
+                f"{server} answers, but not as a gRPC server does: is it the port of a web server, "
+                "such as that of GET /metrics?",
+                reason="NOT_GRPC",
+                detail=details,
+            ),
+            certain=True,
+        )
+    if "Connection refused" in details or "No such file or directory" in details:
+        error = CannotConnectError(
+            f"no server listens at {server}: the connection was refused",
+            reason="CANNOT_CONNECT",
+            detail=details,
+        )
+        return ConnectFailure(error, certain=False, absent=True)
+    if "errors resolving" in details or "DNS resolution failed" in details:
+        error = CannotConnectError(
+            f"the name in {server} cannot be resolved", reason="CANNOT_CONNECT", detail=details
+        )
+        return ConnectFailure(error, certain=False)
+    return _about_tls(details, settings)
 
-    def failure(why: str, *, certain: bool) -> TlsFailure:
+
+def _about_tls(details: str, settings: Settings) -> ConnectFailure | None:
+    def failure(why: str, *, certain: bool) -> ConnectFailure:
         message = f"{settings.server} {why}"
-        return TlsFailure(CannotConnectError(message, reason="TLS_FAILED", detail=details), certain)
+        error = CannotConnectError(message, reason="TLS_FAILED", detail=details)
+        return ConnectFailure(error, certain)
 
     # A handshake that the server ends is seen as no more than this: with TLS 1.3 a client believes
     # in its connection before the server has looked at the client's certificate.
