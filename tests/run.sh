@@ -53,6 +53,14 @@ if ((full)); then
   phase "what needs a GPU, but for the GPU"
   ./tests/gpu/run.sh --dry-run
 
+  phase "the GPU bundle, but for the GPU, in a bare Debian"
+  if ((EUID == 0)); then
+    ./tests/gpu/bundle.sh
+    ./tests/gpu/bundle_check.sh build/gpu-bundle.tar.xz --json build/gpu-bundle.json
+  else
+    echo "skipped: debootstrap and chroot need root"
+  fi
+
   phase "the Debian package, in a bare Debian"
   if ((EUID == 0)); then
     ./deploy/package_deb.sh

@@ -1,4 +1,4 @@
-"""The steps of tests/gpu/run_bundle.sh, inside an unpacked bundle. Needs Python's own library alone.
+"""The steps of tests/gpu/run_bundle.sh in an unpacked bundle. Needs Python's own library alone.
 
 Each step is a process with a limit of its own within that of the whole; what it measured, or what
 it said where it failed, goes to the JSON file before the next one starts.

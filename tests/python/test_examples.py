@@ -1,5 +1,5 @@
-"""client/examples: each example draws from the real server, tells errors with their details, retries
-what may be retried, and sends a token over TLS alone.
+"""client/examples: each draws from the real server, tells errors with their details, retries what
+may be retried, and sends a token over TLS alone.
 
 Go needs golang-go and Debian's gRPC for it (deploy/install.sh --examples) and a minute to compile:
 with TIGHTFIT_FULL=1. Node needs npm's @grpc/grpc-js beside the example.
@@ -28,7 +28,7 @@ GO_SOURCES = Path("/usr/share/gocode")
 PROTOS = ["image_generation", "model", "server"]
 LANGUAGES = ["python", "go", "node"]
 
-# Debian's gRPC reads messages by protobuf's API of 2019, its generator writes them for that of 2020.
+# Debian's gRPC reads messages by protobuf's API of 2019, its generator writes for that of 2020.
 GO_CODEC = """
 package main
 
@@ -40,10 +40,12 @@ import (
 
 type codec struct{}
 
-func (codec) Name() string                         { return "proto" }
-func (codec) Marshal(m interface{}) ([]byte, error)     { return proto.Marshal(m.(proto.Message)) }
-func (codec) Unmarshal(b []byte, m interface{}) error   { return proto.Unmarshal(b, m.(proto.Message)) }
-func init()                                        { encoding.RegisterCodec(codec{}) }
+func (codec) Name() string { return "proto" }
+func (codec) Marshal(m interface{}) ([]byte, error) { return proto.Marshal(m.(proto.Message)) }
+func (codec) Unmarshal(b []byte, m interface{}) error {
+	return proto.Unmarshal(b, m.(proto.Message))
+}
+func init() { encoding.RegisterCodec(codec{}) }
 """
 
 
