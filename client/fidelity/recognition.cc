@@ -61,8 +61,9 @@ Result<PictureClasses> PictureClasses::Load(const std::string& path) {
   for (size_t i = 0; i < classes.names_.size(); ++i) {
     const int column = static_cast<int>(i) % columns;
     const int row = static_cast<int>(i) / columns;
-    classes.thumbnails_.push_back(
-        BoxAverage(png.image, {column * tile_px, row * tile_px, tile_px, tile_px}, kComparedSidePx, kComparedSidePx));
+    classes.thumbnails_.push_back(BoxAverage(png.image,
+                                             {column * tile_px, row * tile_px, tile_px, tile_px},
+                                             kComparedSidePx, kComparedSidePx));
   }
   return classes;
 }
@@ -74,8 +75,8 @@ std::optional<size_t> PictureClasses::Find(std::string_view name) const {
 }
 
 size_t PictureClasses::Nearest(const RgbImage& picture) const {
-  const std::vector<float> wanted =
-      BoxAverage(picture, {0, 0, picture.width_px, picture.height_px}, kComparedSidePx, kComparedSidePx);
+  const std::vector<float> wanted = BoxAverage(picture, {0, 0, picture.width_px, picture.height_px},
+                                               kComparedSidePx, kComparedSidePx);
   size_t nearest = 0;
   double least = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < thumbnails_.size(); ++i) {

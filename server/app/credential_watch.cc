@@ -1,6 +1,6 @@
 #include "server/app/credential_watch.h"
 
-#include "server/security/operator_file.h"
+#include "server/security/credential_file.h"
 
 #include <exception>
 #include <utility>
@@ -73,7 +73,7 @@ Status CredentialWatch::ReadTls() {
 }
 
 Status CredentialWatch::ReadTokens() {
-  TF_ASSIGN_OR_RETURN(const OperatorFile file, ReadOperatorFile(tokens_path_));
+  TF_ASSIGN_OR_RETURN(const CredentialFile file, ReadCredentialFile(tokens_path_));
   Result<AccessTokens> tokens = AccessTokens::Parse(file.text);
   if (!tokens.ok()) return InvalidArgument(tokens_path_ + ": " + tokens.status().message());
   options_.access.Replace(std::move(tokens).value());

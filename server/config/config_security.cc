@@ -1,7 +1,7 @@
 #include "server/config/config_security.h"
 
 #include "server/base/listen_address.h"
-#include "server/security/operator_file.h"
+#include "server/security/credential_file.h"
 
 #include <utility>
 
@@ -47,7 +47,7 @@ Status ReadTls(const ServerConfig& config, const ConfigOrigins& origins, ServerS
 Status ReadTokens(const ServerConfig& config, const ConfigOrigins& origins,
                   ServerSecurity* security) {
   if (config.tokens_file.empty()) return OkStatus();
-  const Result<OperatorFile> file = ReadOperatorFile(config.tokens_file);
+  const Result<CredentialFile> file = ReadCredentialFile(config.tokens_file);
   if (!file.ok()) return Refused(origins, "tokens_file", file.status().message());
   Result<AccessTokens> tokens = AccessTokens::Parse(file->text);
   if (!tokens.ok()) {

@@ -35,7 +35,7 @@ std::optional<Status> DeviceLossIn(std::string_view exception_text) {
   return std::nullopt;
 }
 
-bool TellsOutOfCudaMemory(std::string_view exception_text) {
+bool IsCudaOutOfMemoryText(std::string_view exception_text) {
   for (const std::string_view text :
        {"CUDA out of memory", "CUDA error: out of memory", "CUDA driver error: out of memory",
         "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",

@@ -52,7 +52,7 @@ std::optional<Status> DeviceLossOf(int cuda_error_code, std::string_view detail)
 std::optional<Status> DeviceLossIn(std::string_view exception_text);
 
 // Whether the text of an exception tells that memory ran out, of a CUDA device or of its host.
-bool TellsOutOfCudaMemory(std::string_view exception_text);
+bool IsCudaOutOfMemoryText(std::string_view exception_text);
 
 }  // namespace tightfit
 

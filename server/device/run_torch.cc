@@ -23,7 +23,7 @@ Status OutOfMemory(const char* what, const char* exception) {
 
 Status Failure(const char* what, const std::string& message, const char* exception) {
   if (std::optional<Status> loss = DeviceLossIn(exception)) return *std::move(loss);
-  if (TellsOutOfCudaMemory(exception)) return OutOfMemory(what, exception);
+  if (IsCudaOutOfMemoryText(exception)) return OutOfMemory(what, exception);
   return Internal(message, exception);
 }
 

@@ -77,8 +77,8 @@ class DeviceExecutor::Impl {
     TF_RETURN_IF_ERROR(CheckServable(*snapshot));
     // Sized and planned without the lock, which the device's thread needs at every turn.
     TF_ASSIGN_OR_RETURN(const int64_t bytes, RequestBytes(snapshot->description.get(), parameters));
-    const RoomPlan plan = residency_.Plan(parameters.model, bytes);
-    if (plan.room == Room::kNever) return RefusalOf(plan, ledger_->limit_bytes());
+    const AdmissionPlan plan = residency_.Plan(parameters.model, bytes);
+    if (plan.admission == Admission::kNever) return RefusalOf(plan, ledger_->limit_bytes());
     QueuedRequest request{
         .parameters = std::make_shared<const GenerationParameters>(std::move(parameters)),
         .observer = std::move(observer),
@@ -136,7 +136,7 @@ class DeviceExecutor::Impl {
     return OkStatus();
   }
 
-  void Poke() {
+  void Wake() {
     // The lock orders this after the cancellation that the caller has set.
     { const std::lock_guard lock(mutex_); }
     wake_.notify_all();
@@ -215,8 +215,8 @@ class DeviceExecutor::Impl {
     for (const ModelSnapshot& snapshot : registry_->List()) {
       if (!snapshot.spec.preload || snapshot.state != ModelState::kUnloaded) continue;
       if (!closing().ok()) return;
-      const RoomPlan plan = residency_.Plan(snapshot.spec.name, 0);
-      if (plan.room == Room::kNever) {
+      const AdmissionPlan plan = residency_.Plan(snapshot.spec.name, 0);
+      if (plan.admission == Admission::kNever) {
         registry_->SetFailed(snapshot.spec.name, RefusalOf(plan, ledger_->limit_bytes()));
       } else if (plan.evictions.empty()) {
         // What came of it the registry tells.
@@ -228,8 +228,8 @@ class DeviceExecutor::Impl {
   }
 
   Status BringToDevice(const std::string& model, const std::string& reason) {
-    const Status brought =
-        residency_.Bring(model, reason, [this](const LoadProgress&) { return WhileLoading(); });
+    const Status brought = residency_.EnsureResident(
+        model, reason, [this](const LoadProgress&) { return WhileLoading(); });
     return IsLoadStopped(brought) ? closing() : brought;
   }
 
@@ -259,10 +259,11 @@ class DeviceExecutor::Impl {
                         const std::function<void(const LoadProgress&)>& progress) {
     const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
     if (snapshot.has_value()) TF_RETURN_IF_ERROR(CheckServable(*snapshot));
-    const Status brought = residency_.Bring(model, "request", [&](const LoadProgress& done) {
-      progress(done);
-      return WhileLoading() && IsAwaited(model, *cancellation);
-    });
+    const Status brought =
+        residency_.EnsureResident(model, "request", [&](const LoadProgress& done) {
+          progress(done);
+          return WhileLoading() && IsAwaited(model, *cancellation);
+        });
     if (!IsLoadStopped(brought)) return brought;
     // It was either this request's end or that of all.
     const StatusCode own = cancellation->Check(clock_->Now());
@@ -272,15 +273,15 @@ class DeviceExecutor::Impl {
   }
 
   // What a model takes is known for certain once it is loaded.
-  Status SetAside(const std::shared_ptr<const GenerationParameters>& parameters, VaeUse vae,
-                  MemoryReservation* activations) {
+  Status ReserveActivations(const std::shared_ptr<const GenerationParameters>& parameters,
+                            VaeUse vae, MemoryReservation* activations) {
     const std::string& model = parameters->model;
     const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
     if (!snapshot.has_value()) return ModelNotFound(model);
     TF_ASSIGN_OR_RETURN(const int64_t bytes,
                         RequestBytes(snapshot->description.get(), *parameters, vae));
-    return vae == VaeUse::kOwn ? residency_.SetAside(model, bytes, activations)
-                               : residency_.SetAsideFallback(model, bytes, activations);
+    return vae == VaeUse::kOwn ? residency_.ReserveActivations(model, bytes, activations)
+                               : residency_.ReserveFallback(model, bytes, activations);
   }
 
   Status UnloadNow(const std::string& model, bool force) {
@@ -367,14 +368,14 @@ class DeviceExecutor::Impl {
       const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
       if (snapshot.has_value() && IsUnmeasured(*snapshot) && !runs_alone) return;
       Status admitted = snapshot.has_value() ? CheckServable(*snapshot) : ModelNotFound(model);
-      RoomPlan plan;
+      AdmissionPlan plan;
       if (admitted.ok()) {
         const Result<int64_t> bytes = SizeFirst(snapshot->description, *parameters);
         admitted = bytes.status();
         if (bytes.ok()) plan = residency_.Plan(model, *bytes);
       }
-      if (admitted.ok() && plan.room == Room::kLater && !runs_alone) return;
-      if (admitted.ok() && plan.room != Room::kNow) {
+      if (admitted.ok() && plan.admission == Admission::kLater && !runs_alone) return;
+      if (admitted.ok() && plan.admission != Admission::kNow) {
         admitted = RefusalOf(plan, ledger_->limit_bytes());
       }
       MemoryReservation activations;
@@ -384,7 +385,7 @@ class DeviceExecutor::Impl {
         admitted = is_made.status();
       }
       lock.lock();
-      if (queue_.empty()) return residency_.ForgetUnloaded(model);  // abandoned meanwhile
+      if (queue_.empty()) return residency_.ReleaseIfNotResident(model);  // abandoned meanwhile
       QueuedRequest request = queue_.PopFront();
       ++running_count_;
       lock.unlock();
@@ -417,9 +418,9 @@ class DeviceExecutor::Impl {
         std::move(request),
         GenerationRun::Needs{
             .load = std::bind_front(&Impl::LoadForRequest, this, model, cancellation),
-            .set_aside = std::bind_front(&Impl::SetAside, this, parameters, VaeUse::kOwn),
-            .set_aside_fallback =
-                std::bind_front(&Impl::SetAside, this, parameters, VaeUse::kFp32Fallback),
+            .reserve = std::bind_front(&Impl::ReserveActivations, this, parameters, VaeUse::kOwn),
+            .reserve_fallback =
+                std::bind_front(&Impl::ReserveActivations, this, parameters, VaeUse::kFp32Fallback),
             .drop_caches = options_.drop_caches},
         std::move(activations), registry_, clock_, metrics_);
     registry_->CountRunning(model, +1, clock_->Now());
@@ -494,7 +495,7 @@ class DeviceExecutor::Impl {
     }
     run->ReleaseSampling();
     registry_->CountRunning(run->parameters().model, -1, clock_->Now());
-    residency_.ForgetUnloaded(run->parameters().model);
+    residency_.ReleaseIfNotResident(run->parameters().model);
     {
       const std::lock_guard lock(mutex_);
       --running_count_;
@@ -588,7 +589,7 @@ Status DeviceExecutor::ChangePolicy(const std::string& model,
   return impl_->ChangePolicy(model, change);
 }
 
-void DeviceExecutor::Poke() { impl_->Poke(); }
+void DeviceExecutor::Wake() { impl_->Wake(); }
 void DeviceExecutor::StopAccepting() { impl_->StopAccepting(); }
 bool DeviceExecutor::Drain(std::chrono::milliseconds limit) { return impl_->Drain(limit); }
 void DeviceExecutor::Abandon(const Status& why) { impl_->Abandon(why); }

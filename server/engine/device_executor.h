@@ -26,11 +26,11 @@
 #include "server/base/cancellation.h"
 #include "server/base/clock.h"
 #include "server/base/status.h"
+#include "server/engine/admission_plan.h"
 #include "server/engine/executor_observer.h"
 #include "server/engine/generation.h"
 #include "server/engine/memory_estimate.h"
 #include "server/engine/model_registry.h"
-#include "server/engine/room_plan.h"
 #include "server/memory/device_ledger.h"
 
 #include <chrono>
@@ -62,7 +62,7 @@ struct ExecutorOptions {
 // What a request would take; nothing was done for it.
 struct RequestEstimate {
   RequestMemory memory;
-  RoomPlan plan;
+  AdmissionPlan plan;
   int64_t limit_bytes = 0;
   std::chrono::nanoseconds expected_wait{0};  // for the requests that are ahead of it
 };
@@ -108,7 +108,7 @@ class DeviceExecutor {
                       const std::function<void(ResidencyPolicy&)>& change);
 
   // Wakes the thread so that a cancellation takes effect now and not at the next event.
-  void Poke();
+  void Wake();
 
   // Refuses new requests from now on; queued and running ones go on. Returns at once.
   void StopAccepting();

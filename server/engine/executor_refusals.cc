@@ -14,7 +14,7 @@ Status Draining() {
       .WithRetryAfter(kRetry);
 }
 
-Status QueueFull(int32_t max_queued_requests, const RoomPlan& plan,
+Status QueueFull(int32_t max_queued_requests, const AdmissionPlan& plan,
                  std::chrono::milliseconds retry_after) {
   return Status(StatusCode::kResourceExhausted, "QUEUE_FULL", "the request queue is full")
       .WithMetadata("max_queued_requests", std::to_string(max_queued_requests))

@@ -3,9 +3,9 @@
 #define TIGHTFIT_SERVER_ENGINE_EXECUTOR_REFUSALS_H_
 
 #include "server/base/status.h"
+#include "server/engine/admission_plan.h"
 #include "server/engine/generation_run.h"
 #include "server/engine/model_registry.h"
-#include "server/engine/room_plan.h"
 
 #include <chrono>
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace tightfit {
 // UNAVAILABLE `DRAINING` with retry-after.
 Status Draining();
 // RESOURCE_EXHAUSTED `QUEUE_FULL` with retry-after and what `plan` would need.
-Status QueueFull(int32_t max_queued_requests, const RoomPlan& plan,
+Status QueueFull(int32_t max_queued_requests, const AdmissionPlan& plan,
                  std::chrono::milliseconds retry_after);
 // The same for calls that load or unload.
 Status TooManyCommands();

@@ -98,7 +98,7 @@ std::optional<Status> GenerationRun::EndLoad() {
   } else {
     stage_ = Stage::kTextEncode;
   }
-  TF_RETURN_IF_ERROR(needs_.set_aside(&activations_));
+  TF_RETURN_IF_ERROR(needs_.reserve(&activations_));
   ReportProgress();
   return std::nullopt;
 }
@@ -139,7 +139,7 @@ std::optional<Status> GenerationRun::Step(DiffusionModel& model) {
 
 std::optional<Status> GenerationRun::Decode(DiffusionModel& model) {
   if (sampling_->needs_fallback() && !has_fallback_) {
-    TF_RETURN_IF_ERROR(needs_.set_aside_fallback(&activations_));
+    TF_RETURN_IF_ERROR(needs_.reserve_fallback(&activations_));
     has_fallback_ = true;
   }
   const Clock::time_point before = clock_->Now();

@@ -48,9 +48,9 @@ class GenerationRun {
     std::function<Status(const std::function<void(const LoadProgress&)>& progress)> load;
     // Called once the model is there, where it was not when the request was admitted: brings what
     // is set aside for the request to what it takes.
-    std::function<Status(MemoryReservation* activations)> set_aside;
+    std::function<Status(MemoryReservation* activations)> reserve;
     // Called once, before the VAE in fp32 is loaded and decodes.
-    std::function<Status(MemoryReservation* activations)> set_aside_fallback;
+    std::function<Status(MemoryReservation* activations)> reserve_fallback;
     // Before a call that ran out of memory is tried once more. May be empty. Errors: DeviceLost.
     std::function<Status()> drop_caches;
   };

@@ -72,7 +72,7 @@ struct WeightGroup {
   std::string component;  // "unet"
   // The same for equal tensors that are held in the same way, and for nothing else:
   // "unet-0123456789abcdef". Also the owner of their memory account.
-  std::string content;
+  std::string content_key;
   // Before the first load an upper bound from the sizes of the files, then what they take.
   int64_t bytes = 0;
 };

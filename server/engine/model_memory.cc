@@ -7,13 +7,14 @@
 namespace tightfit {
 namespace {
 
-bool Holds(const ModelSnapshot& model, const std::string& content) {
+bool Holds(const ModelSnapshot& model, const std::string& content_key) {
   const bool is_on_device = model.state == ModelState::kResident ||
                             model.state == ModelState::kLoading ||
                             model.state == ModelState::kEvicting;
   if (!is_on_device || model.description == nullptr) return false;
-  return std::ranges::any_of(model.description->memory.weights,
-                             [&](const WeightGroup& group) { return group.content == content; });
+  return std::ranges::any_of(model.description->memory.weights, [&](const WeightGroup& group) {
+    return group.content_key == content_key;
+  });
 }
 
 // Of `bytes` in `count` parts, the part number `index`.
@@ -23,9 +24,9 @@ int64_t PartOf(int64_t bytes, int64_t count, int64_t index) {
 
 }  // namespace
 
-int32_t HolderCount(const std::string& content, const std::vector<ModelSnapshot>& models) {
+int32_t HolderCount(const std::string& content_key, const std::vector<ModelSnapshot>& models) {
   return static_cast<int32_t>(std::ranges::count_if(
-      models, [&](const ModelSnapshot& model) { return Holds(model, content); }));
+      models, [&](const ModelSnapshot& model) { return Holds(model, content_key); }));
 }
 
 int64_t HostCachedBytes(const ModelSnapshot& model) {
@@ -33,7 +34,7 @@ int64_t HostCachedBytes(const ModelSnapshot& model) {
   int64_t bytes = 0;
   for (const WeightGroup& group : model.description->memory.weights) {
     bytes += MemoryAccounts::Instance()
-                 .Get(group.content, group.component, MemoryPurpose::kHostCache)
+                 .Get(group.content_key, group.component, MemoryPurpose::kHostCache)
                  ->current_bytes();
   }
   return bytes;
@@ -56,14 +57,14 @@ std::vector<ComponentMemory> MemoryOf(const ModelSnapshot& model,
   }
   if (model.description != nullptr) {
     for (const WeightGroup& group : model.description->memory.weights) {
-      if (!Holds(model, group.content)) continue;
-      const int64_t count = HolderCount(group.content, models);
+      if (!Holds(model, group.content_key)) continue;
+      const int64_t count = HolderCount(group.content_key, models);
       const auto self = std::ranges::find(models, model.spec.name,
                                           [](const ModelSnapshot& each) { return each.spec.name; });
       const int64_t index = std::count_if(models.begin(), self, [&](const ModelSnapshot& each) {
-        return Holds(each, group.content);
+        return Holds(each, group.content_key);
       });
-      for (const MemoryUse& use : accounts.Snapshot(group.content)) {
+      for (const MemoryUse& use : accounts.Snapshot(group.content_key)) {
         if (use.purpose == MemoryPurpose::kHostCache) continue;
         add(group.component, use.purpose, PartOf(use.current_bytes, count, index),
             PartOf(use.peak_bytes, count, index));

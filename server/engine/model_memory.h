@@ -28,7 +28,7 @@ std::vector<ComponentMemory> MemoryOf(const ModelSnapshot& model,
 int64_t HostCachedBytes(const ModelSnapshot& model);
 
 // How many models on the device hold these weights.
-int32_t HolderCount(const std::string& content, const std::vector<ModelSnapshot>& models);
+int32_t HolderCount(const std::string& content_key, const std::vector<ModelSnapshot>& models);
 
 }  // namespace tightfit
 

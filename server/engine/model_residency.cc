@@ -91,14 +91,14 @@ std::optional<Clock::time_point> ModelResidency::LookAtFailed() {
   return next;
 }
 
-DeviceRoom ModelResidency::Room() const {
+DeviceBudget ModelResidency::Budget() const {
   return {.limit_bytes = ledger_->limit_bytes(),
           .free_bytes = ledger_->free_bytes(),
           .decode_scratch_bytes = decode_scratch_bytes_};
 }
 
-RoomPlan ModelResidency::Plan(const std::string& model, int64_t request_bytes) const {
-  return PlanRoom(registry_->List(), model, request_bytes, Room());
+AdmissionPlan ModelResidency::Plan(const std::string& model, int64_t request_bytes) const {
+  return PlanAdmission(registry_->List(), model, request_bytes, Budget());
 }
 
 bool ModelResidency::EvictAll(const std::vector<std::string>& models,
@@ -107,15 +107,15 @@ bool ModelResidency::EvictAll(const std::vector<std::string>& models,
       models, [&](const std::string& other) { return Evict(other, "evicted for " + for_model); });
 }
 
-Result<bool> ModelResidency::MakeRoom(const std::string& model, const RoomPlan& plan,
+Result<bool> ModelResidency::MakeRoom(const std::string& model, const AdmissionPlan& plan,
                                       MemoryReservation* activations) {
   if (!EvictAll(plan.evictions, model)) return false;
   if (plan.needs_load) {
-    const Status held = HoldWeights(model);
+    const Status held = ReserveWeights(model);
     std::optional<MemoryReservation> scratch =
         ledger_->Reserve(model, MemoryPurpose::kScratch, plan.load_scratch_bytes);
     if (!held.ok() || !scratch.has_value()) {
-      LetGoOfWeights(model);
+      ReleaseWeights(model);
       return held.ok() ? NotAsPlanned(model) : held;
     }
     load_scratch_[model] = *std::move(scratch);
@@ -123,7 +123,7 @@ Result<bool> ModelResidency::MakeRoom(const std::string& model, const RoomPlan& 
   std::optional<MemoryReservation> request =
       ledger_->Reserve(model, MemoryPurpose::kActivations, plan.request_bytes);
   if (!request.has_value()) {
-    ForgetUnloaded(model);
+    ReleaseIfNotResident(model);
     return NotAsPlanned(model);
   }
   *activations = *std::move(request);
@@ -135,14 +135,14 @@ bool ModelResidency::HasRoomFor(const std::string& model) const {
       groups_, [&](const auto& group) { return group.second.models.contains(model); });
 }
 
-Status ModelResidency::HoldWeights(const std::string& model) {
+Status ModelResidency::ReserveWeights(const std::string& model) {
   const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
   if (!snapshot.has_value() || snapshot->description == nullptr) return OkStatus();
   for (const WeightGroup& group : snapshot->description->memory.weights) {
-    HeldGroup& held = groups_[group.content];
+    HeldGroup& held = groups_[group.content_key];
     if (held.models.empty()) {
       std::optional<MemoryReservation> reserved =
-          ledger_->Reserve(group.content, MemoryPurpose::kWeights, group.bytes);
+          ledger_->Reserve(group.content_key, MemoryPurpose::kWeights, group.bytes);
       if (!reserved.has_value()) return NotAsPlanned(model);
       held.reservation = *std::move(reserved);
     }
@@ -154,7 +154,7 @@ Status ModelResidency::HoldWeights(const std::string& model) {
 int64_t ModelResidency::GrowTo(const ModelMemory& memory) {
   int64_t missing_bytes = 0;
   for (const WeightGroup& group : memory.weights) {
-    const auto found = groups_.find(group.content);
+    const auto found = groups_.find(group.content_key);
     if (found == groups_.end()) continue;
     MemoryReservation& held = found->second.reservation;
     if (!held.Resize(group.bytes)) missing_bytes += group.bytes - held.bytes();
@@ -164,7 +164,7 @@ int64_t ModelResidency::GrowTo(const ModelMemory& memory) {
 
 std::vector<WeightGroup> ModelResidency::HeldOf(std::vector<WeightGroup> weights) const {
   for (WeightGroup& group : weights) {
-    const auto found = groups_.find(group.content);
+    const auto found = groups_.find(group.content_key);
     group.bytes = found != groups_.end() ? found->second.reservation.bytes() : 0;
   }
   return weights;
@@ -174,21 +174,21 @@ Status ModelResidency::CommitWeights(const std::string& model, const ModelMemory
   while (true) {
     const int64_t missing_bytes = GrowTo(memory);
     if (missing_bytes == 0) return OkStatus();
-    const RoomPlan plan =
-        PlanGrowth(registry_->List(), model, HeldOf(memory.weights), missing_bytes, Room());
-    if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
+    const AdmissionPlan plan =
+        PlanGrowth(registry_->List(), model, HeldOf(memory.weights), missing_bytes, Budget());
+    if (plan.admission != Admission::kNow) return RefusalOf(plan, ledger_->limit_bytes());
     EvictAll(plan.evictions, model);
   }
 }
 
-void ModelResidency::LetGoOfWeights(const std::string& model) {
+void ModelResidency::ReleaseWeights(const std::string& model) {
   fallbacks_.erase(model);
-  for (auto& [content, group] : groups_) group.models.erase(model);
+  for (auto& [content_key, group] : groups_) group.models.erase(model);
   std::erase_if(groups_, [](const auto& entry) { return entry.second.models.empty(); });
 }
 
-Status ModelResidency::Bring(const std::string& model, const std::string& reason,
-                             const LoadCallback& progress) {
+Status ModelResidency::EnsureResident(const std::string& model, const std::string& reason,
+                                      const LoadCallback& progress) {
   std::optional<ModelSnapshot> snapshot = registry_->Find(model);
   if (!snapshot.has_value()) return ModelNotFound(model);
   if (snapshot->state == ModelState::kResident) return OkStatus();
@@ -203,8 +203,8 @@ Status ModelResidency::Bring(const std::string& model, const std::string& reason
   return Load(*snapshot, reason, progress);
 }
 
-Status ModelResidency::SetAside(const std::string& model, int64_t bytes,
-                                MemoryReservation* activations) {
+Status ModelResidency::ReserveActivations(const std::string& model, int64_t bytes,
+                                          MemoryReservation* activations) {
   if (bytes <= activations->bytes()) return OkStatus();
   activations->Release();
   return PlanAndMakeRoom(model, bytes, activations);
@@ -213,18 +213,18 @@ Status ModelResidency::SetAside(const std::string& model, int64_t bytes,
 Status ModelResidency::PlanAndMakeRoom(const std::string& model, int64_t request_bytes,
                                        MemoryReservation* activations) {
   while (true) {
-    const RoomPlan plan = Plan(model, request_bytes);
-    if (plan.room != Room::kNow) return RefusalOf(plan, ledger_->limit_bytes());
+    const AdmissionPlan plan = Plan(model, request_bytes);
+    if (plan.admission != Admission::kNow) return RefusalOf(plan, ledger_->limit_bytes());
     TF_ASSIGN_OR_RETURN(const bool is_made, MakeRoom(model, plan, activations));
     if (is_made) return OkStatus();
   }
 }
 
-Status ModelResidency::SetAsideFallback(const std::string& model, int64_t bytes,
-                                        MemoryReservation* activations) {
+Status ModelResidency::ReserveFallback(const std::string& model, int64_t bytes,
+                                       MemoryReservation* activations) {
   const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
   if (!snapshot.has_value() || snapshot->description == nullptr) return ModelNotFound(model);
-  if (fallbacks_.contains(model)) return SetAside(model, bytes, activations);
+  if (fallbacks_.contains(model)) return ReserveActivations(model, bytes, activations);
   const int64_t weight_bytes = snapshot->description->memory.fallback_weight_bytes;
   const int64_t request_bytes = std::max(bytes, activations->bytes());
   activations->Release();
@@ -267,7 +267,7 @@ Status ModelResidency::Load(const ModelSnapshot& snapshot, const std::string& re
     registry_->SetResident(model, std::move(loaded).value());
   } else {
     if (loaded.ok()) loaded = status;  // the model goes before anybody hears that it has
-    LetGoOfWeights(model);
+    ReleaseWeights(model);
     if (IsLoadStopped(status)) {
       registry_->SetUnloaded(model, "nobody waited for it any more");
     } else if (!fits || status.code() == StatusCode::kResourceExhausted) {
@@ -292,9 +292,9 @@ Status ModelResidency::KeepDecodeScratch(const ModelMemory& memory) {
   return OkStatus();
 }
 
-void ModelResidency::ForgetUnloaded(const std::string& model) {
+void ModelResidency::ReleaseIfNotResident(const std::string& model) {
   if (registry_->Resident(model) != nullptr) return;
-  LetGoOfWeights(model);
+  ReleaseWeights(model);
   load_scratch_.erase(model);
 }
 
@@ -309,7 +309,7 @@ bool ModelResidency::Evict(const std::string& model, const std::string& reason, 
       registry_->Redescribe(model, std::move(description));
     }
   }
-  LetGoOfWeights(model);
+  ReleaseWeights(model);
   observer_->OnEvicted(model, reason);
   return true;
 }

@@ -4,10 +4,10 @@
 
 #include "server/base/clock.h"
 #include "server/base/status.h"
+#include "server/engine/admission_plan.h"
 #include "server/engine/diffusion_model.h"
 #include "server/engine/executor_observer.h"
 #include "server/engine/model_registry.h"
-#include "server/engine/room_plan.h"
 #include "server/memory/device_ledger.h"
 
 #include <atomic>
@@ -36,12 +36,12 @@ class ModelResidency {
   void LookAt(const ModelSpec& spec);
 
   // From any thread.
-  RoomPlan Plan(const std::string& model, int64_t request_bytes) const;
+  AdmissionPlan Plan(const std::string& model, int64_t request_bytes) const;
 
   // Follows a plan of kNow: evicts, sets the bytes of the model aside, and those of the request in
   // `activations`. False if one of those to go was pinned meanwhile: then plan again. Errors:
   // INTERNAL if the ledger has less than the plan says.
-  Result<bool> MakeRoom(const std::string& model, const RoomPlan& plan,
+  Result<bool> MakeRoom(const std::string& model, const AdmissionPlan& plan,
                         MemoryReservation* activations);
 
   // Brings a model to the device if it is not there; makes room unless MakeRoom did. `progress` may
@@ -49,19 +49,21 @@ class ModelResidency {
   // estimated drive others out as a request would. Errors: RefusalOf's, LoadStopped, then the model
   // is unloaded and its true size known; what describing or loading gave: then it has failed, but
   // if memory ran out it may be tried again.
-  Status Bring(const std::string& model, const std::string& reason, const LoadCallback& progress);
+  Status EnsureResident(const std::string& model, const std::string& reason,
+                        const LoadCallback& progress);
 
   // Brings what is set aside for a request on a resident model up to `bytes`. Errors: RefusalOf's,
   // with nothing set aside.
-  Status SetAside(const std::string& model, int64_t bytes, MemoryReservation* activations);
+  Status ReserveActivations(const std::string& model, int64_t bytes,
+                            MemoryReservation* activations);
 
   // Before a request on a resident model falls back to the VAE in fp32: sets its weights aside
   // until the model leaves, and brings what is set aside for the request up to `bytes`. Errors: as
-  // SetAside.
-  Status SetAsideFallback(const std::string& model, int64_t bytes, MemoryReservation* activations);
+  // ReserveActivations.
+  Status ReserveFallback(const std::string& model, int64_t bytes, MemoryReservation* activations);
 
   // Gives back what MakeRoom set aside for a model that was not loaded after all.
-  void ForgetUnloaded(const std::string& model);
+  void ReleaseIfNotResident(const std::string& model);
 
   // Gives the memory of a resident model back. False where a pin holds it.
   bool Evict(const std::string& model, const std::string& reason, Pins pins = Pins::kRespect);
@@ -82,12 +84,12 @@ class ModelResidency {
   std::optional<Clock::time_point> EvictIdle(const std::set<std::string>& wanted);
   std::optional<Clock::time_point> LookAtFailed();
   void LookLater(const std::string& model, Clock::time_point began);
-  DeviceRoom Room() const;
+  DeviceBudget Budget() const;
 
   // Whether weights are set aside for the model.
   bool HasRoomFor(const std::string& model) const;
   // Sets aside what of the model's weights is not there yet. Errors: as MakeRoom.
-  Status HoldWeights(const std::string& model);
+  Status ReserveWeights(const std::string& model);
   // Brings what is set aside to the loaded model's figures. Errors: RefusalOf's.
   Status CommitWeights(const std::string& model, const ModelMemory& memory);
   // The same as far as there is room now; the bytes that do not fit.
@@ -96,7 +98,7 @@ class ModelResidency {
   std::vector<WeightGroup> HeldOf(std::vector<WeightGroup> weights) const;
   // False if one of them is pinned.
   bool EvictAll(const std::vector<std::string>& models, const std::string& for_model);
-  void LetGoOfWeights(const std::string& model);
+  void ReleaseWeights(const std::string& model);
   // Sets the buffer aside that the model's weights are unpacked into. Errors: as MakeRoom.
   Status KeepDecodeScratch(const ModelMemory& memory);
 

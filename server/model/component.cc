@@ -103,7 +103,7 @@ int64_t ParameterCount(const SafetensorsFile& file, const std::vector<ParameterS
 
 }  // namespace
 
-Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOptions& options) {
+Result<std::string> ContentKeyOf(const ModelDirectory& directory, const ComponentOptions& options) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
   std::string text = sources.graph->sha256 + "\n" + sources.weights->sha256 + "\n" +
                      options.format + "\n" + DtypeName(options.dtype) + "\n" +
@@ -171,7 +171,7 @@ Status Component::Fill(const SafetensorsFile& file, const std::string& sha256,
                        const ConversionOptions& conversion,
                        const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(ConversionReport report,
-                      ConvertWeights(file, sha256, slots_, conversion, progress));
+                      LoadWeights(file, sha256, slots_, conversion, progress));
   if (report.largest_decoded_bytes > 0) {
     ReserveDecodeScratch(report.largest_decoded_bytes, options_.device);
   }

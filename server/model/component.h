@@ -38,7 +38,7 @@ struct ComponentOptions {
 
 // The same for components that hold the same graph and tensors in the same way, and for no others:
 // "unet-0123456789abcdef". Errors: BAD_MODEL_DIRECTORY where the directory has no such component.
-Result<std::string> ContentOf(const ModelDirectory& directory, const ComponentOptions& options);
+Result<std::string> ContentKeyOf(const ModelDirectory& directory, const ComponentOptions& options);
 
 // Reads and hashes the files that Component::Load would read, and keeps nothing: for a component of
 // the same content that is there already. Errors: DATA_LOSS, as ReadListedFile.

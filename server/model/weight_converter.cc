@@ -222,10 +222,10 @@ std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, cons
   return why;
 }
 
-Result<ConversionReport> ConvertWeights(const SafetensorsFile& file, const std::string& sha256,
-                                        std::vector<ParameterSlot>& slots,
-                                        const ConversionOptions& options,
-                                        const std::function<bool(int64_t)>& progress) {
+Result<ConversionReport> LoadWeights(const SafetensorsFile& file, const std::string& sha256,
+                                     std::vector<ParameterSlot>& slots,
+                                     const ConversionOptions& options,
+                                     const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const SlotsByKey by_key, ByKey(file, slots));
   ClearOnFailure clear_on_failure(&slots);
   Conversion conversion(file, options, progress);

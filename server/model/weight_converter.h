@@ -1,4 +1,4 @@
-// ConvertWeights: a weight file becomes the tensors of a graph, one tensor at a time.
+// LoadWeights: a weight file becomes the tensors of a graph, one tensor at a time.
 #ifndef TIGHTFIT_SERVER_MODEL_WEIGHT_CONVERTER_H_
 #define TIGHTFIT_SERVER_MODEL_WEIGHT_CONVERTER_H_
 
@@ -52,10 +52,10 @@ std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, cons
 // rewritten. Errors: DATA_LOSS FILE_TRUNCATED, CHECKSUM_MISMATCH; BAD_MODEL_DIRECTORY for a slot
 // without a tensor. After an error the slots hold empty tensors. May throw what LibTorch throws:
 // call inside RunTorch.
-Result<ConversionReport> ConvertWeights(const SafetensorsFile& file, const std::string& sha256,
-                                        std::vector<ParameterSlot>& slots,
-                                        const ConversionOptions& options,
-                                        const std::function<bool(int64_t)>& progress);
+Result<ConversionReport> LoadWeights(const SafetensorsFile& file, const std::string& sha256,
+                                     std::vector<ParameterSlot>& slots,
+                                     const ConversionOptions& options,
+                                     const std::function<bool(int64_t)>& progress);
 
 // Copies what every slot holds, packed weights packed, to the memory of `device`; where that throws
 // the slots are as they were. Bytes of the copies.

@@ -11,26 +11,26 @@ namespace {
 // exported anew while it runs do not fill its memory.
 constexpr size_t kMaxIdle = 256;
 
-MemoryAccount* AccountOf(const Component& component, const std::string& content,
+MemoryAccount* AccountOf(const Component& component, const std::string& content_key,
                          MemoryPurpose purpose) {
-  return MemoryAccounts::Instance().Get(content, component.description().name, purpose);
+  return MemoryAccounts::Instance().Get(content_key, component.description().name, purpose);
 }
 
 }  // namespace
 
 void ComponentStore::SetHostCacheLimit(int64_t bytes) { host_cache_limit_bytes_ = bytes; }
 
-std::shared_ptr<Component> ComponentStore::Find(const std::string& content) {
-  if (const auto used = used_.find(content); used != used_.end()) {
+std::shared_ptr<Component> ComponentStore::Find(const std::string& content_key) {
+  if (const auto used = used_.find(content_key); used != used_.end()) {
     if (std::shared_ptr<Component> component = used->second.lock()) return component;
   }
-  const auto idle = std::ranges::find(idle_, content, &Idle::content);
+  const auto idle = std::ranges::find(idle_, content_key, &Idle::content_key);
   if (idle == idle_.end() || !idle->component->has_weights() || !BringBack(&*idle)) return nullptr;
-  return Share(content, TakeIdle(idle));
+  return Share(content_key, TakeIdle(idle));
 }
 
-std::unique_ptr<Component> ComponentStore::TakeGraph(const std::string& content) {
-  const auto idle = std::ranges::find(idle_, content, &Idle::content);
+std::unique_ptr<Component> ComponentStore::TakeGraph(const std::string& content_key) {
+  const auto idle = std::ranges::find(idle_, content_key, &Idle::content_key);
   if (idle == idle_.end() || idle->component->has_weights()) return nullptr;
   return TakeIdle(idle);
 }
@@ -41,22 +41,22 @@ std::unique_ptr<Component> ComponentStore::TakeIdle(std::list<Idle>::iterator id
   return component;
 }
 
-std::shared_ptr<Component> ComponentStore::Share(const std::string& content,
+std::shared_ptr<Component> ComponentStore::Share(const std::string& content_key,
                                                  std::unique_ptr<Component> component) {
   std::erase_if(used_, [](const auto& entry) { return entry.second.expired(); });
-  std::shared_ptr<Component> shared(component.release(), [this, content](Component* last) {
-    Release(content, std::unique_ptr<Component>(last));
+  std::shared_ptr<Component> shared(component.release(), [this, content_key](Component* last) {
+    Release(content_key, std::unique_ptr<Component>(last));
   });
-  used_[content] = shared;
+  used_[content_key] = shared;
   return shared;
 }
 
-bool ComponentStore::IsChecked(const std::string& content, const std::string& directory) const {
-  return checked_.contains({content, directory});
+bool ComponentStore::IsChecked(const std::string& content_key, const std::string& directory) const {
+  return checked_.contains({content_key, directory});
 }
 
-void ComponentStore::SetChecked(const std::string& content, const std::string& directory) {
-  checked_.insert({content, directory});
+void ComponentStore::SetChecked(const std::string& content_key, const std::string& directory) {
+  checked_.insert({content_key, directory});
 }
 
 void ComponentStore::DropHostCache() { Trim(0); }
@@ -64,10 +64,11 @@ void ComponentStore::DropHostCache() { Trim(0); }
 // On a CPU the weights stay where they are, and change the account they are charged to.
 bool ComponentStore::KeepOnHost(Idle* idle) {
   Component& component = *idle->component;
-  MemoryAccount* const host = AccountOf(component, idle->content, MemoryPurpose::kHostCache);
+  MemoryAccount* const host = AccountOf(component, idle->content_key, MemoryPurpose::kHostCache);
   if (component.device().is_cpu()) {
     idle->host_bytes = component.description().weight_bytes;
-    AccountOf(component, idle->content, MemoryPurpose::kWeights)->HandOver(idle->host_bytes, host);
+    AccountOf(component, idle->content_key, MemoryPurpose::kWeights)
+        ->HandOver(idle->host_bytes, host);
     return true;
   }
   const int64_t bytes = component.description().weight_bytes;
@@ -82,8 +83,8 @@ bool ComponentStore::KeepOnHost(Idle* idle) {
 
 bool ComponentStore::BringBack(Idle* idle) {
   Component& component = *idle->component;
-  MemoryAccount* const host = AccountOf(component, idle->content, MemoryPurpose::kHostCache);
-  MemoryAccount* const weights = AccountOf(component, idle->content, MemoryPurpose::kWeights);
+  MemoryAccount* const host = AccountOf(component, idle->content_key, MemoryPurpose::kHostCache);
+  MemoryAccount* const weights = AccountOf(component, idle->content_key, MemoryPurpose::kWeights);
   if (component.device().is_cpu()) {
     host->HandOver(idle->host_bytes, weights);
     return true;
@@ -100,17 +101,18 @@ bool ComponentStore::BringBack(Idle* idle) {
 
 void ComponentStore::Free(Idle* idle) {
   Component& component = *idle->component;
-  MemoryAccount* const host = AccountOf(component, idle->content, MemoryPurpose::kHostCache);
+  MemoryAccount* const host = AccountOf(component, idle->content_key, MemoryPurpose::kHostCache);
   if (component.device().is_cpu()) {
-    host->HandOver(idle->host_bytes, AccountOf(component, idle->content, MemoryPurpose::kWeights));
+    host->HandOver(idle->host_bytes,
+                   AccountOf(component, idle->content_key, MemoryPurpose::kWeights));
   } else {
     host->Credit(idle->host_bytes);
   }
   component.ClearWeights();
 }
 
-void ComponentStore::Release(const std::string& content, std::unique_ptr<Component> component) {
-  Idle idle{.content = content, .component = std::move(component)};
+void ComponentStore::Release(const std::string& content_key, std::unique_ptr<Component> component) {
+  Idle idle{.content_key = content_key, .component = std::move(component)};
   if (!KeepOnHost(&idle)) idle.component->ClearWeights();
   idle_.push_front(std::move(idle));
   Trim(host_cache_limit_bytes_);

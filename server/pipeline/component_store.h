@@ -30,17 +30,17 @@ class ComponentStore {
   void SetHostCacheLimit(int64_t bytes);
 
   // With its weights, from another model or from host memory; else nullptr.
-  std::shared_ptr<Component> Find(const std::string& content);
+  std::shared_ptr<Component> Find(const std::string& content_key);
   // Without weights, where only the graph is left; else nullptr.
-  std::unique_ptr<Component> TakeGraph(const std::string& content);
+  std::unique_ptr<Component> TakeGraph(const std::string& content_key);
   // Gives a component with weights to its first model. It comes back here when the last copy of
   // what this returns goes.
-  std::shared_ptr<Component> Share(const std::string& content,
+  std::shared_ptr<Component> Share(const std::string& content_key,
                                    std::unique_ptr<Component> component);
 
   // Whether the files of a directory were found to be what its model.json says of this content.
-  bool IsChecked(const std::string& content, const std::string& directory) const;
-  void SetChecked(const std::string& content, const std::string& directory);
+  bool IsChecked(const std::string& content_key, const std::string& directory) const;
+  void SetChecked(const std::string& content_key, const std::string& directory);
 
   // Gives back the weights that no model uses.
   void DropHostCache();
@@ -48,7 +48,7 @@ class ComponentStore {
  private:
   // No model uses it.
   struct Idle {
-    std::string content;
+    std::string content_key;
     std::unique_ptr<Component> component;
     int64_t host_bytes = 0;  // of its weights, where it has them
   };
@@ -57,7 +57,7 @@ class ComponentStore {
   // Whether they are on the device again.
   bool BringBack(Idle* idle);
   static void Free(Idle* idle);
-  void Release(const std::string& content, std::unique_ptr<Component> component);
+  void Release(const std::string& content_key, std::unique_ptr<Component> component);
   std::unique_ptr<Component> TakeIdle(std::list<Idle>::iterator idle);
   // Frees weights, those released first before others, until at most `limit_bytes` stay.
   void Trim(int64_t limit_bytes);

@@ -72,11 +72,11 @@ Result<std::shared_ptr<const ClipTokenizer>> DeviceRuntime::Tokenizer(
   return shared;
 }
 
-Result<RequestCosts> DeviceRuntime::Costs(const std::vector<std::string>& contents,
+Result<RequestCosts> DeviceRuntime::Costs(const std::vector<std::string>& content_keys,
                                           const std::function<Result<RequestCosts>()>& measure) {
-  if (const auto found = costs_.find(contents); found != costs_.end()) return found->second;
+  if (const auto found = costs_.find(content_keys); found != costs_.end()) return found->second;
   TF_ASSIGN_OR_RETURN(RequestCosts costs, measure());
-  costs_[contents] = costs;
+  costs_[content_keys] = costs;
   return costs;
 }
 

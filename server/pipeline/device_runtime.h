@@ -50,7 +50,7 @@ class DeviceRuntime {
       const std::function<Result<std::unique_ptr<ClipTokenizer>>()>& load);
 
   // The costs of models with these components, by content; what `measure` gives is kept.
-  Result<RequestCosts> Costs(const std::vector<std::string>& contents,
+  Result<RequestCosts> Costs(const std::vector<std::string>& content_keys,
                              const std::function<Result<RequestCosts>()>& measure);
 
  private:

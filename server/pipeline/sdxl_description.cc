@@ -52,11 +52,12 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
     for (const auto& [graph_dtype, graph] : component.graphs) {
       graph_bytes = std::max(graph_bytes, graph.bytes);
     }
-    TF_ASSIGN_OR_RETURN(std::string content,
-                        ContentOf(servable.directory, ComponentOptionsOf(spec, servable.dtypes,
-                                                                         servable.device, name)));
+    TF_ASSIGN_OR_RETURN(
+        std::string content_key,
+        ContentKeyOf(servable.directory,
+                     ComponentOptionsOf(spec, servable.dtypes, servable.device, name)));
     memory.weights.push_back({.component = name,
-                              .content = std::move(content),
+                              .content_key = std::move(content_key),
                               .bytes = estimate.weight_bytes + graph_bytes});
     // Elsewhere weights are read and packed in host memory.
     if (is_cpu) {
@@ -110,7 +111,7 @@ Status CheckFilesAreThere(const ModelSpec& spec, const ServableDirectory& servab
         ComponentOptionsOf(spec, servable.dtypes, servable.device, name);
     TF_RETURN_IF_ERROR(OpenWeights(directory, component.weights, options.weights_path).status());
     const auto graph = component.graphs.find(std::string(DtypeName(options.dtype)));
-    if (graph == component.graphs.end()) continue;  // ContentOf says so
+    if (graph == component.graphs.end()) continue;  // ContentKeyOf says so
     TF_RETURN_IF_ERROR(CheckListedSize(directory, graph->second));
   }
   for (const auto& [name, files] : directory.tokenizers) {

@@ -1,4 +1,4 @@
-// SdxlPipeline::MeasureCosts: what requests take, from a few small ones.
+// SdxlPipeline::ProfileMemory: what requests take, from a few small ones.
 #include "server/engine/cost_trials.h"
 #include "server/memory/memory_accounts.h"
 #include "server/pipeline/narrow_latents.h"
@@ -88,7 +88,7 @@ int64_t ParameterCount(const ModelDescription& description) {
 
 }  // namespace
 
-Result<RequestCosts> SdxlPipeline::MeasureCosts(const std::function<bool()>& on_picture) {
+Result<RequestCosts> SdxlPipeline::ProfileMemory(const std::function<bool()>& on_picture) {
   const Network& unet = parts_.unet;
   const bool has_slim = unet.device.is_cpu() && unet.dtype == at::kBFloat16;
   const CostedNetworks networks{

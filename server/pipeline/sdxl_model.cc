@@ -62,8 +62,9 @@ class SdxlLoader {
 
   Result<std::unique_ptr<DiffusionModel>> Load() {
     const auto start = std::chrono::steady_clock::now();
-    TF_ASSIGN_OR_RETURN(TextEncoder::Half first, LoadTextEncoder("tokenizer", "text_encoder"));
-    TF_ASSIGN_OR_RETURN(TextEncoder::Half second, LoadTextEncoder("tokenizer_2", "text_encoder_2"));
+    TF_ASSIGN_OR_RETURN(TextEncoder::Encoder first, LoadTextEncoder("tokenizer", "text_encoder"));
+    TF_ASSIGN_OR_RETURN(TextEncoder::Encoder second,
+                        LoadTextEncoder("tokenizer_2", "text_encoder_2"));
     TF_ASSIGN_OR_RETURN(Network vae, LoadNetwork("vae"));
     VaeDecoder::Load load_fp32_vae;
     if (dtypes_.vae != at::kFloat) {
@@ -101,9 +102,9 @@ class SdxlLoader {
 
  private:
   Status SetCosts(SdxlPipeline& pipeline) {
-    TF_ASSIGN_OR_RETURN(RequestCosts costs, runtime_.Costs(contents_, [&] {
+    TF_ASSIGN_OR_RETURN(RequestCosts costs, runtime_.Costs(content_keys_, [&] {
       // The first calls on a device take long; the watchdog sees that they go on.
-      return pipeline.MeasureCosts([this] { return Report("warm-up", 0); });
+      return pipeline.ProfileMemory([this] { return Report("warm-up", 0); });
     }));
     pipeline.SetCosts(std::move(costs));
     return OkStatus();
@@ -112,16 +113,16 @@ class SdxlLoader {
   // What weights take, by the allocator.
   static int64_t WeightBytes(const WeightGroup& group) {
     return MemoryAccounts::Instance()
-        .Get(group.content, group.component, MemoryPurpose::kWeights)
+        .Get(group.content_key, group.component, MemoryPurpose::kWeights)
         ->current_bytes();
   }
 
-  Result<TextEncoder::Half> LoadTextEncoder(const std::string& tokenizer_name,
-                                            const std::string& component) {
+  Result<TextEncoder::Encoder> LoadTextEncoder(const std::string& tokenizer_name,
+                                               const std::string& component) {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<const ClipTokenizer> tokenizer,
                         LoadTokenizer(runtime_, directory_, tokenizer_name));
     TF_ASSIGN_OR_RETURN(Network network, LoadNetwork(component));
-    return TextEncoder::Half{
+    return TextEncoder::Encoder{
         .chunk =
             [tokenizer](std::string_view prompt, const PromptReading& reading) {
               return ChunkPrompt(prompt, reading, *tokenizer);
@@ -159,27 +160,27 @@ class SdxlLoader {
   // A component that another model holds is shared with it; one that was here before comes back.
   Result<Network> LoadNetwork(const std::string& name) {
     ComponentOptions options = OptionsOf(name);
-    TF_ASSIGN_OR_RETURN(options.owner, ContentOf(directory_, options));
-    const std::string& content = options.owner;
+    TF_ASSIGN_OR_RETURN(options.owner, ContentKeyOf(directory_, options));
+    const std::string& content_key = options.owner;
     const auto progress = [&](int64_t bytes) { return Report(name, bytes); };
     ComponentStore& store = runtime_.components();
-    std::shared_ptr<Component> component = store.Find(content);
-    if (component != nullptr && store.IsChecked(content, directory_.path)) {
+    std::shared_ptr<Component> component = store.Find(content_key);
+    if (component != nullptr && store.IsChecked(content_key, directory_.path)) {
       if (!progress(directory_.components.at(name).weights.bytes)) return LoadStopped();
     } else if (component != nullptr) {
       // A damaged directory is refused whatever else is on the device.
       TF_RETURN_IF_ERROR(CheckFiles(directory_, options, progress));
-    } else if (std::unique_ptr<Component> graph = store.TakeGraph(content)) {
+    } else if (std::unique_ptr<Component> graph = store.TakeGraph(content_key)) {
       TF_RETURN_IF_ERROR(graph->ReadWeights(directory_, progress));
-      component = store.Share(content, std::move(graph));
+      component = store.Share(content_key, std::move(graph));
     } else {
       TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
                           Component::Load(directory_, options, progress));
-      component = store.Share(content, std::move(loaded));
+      component = store.Share(content_key, std::move(loaded));
     }
-    store.SetChecked(content, directory_.path);
+    store.SetChecked(content_key, directory_.path);
     components_.push_back(component->description());
-    contents_.push_back(content);
+    content_keys_.push_back(content_key);
     return NetworkOf(std::move(component), spec_.name);
   }
 
@@ -192,7 +193,7 @@ class SdxlLoader {
   int64_t bytes_total_ = 0;
   int64_t bytes_done_ = 0;
   std::vector<ComponentDescription> components_;
-  std::vector<std::string> contents_;  // of components_
+  std::vector<std::string> content_keys_;  // of components_
 };
 
 }  // namespace

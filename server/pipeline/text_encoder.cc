@@ -17,7 +17,7 @@ bool IsWeighted(const TokenChunk& chunk) {
                      [](float weight) { return weight != 1.0f; });
 }
 
-Result<EncodedHalf> RunHalf(const TextEncoder::Half& half, const ChunkedPrompt& prompt,
+Result<EncodedHalf> RunHalf(const TextEncoder::Encoder& half, const ChunkedPrompt& prompt,
                             size_t chunk_count, int32_t clip_skip) {
   std::vector<TokenChunk> chunks = prompt.chunks;
   const TokenChunk empty = half.chunk("", {.syntax = PromptSyntax::kPlain}).chunks.front();
@@ -51,7 +51,7 @@ Result<EncodedHalf> RunHalf(const TextEncoder::Half& half, const ChunkedPrompt& 
 
 }  // namespace
 
-TextEncoder::TextEncoder(Half first, Half second)
+TextEncoder::TextEncoder(Encoder first, Encoder second)
     : first_(std::move(first)), second_(std::move(second)) {}
 
 Result<TextEmbedding> TextEncoder::Encode(const PromptChunks& prompt, size_t chunk_count,

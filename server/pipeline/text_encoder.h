@@ -40,11 +40,11 @@ struct PromptChunker {
 
 class TextEncoder {
  public:
-  struct Half {
+  struct Encoder {
     PromptChunker::Chunk chunk;
     Network network;
   };
-  TextEncoder(Half first, Half second);
+  TextEncoder(Encoder first, Encoder second);
 
   PromptChunker chunker() const { return {first_.chunk, second_.chunk}; }
 
@@ -56,8 +56,8 @@ class TextEncoder {
                                int32_t clip_skip) const;
 
  private:
-  const Half first_;
-  const Half second_;
+  const Encoder first_;
+  const Encoder second_;
 };
 
 }  // namespace tightfit

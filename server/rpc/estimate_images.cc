@@ -8,13 +8,13 @@
 namespace tightfit {
 namespace {
 
-v1::EstimateImagesResponse::Admission ToMessage(Room room) {
-  switch (room) {
-    case Room::kNow:
+v1::EstimateImagesResponse::Admission ToMessage(Admission admission) {
+  switch (admission) {
+    case Admission::kNow:
       return v1::EstimateImagesResponse::ADMISSION_NOW;
-    case Room::kLater:
+    case Admission::kLater:
       return v1::EstimateImagesResponse::ADMISSION_LATER;
-    case Room::kNever:
+    case Admission::kNever:
       return v1::EstimateImagesResponse::ADMISSION_NEVER;
   }
   return v1::EstimateImagesResponse::ADMISSION_UNSPECIFIED;
@@ -29,7 +29,7 @@ Status EstimateImages(const CallContext& context, const v1::EstimateImagesReques
   const RequestEstimate estimate = context.executor->Estimate(accepted.parameters);
   *response->mutable_parameters() = ToMessage(accepted.parameters, *accepted.model);
   AddWarnings(accepted.warnings, response->mutable_warnings());
-  response->set_admission(ToMessage(estimate.plan.room));
+  response->set_admission(ToMessage(estimate.plan.admission));
   response->set_weight_bytes(estimate.plan.weight_bytes);
   response->set_load_scratch_bytes(estimate.plan.load_scratch_bytes);
   response->set_denoise_bytes(estimate.memory.denoise_bytes);

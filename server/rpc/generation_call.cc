@@ -103,7 +103,7 @@ void GenerationCall::Submit(Result<AcceptedRequest> accepted) {
 
 void GenerationCall::Abandon(Status cause) {
   cancellation_->Cancel(cause.code());
-  context_->executor->Poke();
+  context_->executor->Wake();
   {
     const std::lock_guard lock(mutex_);
     if (!failure_.has_value()) failure_ = std::move(cause);
@@ -242,7 +242,7 @@ void GenerationCall::TakeEncoded(Image image) {
   }
   if (failed) {
     cancellation_->Cancel(StatusCode::kCancelled);
-    context_->executor->Poke();
+    context_->executor->Wake();
   }
   Flush();
   EncodeNext();

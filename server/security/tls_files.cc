@@ -1,6 +1,6 @@
 #include "server/security/tls_files.h"
 
-#include "server/security/operator_file.h"
+#include "server/security/credential_file.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -43,8 +43,8 @@ Bio BioOf(const std::string& text) {
 // Without it OpenSSL would ask for a passphrase on the terminal.
 int NoPassphrase(char*, int, int, void*) { return -1; }
 
-Result<OperatorFile> Read(const char* setting, const std::string& path) {
-  Result<OperatorFile> file = ReadOperatorFile(path);
+Result<CredentialFile> Read(const char* setting, const std::string& path) {
+  Result<CredentialFile> file = ReadCredentialFile(path);
   if (file.ok()) return file;
   return file.status().WithMetadata(kSettingMetadata, setting);
 }
@@ -132,10 +132,10 @@ Status CheckUsable(const TlsPaths& paths, const std::vector<Certificate>& chain,
 
 Result<TlsFiles> ReadTlsFiles(const TlsPaths& paths) {
   TlsFiles files;
-  TF_ASSIGN_OR_RETURN(OperatorFile certificate, Read("tls_certificate", paths.certificate));
+  TF_ASSIGN_OR_RETURN(CredentialFile certificate, Read("tls_certificate", paths.certificate));
   TF_ASSIGN_OR_RETURN(const std::vector<Certificate> chain,
                       ParseCertificates("tls_certificate", paths.certificate, certificate.text));
-  TF_ASSIGN_OR_RETURN(OperatorFile private_key, Read("tls_private_key", paths.private_key));
+  TF_ASSIGN_OR_RETURN(CredentialFile private_key, Read("tls_private_key", paths.private_key));
   TF_ASSIGN_OR_RETURN(const PrivateKey key, ParsePrivateKey(paths.private_key, private_key.text));
   TF_RETURN_IF_ERROR(CheckUsable(paths, chain, key.get()));
   WarnOfDates(chain, paths.certificate, &files.warnings);
@@ -145,7 +145,7 @@ Result<TlsFiles> ReadTlsFiles(const TlsPaths& paths) {
                              ": every user of this machine can read this key; chmod o= it");
   }
   if (!paths.client_ca.empty()) {
-    TF_ASSIGN_OR_RETURN(OperatorFile client_ca, Read("tls_client_ca", paths.client_ca));
+    TF_ASSIGN_OR_RETURN(CredentialFile client_ca, Read("tls_client_ca", paths.client_ca));
     TF_ASSIGN_OR_RETURN(const std::vector<Certificate> roots,
                         ParseCertificates("tls_client_ca", paths.client_ca, client_ca.text));
     WarnOfDates(roots, paths.client_ca, &files.warnings);

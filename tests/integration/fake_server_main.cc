@@ -125,7 +125,7 @@ BackendFactory FakeBackends() {
         if (module != "conv_in") return InvalidArgument("exclude: no module \"" + module + "\"");
       }
       ModelDescription description = FakeDescription(spec.name);
-      description.memory.weights = {{.component = "unet", .content = "unet", .bytes = bytes}};
+      description.memory.weights = {{.component = "unet", .content_key = "unet", .bytes = bytes}};
       return description;
     };
   }

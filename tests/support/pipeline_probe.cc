@@ -58,7 +58,7 @@ Json AccountsOf(const std::string& model, const ModelDescription* description) {
   std::vector<MemoryUse> uses = MemoryAccounts::Instance().Snapshot(model);
   if (description != nullptr) {
     for (const WeightGroup& group : description->memory.weights) {
-      for (MemoryUse& use : MemoryAccounts::Instance().Snapshot(group.content)) {
+      for (MemoryUse& use : MemoryAccounts::Instance().Snapshot(group.content_key)) {
         uses.push_back(std::move(use));
       }
     }

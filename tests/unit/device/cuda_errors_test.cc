@@ -119,10 +119,10 @@ TEST(CudaErrorsTest, KnowsMemoryThatRanOutFromOtherFailures) {
         "CUDA error: out of memory", "CUDA driver error: out of memory",
         "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1024 bytes",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"}) {
-    EXPECT_TRUE(TellsOutOfCudaMemory(text)) << text;
+    EXPECT_TRUE(IsCudaOutOfMemoryText(text)) << text;
   }
   for (const char* const text : {"", "out of memory", "CUDA error: invalid argument"}) {
-    EXPECT_FALSE(TellsOutOfCudaMemory(text)) << text;
+    EXPECT_FALSE(IsCudaOutOfMemoryText(text)) << text;
   }
 }
 

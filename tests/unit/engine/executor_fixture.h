@@ -190,7 +190,7 @@ class ExecutorFixture : public ::testing::Test {
 
   void Cancel(const Request& request) {
     request.cancellation->Cancel(StatusCode::kCancelled);
-    executor_->Poke();
+    executor_->Wake();
   }
 
   FakeClock clock_;

@@ -28,7 +28,7 @@ class ExecutorGrowthTest : public ExecutorFixture {
     costs.row_bytes = 0;
     costs.decode.points = {{.latents = 1, .bytes = kDecodeBytes}};
     description.memory = {
-        .weights = {{.component = "unet", .content = "unet of " + name, .bytes = bytes}},
+        .weights = {{.component = "unet", .content_key = "unet of " + name, .bytes = bytes}},
         .fallback_weight_bytes = kFallbackBytes,
         .costs = costs};
     return description;

@@ -39,7 +39,7 @@ class ExecutorLoadStopTest : public ExecutorFixture {
   }
 
   static ModelMemory MemoryOf(const std::string& model) {
-    return {.weights = {{.component = "unet", .content = model, .bytes = kLoadStopWeightBytes}},
+    return {.weights = {{.component = "unet", .content_key = model, .bytes = kLoadStopWeightBytes}},
             .costs = CostsOfRows(1)};
   }
 

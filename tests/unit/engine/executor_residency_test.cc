@@ -63,11 +63,11 @@ class ExecutorResidencyTest : public ExecutorFixture {
   static Result<ModelDescription> Describe(const ModelSpec& spec) {
     ModelDescription description = FakeDescription(spec.name);
     std::vector<WeightGroup> weights = {
-        {.component = "unet", .content = "unet of " + spec.name, .bytes = kWeightBytes}};
+        {.component = "unet", .content_key = "unet of " + spec.name, .bytes = kWeightBytes}};
     const size_t dash = spec.name.find('-');
     if (dash != std::string::npos) {
       weights.push_back({.component = "text_encoder",
-                         .content = "base " + spec.name.substr(0, dash),
+                         .content_key = "base " + spec.name.substr(0, dash),
                          .bytes = kSharedBytes});
     }
     description.memory = {
@@ -483,14 +483,14 @@ TEST_F(ExecutorResidencyTest, AnEstimateTellsWhomARequestWouldDriveOut) {
   parameters.width_px = parameters.height_px = 8;
   parameters.image_count = 1;
   RequestEstimate estimate = executor_->Estimate(parameters);
-  EXPECT_EQ(estimate.plan.room, Room::kNow);
+  EXPECT_EQ(estimate.plan.admission, Admission::kNow);
   EXPECT_TRUE(estimate.plan.needs_load);
   EXPECT_EQ(estimate.plan.weight_bytes, kWeightBytes);
   EXPECT_EQ(estimate.memory.denoise_bytes, kRequestBytes);
   EXPECT_THAT(estimate.plan.evictions, ElementsAre("a"));
   EXPECT_EQ(StateOf("a"), ModelState::kResident) << "nothing was done";
   parameters.image_count = 2;
-  EXPECT_EQ(executor_->Estimate(parameters).plan.room, Room::kNever);
+  EXPECT_EQ(executor_->Estimate(parameters).plan.admission, Admission::kNever);
 }
 
 TEST_F(ExecutorResidencyTest, ModelsOfOneBaseHoldItOnce) {
@@ -558,7 +558,7 @@ TEST_F(ExecutorResidencyTest, AStormOfLoadsUnloadsAndRequestsEndsAtZero) {
           }
           if (random() % 5 == 0) {
             cancellation->Cancel(StatusCode::kCancelled);
-            executor_->Poke();
+            executor_->Wake();
           }
           const Status end = observer->WaitForEnd();
           if (end.ok()) ++generated;

@@ -10,8 +10,9 @@ namespace {
 // Models that hold "memory test NAME" alone and "memory test base" together.
 ModelSnapshot Model(const std::string& name, ModelState state) {
   ModelDescription description = FakeDescription(name);
-  description.memory.weights = {{.component = "unet", .content = "memory test " + name, .bytes = 0},
-                                {.component = "vae", .content = "memory test base", .bytes = 0}};
+  description.memory.weights = {
+      {.component = "unet", .content_key = "memory test " + name, .bytes = 0},
+      {.component = "vae", .content_key = "memory test base", .bytes = 0}};
   ModelSnapshot model;
   model.spec.name = name;
   model.state = state;

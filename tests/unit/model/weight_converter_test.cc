@@ -52,11 +52,11 @@ class ConvertWeightsTest : public ::testing::Test {
       RewriteForPacking(&slot, Tensor(slot.key).sizes().vec(), *options_.format);
     }
     file_bytes_ = static_cast<int64_t>(bytes.size());
-    return ConvertWeights(**file, sha256.empty() ? Sha256::HexDigestOf(bytes) : sha256, slots_,
-                          options_, [this](int64_t read) {
-                            bytes_read_ += read;
-                            return bytes_read_ <= stop_after_bytes_;
-                          });
+    return LoadWeights(**file, sha256.empty() ? Sha256::HexDigestOf(bytes) : sha256, slots_,
+                       options_, [this](int64_t read) {
+                         bytes_read_ += read;
+                         return bytes_read_ <= stop_after_bytes_;
+                       });
   }
 
   TemporaryDirectory directory_;
@@ -198,7 +198,7 @@ TEST_F(ConvertWeightsTest, ClearedSlotsFreeTheirWeightsAndCanBeFilledAgain) {
   const std::string bytes = SafetensorsOf(tensors_);
   const auto file = SafetensorsFile::Open(directory_.Write(kFile, bytes), kFile);
   ASSERT_TRUE(file.ok());
-  ASSERT_TRUE(ConvertWeights(**file, Sha256::HexDigestOf(bytes), slots_, options_, {}).ok());
+  ASSERT_TRUE(LoadWeights(**file, Sha256::HexDigestOf(bytes), slots_, options_, {}).ok());
   const at::Tensor second = graph_.forward({x}).toTensor();
   EXPECT_FALSE(at::allclose(first, second));
   EXPECT_TRUE(at::allclose(second, TwoLayerReference(tensors_, x), 0.2, 0.2));

@@ -17,7 +17,7 @@ class ConditioningTest : public ::testing::Test {
  protected:
   TextEncoder MakeEncoder() { return TextEncoder(MakeHalf(0, 2), MakeHalf(100, 1)); }
 
-  TextEncoder::Half MakeHalf(int64_t offset, int64_t size) {
+  TextEncoder::Encoder MakeHalf(int64_t offset, int64_t size) {
     return {
         // A chunk for each '|'; every token is the prompt's length.
         .chunk =
@@ -191,7 +191,7 @@ TEST_F(ConditioningTest, TellsThatANegativePromptIsNotUsedWithoutGuidance) {
 }
 
 TEST_F(ConditioningTest, ReturnsAnEncodersError) {
-  TextEncoder::Half failing = MakeHalf(0, 2);
+  TextEncoder::Encoder failing = MakeHalf(0, 2);
   failing.network.run = [](std::vector<c10::IValue>) -> Result<std::vector<at::Tensor>> {
     return Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY", "full");
   };

@@ -25,7 +25,7 @@ class SdxlPipelineTest : public ::testing::Test {
     description.vae_tile_px = 8;
     description.samplers = SamplerNames();
     const auto half = [] {
-      return TextEncoder::Half{
+      return TextEncoder::Encoder{
           .chunk =
               [](std::string_view prompt, const PromptReading&) {
                 return ChunkedPrompt{

@@ -11,9 +11,10 @@ constexpr int64_t kWeightBytes = 1000;
 constexpr int64_t kRowBytes = 50;
 
 ModelMemory Memory(const std::string& model) {
-  return {.weights = {{.component = "unet", .content = "unet of " + model, .bytes = kWeightBytes}},
-          .load_scratch_bytes = 10,
-          .costs = CostsOfRows(kRowBytes)};
+  return {
+      .weights = {{.component = "unet", .content_key = "unet of " + model, .bytes = kWeightBytes}},
+      .load_scratch_bytes = 10,
+      .costs = CostsOfRows(kRowBytes)};
 }
 
 class ResidencyTest : public RpcFixture {

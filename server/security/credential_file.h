@@ -1,6 +1,6 @@
 // A small file that the operator names: certificates, keys, tokens.
-#ifndef TIGHTFIT_SERVER_SECURITY_OPERATOR_FILE_H_
-#define TIGHTFIT_SERVER_SECURITY_OPERATOR_FILE_H_
+#ifndef TIGHTFIT_SERVER_SECURITY_CREDENTIAL_FILE_H_
+#define TIGHTFIT_SERVER_SECURITY_CREDENTIAL_FILE_H_
 
 #include "server/base/status.h"
 
@@ -8,7 +8,7 @@
 
 namespace tightfit {
 
-struct OperatorFile {
+struct CredentialFile {
   std::string text;
   // By users that are neither its owner nor of its group.
   bool readable_by_others = false;
@@ -16,8 +16,8 @@ struct OperatorFile {
 };
 
 // Reads the file at `path`, of at most 1 MiB. Errors: INVALID_ARGUMENT that names the path.
-Result<OperatorFile> ReadOperatorFile(const std::string& path);
+Result<CredentialFile> ReadCredentialFile(const std::string& path);
 
 }  // namespace tightfit
 
-#endif  // TIGHTFIT_SERVER_SECURITY_OPERATOR_FILE_H_
+#endif  // TIGHTFIT_SERVER_SECURITY_CREDENTIAL_FILE_H_

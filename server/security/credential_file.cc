@@ -1,4 +1,4 @@
-#include "server/security/operator_file.h"
+#include "server/security/credential_file.h"
 
 #include <sys/stat.h>
 
@@ -14,7 +14,7 @@ constexpr size_t kMaxFileBytes = 1 << 20;
 
 }  // namespace
 
-Result<OperatorFile> ReadOperatorFile(const std::string& path) {
+Result<CredentialFile> ReadCredentialFile(const std::string& path) {
   const auto refuse = [&path](const std::string& why) {
     return InvalidArgument(path + ": " + why);
   };
@@ -22,7 +22,7 @@ Result<OperatorFile> ReadOperatorFile(const std::string& path) {
   if (file == nullptr) return refuse(std::strerror(errno));
   struct stat about;
   if (fstat(fileno(file.get()), &about) != 0) return refuse(std::strerror(errno));
-  OperatorFile read;
+  CredentialFile read;
   read.readable_by_others = (about.st_mode & S_IROTH) != 0;
   read.writable_by_others = (about.st_mode & S_IWOTH) != 0;
   read.text.resize(kMaxFileBytes + 1);

@@ -1,4 +1,4 @@
-#include "server/engine/room_plan.h"
+#include "server/engine/admission_plan.h"
 
 #include "server/base/mib_text.h"
 #include "server/memory/eviction_order.h"
@@ -18,7 +18,7 @@ bool IsOnDevice(const ModelSnapshot& model) {
   return model.state == ModelState::kResident || model.state == ModelState::kEvicting;
 }
 
-bool MayGo(const ModelSnapshot& model) {
+bool IsEvictable(const ModelSnapshot& model) {
   return model.state == ModelState::kResident && !model.policy.pinned && model.running_count == 0;
 }
 
@@ -27,7 +27,7 @@ using GroupBytes = std::map<std::string, int64_t>;  // by content
 void AddWeights(const ModelSnapshot& model, GroupBytes* groups) {
   if (model.description == nullptr) return;
   for (const WeightGroup& group : model.description->memory.weights) {
-    (*groups)[group.content] = group.bytes;
+    (*groups)[group.content_key] = group.bytes;
   }
   const int64_t fallback_bytes = model.description->memory.held_fallback_bytes;
   if (fallback_bytes > 0) (*groups)["fallback of " + model.spec.name] = fallback_bytes;
@@ -35,7 +35,7 @@ void AddWeights(const ModelSnapshot& model, GroupBytes* groups) {
 
 int64_t SumOf(const GroupBytes& groups) {
   int64_t bytes = 0;
-  for (const auto& [content, group_bytes] : groups) bytes += group_bytes;
+  for (const auto& [content_key, group_bytes] : groups) bytes += group_bytes;
   return bytes;
 }
 
@@ -68,7 +68,7 @@ class OtherModels {
   std::vector<EvictionCandidate> Candidates() const {
     std::vector<EvictionCandidate> candidates;
     for (const ModelSnapshot* const each : others_) {
-      if (!MayGo(*each)) continue;
+      if (!IsEvictable(*each)) continue;
       candidates.push_back(
           {.model = each->spec.name,
            .priority = each->policy.priority,
@@ -83,9 +83,9 @@ class OtherModels {
 
 }  // namespace
 
-RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view model,
-                  int64_t request_bytes, const DeviceRoom& device) {
-  RoomPlan plan;
+AdmissionPlan PlanAdmission(const std::vector<ModelSnapshot>& models, std::string_view model,
+                            int64_t request_bytes, const DeviceBudget& device) {
+  AdmissionPlan plan;
   plan.request_bytes = request_bytes;
   plan.free_bytes = device.free_bytes;
   const OtherModels others(models, model);
@@ -109,7 +109,7 @@ RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view mod
   if (model_bytes + request_bytes > device.limit_bytes) {
     plan.weight_bytes = SumOf(own);
     plan.model_fits = model_bytes <= device.limit_bytes;
-    plan.room = Room::kNever;
+    plan.admission = Admission::kNever;
     return plan;
   }
 
@@ -118,16 +118,16 @@ RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view mod
   // last of them and is the model's own too has to be loaded again.
   const auto missing_bytes = [&](const GroupBytes& staying) {
     int64_t bytes = 0;
-    for (const auto& [content, group_bytes] : own) {
-      if (plan.needs_load && !staying.contains(content)) bytes += group_bytes;
+    for (const auto& [content_key, group_bytes] : own) {
+      if (plan.needs_load && !staying.contains(content_key)) bytes += group_bytes;
     }
     return bytes;
   };
   const auto freed_bytes = [&](const GroupBytes& staying) {
     int64_t bytes = 0;
-    for (const auto& [content, group_bytes] : held) {
-      const bool is_own_and_resident = !plan.needs_load && own.contains(content);
-      if (!staying.contains(content) && !is_own_and_resident) bytes += group_bytes;
+    for (const auto& [content_key, group_bytes] : held) {
+      const bool is_own_and_resident = !plan.needs_load && own.contains(content_key);
+      if (!staying.contains(content_key) && !is_own_and_resident) bytes += group_bytes;
     }
     return bytes;
   };
@@ -144,16 +144,16 @@ RoomPlan PlanRoom(const std::vector<ModelSnapshot>& models, std::string_view mod
   if (evictions.has_value()) {
     plan.evictions = std::move(*evictions);
   } else {
-    plan.room = Room::kLater;
+    plan.admission = Admission::kLater;
   }
   plan.weight_bytes = missing_bytes(others.HeldWithout(plan.evictions));
   return plan;
 }
 
 // As a request for what is missing, on a model that is there with what is set aside for it.
-RoomPlan PlanGrowth(std::vector<ModelSnapshot> models, std::string_view model,
-                    std::vector<WeightGroup> held, int64_t missing_bytes,
-                    const DeviceRoom& device) {
+AdmissionPlan PlanGrowth(std::vector<ModelSnapshot> models, std::string_view model,
+                         std::vector<WeightGroup> held, int64_t missing_bytes,
+                         const DeviceBudget& device) {
   for (ModelSnapshot& each : models) {
     if (each.spec.name != model) continue;
     ModelDescription description;
@@ -162,13 +162,13 @@ RoomPlan PlanGrowth(std::vector<ModelSnapshot> models, std::string_view model,
     each.description = std::make_shared<const ModelDescription>(std::move(description));
     break;
   }
-  RoomPlan plan = PlanRoom(models, model, missing_bytes, device);
-  if (plan.room == Room::kNever) plan.model_fits = false;
+  AdmissionPlan plan = PlanAdmission(models, model, missing_bytes, device);
+  if (plan.admission == Admission::kNever) plan.model_fits = false;
   return plan;
 }
 
-Status RefusalOf(const RoomPlan& plan, int64_t limit_bytes) {
-  if (plan.room == Room::kNever) {
+Status RefusalOf(const AdmissionPlan& plan, int64_t limit_bytes) {
+  if (plan.admission == Admission::kNever) {
     const std::string of_limit =
         " of " + MibText(limit_bytes) + " that the server may use, less what is pinned; ";
     const int64_t model_bytes =
