@@ -24,8 +24,7 @@ namespace tightfit {
 //             -> kFailed     any other error
 //   kResident -> kEvicting   UnloadModel, unused for its keep-alive, or another needs the memory
 //   kEvicting -> kUnloaded   its memory is given back
-//   kFailed   -> kUnloaded   its files can be read again, or UnloadModel finds that it can be
-//   served
+//   kFailed   -> kUnloaded   its files can be read again, or UnloadModel finds it servable
 //             -> kLoading    LoadModel
 enum class ModelState {
   kUnloaded,  // configured, nothing in device memory; a request brings it there

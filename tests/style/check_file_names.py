@@ -3,8 +3,8 @@
 
 A name counts if it ends in a suffix of sources or documents (`codec.h`, `rpc/limits_test.cc`). It
 also counts if it stands in backticks, has a slash and begins with a folder of ours
-(`engine/admission_plan`). It may be written from the root, from the file's own folder, or by its last
-parts.
+(`engine/admission_plan`). It may be written from the root, from the file's own folder, or by its
+last parts.
 
 check_file_names.py            all tracked files
 check_file_names.py --self-test
