@@ -27,16 +27,27 @@
 #include "server/base/clock.h"
 #include "server/base/status.h"
 #include "server/engine/admission_plan.h"
+#include "server/engine/command_queue.h"
 #include "server/engine/executor_observer.h"
 #include "server/engine/generation.h"
+#include "server/engine/generation_run.h"
 #include "server/engine/memory_estimate.h"
 #include "server/engine/model_registry.h"
+#include "server/engine/model_residency.h"
+#include "server/engine/request_queue.h"
+#include "server/engine/wait_prediction.h"
 #include "server/memory/device_ledger.h"
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -130,8 +141,87 @@ class DeviceExecutor {
   int32_t running_count() const;
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  // From any thread.
+  void Command(PendingCommand command);
+  void RefuseCommands();
+  // Refuses requests from now on. REQUIRES: mutex_ held.
+  void Close();
+  Status closing() const;
+  // Tells every queued request whose position changed.
+  void AnnouncePositions();
+  void EndCancelledQueued();
+  void CountFinished();
+  void ReportDepth();
+
+  // On the executor's thread alone (executor_thread.cc).
+  // One, so that running requests get their turns between two loads.
+  void RunNextCommand();
+  void Preload();
+  Status BringToDevice(const std::string& model, const std::string& reason);
+  // Requests may wait behind a load: those that were cancelled must not wait for its end. False if
+  // requests are cut short, so that no load has to end.
+  bool WhileLoading();
+  // Whether somebody waits for `model`, which is being loaded for the request of `cancellation`.
+  bool IsAwaited(const std::string& model, const Cancellation& cancellation) const;
+  Status LoadNow(const std::string& model);
+  // For the run of an admitted request.
+  Status LoadForRequest(const std::string& model, const std::shared_ptr<Cancellation>& cancellation,
+                        const std::function<void(const LoadProgress&)>& progress);
+  // What a model takes is known for certain once it is loaded.
+  Status ReserveActivations(const std::shared_ptr<const GenerationParameters>& parameters,
+                            VaeUse vae, MemoryReservation* activations);
+  Status UnloadNow(const std::string& model, bool force);
+  void Serve();
+  // The models that queued requests name. What changes of policies from now on, the next turn sees.
+  std::set<std::string> TakeWanted();
+  // One call for the request whose turn it is; then it goes behind the others.
+  void AdvanceNext();
+  // Nobody else starts while a request waits for its model: what that takes is known only then.
+  bool IsLoading() const;
+  // The first in the queue goes first: whoever needs room waits for it in front of all others, so
+  // that a model that is in use gets idle. The first request of a model starts alone.
+  void Admit();
+  // The size of the first in the queue, by what is known of its model now; told once, and without
+  // the lock.
+  Result<int64_t> SizeFirst(const std::shared_ptr<const ModelDescription>& description,
+                            const GenerationParameters& parameters);
+  void StartRun(QueuedRequest request, MemoryReservation activations, const Status& admitted);
+  void EndCancelledRunning();
+  // Ends the runs for which `status_of` gives a status.
+  template <typename StatusOf>
+  void EndRunning(const StatusOf& status_of);
+  // Everything of the request is free again when its observer hears of the end.
+  void EndRun(std::unique_ptr<GenerationRun> run, const Status& status);
+  void EndAll();
+
+  ModelRegistry* const registry_;
+  const ExecutorOptions options_;
+  const Clock* const clock_;
+  ExecutorObserver no_observer_;
+  ExecutorObserver* const metrics_;
+  // Half of what could be counted, so that sums do not overflow.
+  DeviceLedger unlimited_{std::numeric_limits<int64_t>::max() / 2};
+  DeviceLedger* const ledger_;
+  ModelResidency residency_;
+
+  std::mutex depth_mutex_;  // taken before mutex_
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;      // for the executor's thread
+  std::condition_variable finished_;  // for Drain
+  RequestQueue queue_;
+  CommandQueue commands_;
+  int32_t running_count_ = 0;
+  int32_t unfinished_count_ = 0;  // accepted, OnFinished not yet returned
+  WaitPrediction prediction_;
+  Status closing_;  // why requests are refused; OK while they are not
+  bool drain_expired_ = false;
+  bool policy_changed_ = false;
+  bool stopping_ = false;
+
+  // The executor's thread only.
+  std::deque<std::unique_ptr<GenerationRun>> running_;
+  const GenerationRun* measured_ = nullptr;  // runs alone
+  std::thread thread_;
 };
 
 }  // namespace tightfit
