@@ -40,7 +40,8 @@ void DeviceExecutor::Start(std::function<void()> on_ready) {
     if (options_.thread_exit) options_.thread_exit();
     for (const ModelSnapshot& snapshot : registry_->List()) {
       if (snapshot.state == ModelState::kResident) {
-        residency_.Evict(snapshot.spec.name, "shutting down", Pins::kOverride);
+        residency_.Evict(snapshot.spec.name, EvictionCause::kRequest, "shutting down",
+                         Pins::kOverride);
       }
     }
     RefuseCommands();

@@ -12,6 +12,13 @@
 
 namespace tightfit {
 
+// Why a model left the device.
+enum class EvictionCause {
+  kRequest,  // it was asked for, or the server ends
+  kIdle,     // unused for its keep-alive
+  kMemory,   // another model or request needs the memory
+};
+
 // What happened inside, for metrics. Called on the executor's thread (and on submitting threads for
 // OnQueueDepth); must return at once. All methods default to nothing.
 class ExecutorObserver {
@@ -38,9 +45,9 @@ class ExecutorObserver {
                         std::chrono::nanoseconds duration) {
     (void)model, (void)status, (void)duration;
   }
-  // A model left the device: "idle", "UnloadModel", "evicted for NAME".
-  virtual void OnEvicted(const std::string& model, const std::string& reason) {
-    (void)model, (void)reason;
+  // A model left the device. `reason` is for people: "idle", "UnloadModel", "evicted for NAME".
+  virtual void OnEvicted(const std::string& model, EvictionCause cause, const std::string& reason) {
+    (void)model, (void)cause, (void)reason;
   }
   // The device ran out of memory in `stage` although there should have been enough.
   virtual void OnOutOfMemory(const std::string& model, Stage stage) { (void)model, (void)stage; }

@@ -112,7 +112,8 @@ Status DeviceExecutor::UnloadNow(const std::string& model, bool force) {
     if (run.parameters().model != model) return std::nullopt;
     return Preempted(run);
   });
-  if (residency_.Evict(model, "UnloadModel", force ? Pins::kOverride : Pins::kRespect)) {
+  if (residency_.Evict(model, EvictionCause::kRequest, "UnloadModel",
+                       force ? Pins::kOverride : Pins::kRespect)) {
     // The device may have been lost in it.
     const Status why = closing();
     return IsDeviceLost(why) ? why : OkStatus();

@@ -103,8 +103,9 @@ AdmissionPlan ModelResidency::Plan(const std::string& model, int64_t request_byt
 
 bool ModelResidency::EvictAll(const std::vector<std::string>& models,
                               const std::string& for_model) {
-  return std::ranges::all_of(
-      models, [&](const std::string& other) { return Evict(other, "evicted for " + for_model); });
+  return std::ranges::all_of(models, [&](const std::string& other) {
+    return Evict(other, EvictionCause::kMemory, "evicted for " + for_model);
+  });
 }
 
 Result<bool> ModelResidency::MakeRoom(const std::string& model, const AdmissionPlan& plan,
@@ -298,7 +299,8 @@ void ModelResidency::ReleaseIfNotResident(const std::string& model) {
   load_scratch_.erase(model);
 }
 
-bool ModelResidency::Evict(const std::string& model, const std::string& reason, Pins pins) {
+bool ModelResidency::Evict(const std::string& model, EvictionCause cause, const std::string& reason,
+                           Pins pins) {
   if (!registry_->SetEvicting(model, reason, pins)) return false;
   registry_->SetUnloaded(model, reason);
   if (fallbacks_.contains(model)) {
@@ -310,7 +312,7 @@ bool ModelResidency::Evict(const std::string& model, const std::string& reason, 
     }
   }
   ReleaseWeights(model);
-  observer_->OnEvicted(model, reason);
+  observer_->OnEvicted(model, cause, reason);
   return true;
 }
 
@@ -331,7 +333,7 @@ std::optional<Clock::time_point> ModelResidency::EvictIdle(const std::set<std::s
     }
     const Clock::time_point due = *model.last_used + model.policy.keep_alive;
     if (due <= clock_->Now()) {
-      Evict(model.spec.name, "idle");
+      Evict(model.spec.name, EvictionCause::kIdle, "idle");
     } else if (!next.has_value() || due < *next) {
       next = due;
     }

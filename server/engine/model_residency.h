@@ -66,7 +66,8 @@ class ModelResidency {
   void ReleaseIfNotResident(const std::string& model);
 
   // Gives the memory of a resident model back. False where a pin holds it.
-  bool Evict(const std::string& model, const std::string& reason, Pins pins = Pins::kRespect);
+  bool Evict(const std::string& model, EvictionCause cause, const std::string& reason,
+             Pins pins = Pins::kRespect);
 
   // What no request asks for. Evicts what was not used for longer than its policy allows, but for
   // the models that are `wanted`; and looks at each model that failed because its files could not

@@ -45,10 +45,22 @@ constexpr std::array<std::string_view, 5> kAdmissionReasons = {
     "QUEUE_FULL", "DRAINING", "MODEL_LOADING", "MODEL_FAILED", "EXCEEDS_DEVICE_MEMORY"};
 constexpr std::array<Stage, 5> kStages = {Stage::kModelLoad, Stage::kTextEncode, Stage::kDenoise,
                                           Stage::kVaeDecode, Stage::kImageEncode};
-// Why a model left the device: it was asked for, it was not used, others needed the room.
-constexpr std::array<std::string_view, 3> kEvictionReasons = {"request", "idle", "lru"};
+constexpr std::array<EvictionCause, 3> kEvictionCauses = {
+    EvictionCause::kRequest, EvictionCause::kIdle, EvictionCause::kMemory};
 const prometheus::Histogram::BucketBoundaries kErrorRatios = {-0.5, -0.2, -0.1, -0.05, -0.02, 0.0,
                                                               0.02, 0.05, 0.1,  0.2,   0.5,   1.0};
+
+const char* EvictionLabel(EvictionCause cause) {
+  switch (cause) {
+    case EvictionCause::kRequest:
+      return "request";
+    case EvictionCause::kIdle:
+      return "idle";
+    case EvictionCause::kMemory:
+      return "lru";
+  }
+  return "unknown";
+}
 
 double Seconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
@@ -116,8 +128,8 @@ class Metrics::Impl {
       }
       for (const char* result : {"ok", "failed"})
         loads_.Add({{"model", model}, {"result", result}});
-      for (const std::string_view reason : kEvictionReasons) {
-        evictions_.Add({{"model", model}, {"reason", std::string(reason)}});
+      for (const EvictionCause cause : kEvictionCauses) {
+        evictions_.Add({{"model", model}, {"reason", EvictionLabel(cause)}});
       }
       prediction_error_.Add({{"model", model}}, kErrorRatios);
     }
@@ -253,11 +265,9 @@ void Metrics::OnLoaded(const std::string& model, const Status& status,
   impl_->load_duration_.Add({{"model", model}}, kLoadSeconds).Observe(Seconds(duration));
 }
 
-void Metrics::OnEvicted(const std::string& model, const std::string& reason) {
-  const char* const kind = reason == "idle"                    ? "idle"
-                           : reason.starts_with("evicted for") ? "lru"
-                                                               : "request";
-  impl_->evictions_.Add({{"model", model}, {"reason", kind}}).Increment();
+void Metrics::OnEvicted(const std::string& model, EvictionCause cause,
+                        const std::string& /*reason*/) {
+  impl_->evictions_.Add({{"model", model}, {"reason", EvictionLabel(cause)}}).Increment();
 }
 
 void Metrics::OnOutOfMemory(const std::string& model, Stage stage) {

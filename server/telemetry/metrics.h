@@ -43,7 +43,7 @@ class Metrics final : public ExecutorObserver, public RpcObserver {
   void OnCancelled(const std::string& model, std::string_view stage) override;
   void OnLoaded(const std::string& model, const Status& status,
                 std::chrono::nanoseconds duration) override;
-  void OnEvicted(const std::string& model, const std::string& reason) override;
+  void OnEvicted(const std::string& model, EvictionCause cause, const std::string& reason) override;
   void OnOutOfMemory(const std::string& model, Stage stage) override;
   void OnMemoryPeak(const std::string& model, int64_t reserved_bytes, int64_t peak_bytes) override;
 

@@ -23,7 +23,7 @@ class ResidencyRecorder final : public ExecutorObserver {
   void OnLoaded(const std::string& model, const Status& status, std::chrono::nanoseconds) override {
     Add("loaded " + model + " " + (status.ok() ? "OK" : status.reason()));
   }
-  void OnEvicted(const std::string& model, const std::string& reason) override {
+  void OnEvicted(const std::string& model, EvictionCause, const std::string& reason) override {
     Add(model + " " + reason);
     if (on_evicted) on_evicted(model);
   }
