@@ -54,7 +54,9 @@ std::optional<std::string_view> FormatThatHolds(const LoadedTensor& tensor,
                                                 const ParallelFor& parallel_for) {
   std::vector<FormatInfo> others;
   for (const FormatInfo& info : kFormats) {
-    if (info.format != refused.format && info.bits < 16) others.push_back(info);
+    // fp8 takes everything and cuts what is too large.
+    const bool cuts = info.family == FormatFamily::kFp8;
+    if (info.format != refused.format && info.bits < 16 && !cuts) others.push_back(info);
   }
   std::stable_sort(others.begin(), others.end(), [&](const FormatInfo& a, const FormatInfo& b) {
     return std::abs(a.bits - refused.bits) < std::abs(b.bits - refused.bits);
