@@ -84,7 +84,9 @@ def test_an_image_that_is_not_diffusers_is_noticed(tmp_path: Path) -> None:
     assert not judged(pixels + np.uint8(3), "pixels")
 
 
-def run(listed: list[Step], file: Path, seconds: float = 60.0) -> tuple[bool, list[dict[str, object]]]:
+def run(
+    listed: list[Step], file: Path, seconds: float = 60.0
+) -> tuple[bool, list[dict[str, object]]]:
     well = bundle_steps.run_all(listed, "cpu", seconds, file, {})
     return well, json.loads(file.read_text())["steps"]
 
