@@ -60,7 +60,6 @@ add_custom_command(
           ${_packaging}/completions.py
   COMMENT "Making manual pages and completions" VERBATIM)
 add_custom_target(tightfit_documents ALL DEPENDS ${_documents}/made)
-find_program(TIGHTFIT_HELP2MAN help2man DOC "Makes the manual pages; without it there are none")
 
 install(DIRECTORY ${_documents}/man DESTINATION share OPTIONAL)
 install(DIRECTORY ${_documents}/bash/ DESTINATION share/bash-completion/completions)
