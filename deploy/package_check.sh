@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs a .deb of deploy/package_deb.sh into a bare Debian 12, draws a picture there, and removes it again.
-# Needs root, debootstrap and the network of apt; two minutes.
+# Needs root, debootstrap and the network of apt; minutes.
 #
 #   deploy/package_check.sh FILE.deb [--work DIR] [--picture FILE]
 set -euo pipefail

@@ -17,12 +17,15 @@ readonly OUT=${1:-build/package}
 ./deploy/install.sh --package
 source deploy/build.sh
 build_targets tightfit tightfit-fidelity tightfit-server tightfit-weights tightfit_documents
-rm -rf "$OUT"
+# What cpack leaves beside the package stays out of the folder, which may hold files of the user.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cpack --config build/release/CPackConfig.cmake -B "$work" > "$work/log" 2>&1 ||
+  { cat "$work/log" >&2; exit 1; }
 mkdir -p "$OUT"
-cpack --config build/release/CPackConfig.cmake -B "$OUT" > "$OUT/cpack.log" 2>&1 ||
-  { cat "$OUT/cpack.log" >&2; exit 1; }
-rm -rf "$OUT/_CPack_Packages"
-for file in "$OUT"/*.deb; do
+for made in "$work"/*.deb; do
+  file=$OUT/${made##*/}
+  cp "$made" "$file"
   printf '%s: %s MB, %s MB when it is installed\n' "$file" "$(($(stat -c %s "$file") / 1000000))" \
     "$(($(dpkg-deb -f "$file" Installed-Size) * 1024 / 1000000))"
 done

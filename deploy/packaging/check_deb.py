@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 def check(package: Path, work: Path, picture: Path) -> None:
     """Raises StageError where anything is not as a package must be."""
     began = time.monotonic()
-    bare, root, log = work / "bare", work / "installed", work / "package.log"
+    bare, root, log = work / "bare", work / "package-root", work / "package.log"
     if not bare.is_dir():
         say(f"making a bare Debian ({SUITE})")
         stage_root.make_debian_root(SUITE, bare, log)

@@ -70,7 +70,7 @@ def check(archive: Path, work: Path, figures: Path) -> int:
     for source, target in binds.items():
         place = bare / target.removeprefix("/")
         place.mkdir(exist_ok=True) if Path(source).is_dir() else place.touch()
-    out = work / "out"
+    out = work / "bundle-run"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     shutil.copy(archive, out / "bundle.tar.xz")
