@@ -107,7 +107,7 @@ void AddSharing(const ModelSnapshot& model, const std::vector<ModelSnapshot>& mo
                 v1::Model& message) {
   int64_t shared_bytes = 0;
   for (const WeightGroup& group : model.description->memory.weights) {
-    const int32_t holders = HolderCount(group.content, models);
+    const int32_t holders = HolderCount(group.content_key, models);
     if (holders > 1) shared_bytes += group.bytes;
     for (v1::Component& component : *message.mutable_components()) {
       if (component.name() == group.component) component.set_holder_count(holders);
