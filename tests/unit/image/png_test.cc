@@ -10,7 +10,7 @@ namespace tightfit {
 namespace {
 
 using ::testing::HasSubstr;
-using Text = std::map<std::string, std::string>;
+using Texts = std::map<std::string, std::string>;
 
 constexpr int64_t kMaxPixels = 1 << 20;
 
@@ -22,7 +22,7 @@ RgbImage NoisePicture(int32_t width_px, int32_t height_px) {
   return image;
 }
 
-std::vector<uint8_t> Encode(const RgbImage& image, const Text& text = {}) {
+std::vector<uint8_t> Encode(const RgbImage& image, const Texts& text = {}) {
   const Result<std::vector<uint8_t>> encoded = EncodePng(image, text);
   EXPECT_TRUE(encoded.ok()) << encoded.status().ForLog();
   return *encoded;
@@ -54,7 +54,7 @@ TEST(PngTest, GivesBackThePixelsOfAnySize) {
 }
 
 TEST(PngTest, GivesBackTexts) {
-  const Text text = {{"parameters", "a cat\nSteps: 25"},
+  const Texts text = {{"parameters", "a cat\nSteps: 25"},
                      {"Title", "caf\u00E9 \u732B \U0001F600"},
                      {"Empty", ""},
                      {"Control", "a\tb\x7F"},
@@ -139,7 +139,7 @@ TEST(PngTest, RefusesMorePixelsThanAllowed) {
 TEST(PngTest, RefusesTextsBeyondTheLimits) {
   const auto long_text = Encode(NoisePicture(1, 1), {{"k", std::string(2 << 20, 'v')}});
   ExpectRefused(long_text, kMaxPixels, "a text of 2 MiB");
-  Text many;
+  Texts many;
   for (int i = 0; i < 40; ++i) many.emplace(std::to_string(i), "v");
   ExpectRefused(Encode(NoisePicture(1, 1), many), kMaxPixels, "40 texts");
 }
