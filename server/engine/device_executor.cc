@@ -215,4 +215,14 @@ void DeviceExecutor::ReportDepth() {
 int64_t DeviceExecutor::limit_bytes() const { return ledger_->limit_bytes(); }
 int64_t DeviceExecutor::reserved_bytes() const { return ledger_->reserved_bytes(); }
 
+int32_t DeviceExecutor::queued_count() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+
+int32_t DeviceExecutor::running_count() const {
+  const std::lock_guard lock(mutex_);
+  return running_count_;
+}
+
 }  // namespace tightfit

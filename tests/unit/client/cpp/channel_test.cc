@@ -8,8 +8,8 @@
 namespace tightfit::client {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(ChannelTest, TellsThisMachineFromOthers) {
   for (const char* server : {"127.0.0.1:1", "127.8.9.1:1", "localhost:1", "[::1]:1", "unix:/x",

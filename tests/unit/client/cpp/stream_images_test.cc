@@ -55,7 +55,7 @@ StreamScript Send(std::vector<v1::StreamImagesResponse> events) {
   };
 }
 
-void ExpectBroken(const Status& status, const std::string& what) {
+void ExpectBrokenStream(const Status& status, const std::string& what) {
   EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status.message();
   EXPECT_EQ(status.reason(), kBrokenStream);
   EXPECT_THAT(status.message(), HasSubstr(what));
@@ -211,35 +211,35 @@ TEST(StreamImagesTest, RefusesTextThatIsNotUtf8BeforeSending) {
 TEST(StreamImagesTest, ReportsChunksOutOfOrderAsDataLoss) {
   Pair pair(Send({StartedEvent(1, 1), ChunkEvent(0, 0, "ab", 6, false),
                   ChunkEvent(0, 4, "ef", 6, true), CompletedEvent(1, 1)}));
-  ExpectBroken(pair.Stream(), "byte 4 where byte 2 was due");
+  ExpectBrokenStream(pair.Stream(), "byte 4 where byte 2 was due");
   EXPECT_TRUE(pair.All<Image>().empty());
 }
 
 TEST(StreamImagesTest, ReportsShortImagesAsDataLoss) {
   Pair pair(Send({StartedEvent(1, 1), ChunkEvent(0, 0, "ab", 6, true), CompletedEvent(1, 1)}));
-  ExpectBroken(pair.Stream(), "2 of 6 bytes");
+  ExpectBrokenStream(pair.Stream(), "2 of 6 bytes");
 }
 
 TEST(StreamImagesTest, ReportsMissingImagesAsDataLoss) {
   Pair pair(Send({StartedEvent(1, 2), ChunkEvent(0, 0, "ab", 2, true), CompletedEvent(1, 2)}));
-  ExpectBroken(pair.Stream(), "image 1");
+  ExpectBrokenStream(pair.Stream(), "image 1");
   EXPECT_EQ(pair.All<Image>().size(), 1u);
   EXPECT_TRUE(pair.All<Completed>().empty());
 }
 
 TEST(StreamImagesTest, ReportsAStreamThatEndsEarlyAsDataLoss) {
   Pair pair(Send({StartedEvent(1, 1), ChunkEvent(0, 0, "ab", 2, true)}));
-  ExpectBroken(pair.Stream(), "ended before");
+  ExpectBrokenStream(pair.Stream(), "ended before");
 }
 
 TEST(StreamImagesTest, ReportsEventsOutOfOrderAsDataLoss) {
-  ExpectBroken(Pair(Send({ChunkEvent(0, 0, "ab", 2, true)})).Stream(), "before the request");
-  ExpectBroken(Pair(Send({CompletedEvent(1, 1)})).Stream(), "before it started");
-  ExpectBroken(Pair(Send({StartedEvent(1, 1), StartedEvent(1, 1)})).Stream(), "twice");
-  ExpectBroken(Pair(Send({StartedEvent(1, 1), ChunkEvent(0, 0, "ab", 2, true), CompletedEvent(1, 1),
-                          DenoiseEvent(1, 1, 1.0)}))
-                   .Stream(),
-               "after the last");
+  ExpectBrokenStream(Pair(Send({ChunkEvent(0, 0, "ab", 2, true)})).Stream(), "before the request");
+  ExpectBrokenStream(Pair(Send({CompletedEvent(1, 1)})).Stream(), "before it started");
+  ExpectBrokenStream(Pair(Send({StartedEvent(1, 1), StartedEvent(1, 1)})).Stream(), "twice");
+  ExpectBrokenStream(Pair(Send({StartedEvent(1, 1), ChunkEvent(0, 0, "ab", 2, true),
+                                CompletedEvent(1, 1), DenoiseEvent(1, 1, 1.0)}))
+                         .Stream(),
+                     "after the last");
 }
 
 TEST(StreamImagesTest, PassesOverEventsOfNewerServers) {
