@@ -15,13 +15,13 @@ namespace tightfit::client {
 namespace {
 
 using std::chrono::milliseconds;
-using ::testing::BoundPort;
+using testing::BoundPort;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::MakeError;
-using ::testing::ScriptedServer;
-using ::testing::StartedEvent;
-using ::testing::StreamWriter;
+using testing::MakeError;
+using testing::ScriptedServer;
+using testing::StartedEvent;
+using testing::StreamWriter;
 
 grpc::Status Loading() {
   return MakeError({.code = grpc::StatusCode::UNAVAILABLE,

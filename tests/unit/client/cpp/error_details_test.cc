@@ -8,7 +8,7 @@ namespace tightfit::client {
 namespace {
 
 using std::chrono::milliseconds;
-using ::testing::MakeError;
+using testing::MakeError;
 
 TEST(ErrorDetailsTest, DecodesEveryDetail) {
   const Status status = FromGrpc(MakeError({

@@ -14,7 +14,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::ScriptedServer;
+using testing::ScriptedServer;
 
 TEST(ServerDescriptionTest, ListModelsFollowsAllPages) {
   const ScriptedServer server(
