@@ -17,6 +17,8 @@ namespace {
 constexpr std::chrono::milliseconds kConnectPoll{50};
 // For so long nobody needs to be told that it connects.
 constexpr std::chrono::milliseconds kSilence{2000};
+// How long a connection that seems to want TLS is tried again without it.
+constexpr std::chrono::milliseconds kTlsPatience{1200};
 
 Status Cancelled() { return {StatusCode::kCancelled, "CANCELLED", "cancelled by the caller"}; }
 
@@ -55,6 +57,7 @@ Status CallRunner::ConnectUntil(Clock::time_point deadline, const std::stop_toke
   bool is_slow = false;
   const Status unknown = {StatusCode::kUnavailable, std::string(kCannotConnect), ""};
   Status likely = unknown;
+  std::optional<Clock::time_point> ended_by_tls_at;
   while (true) {
     if (cancel.stop_requested()) return Cancelled();
     const Clock::time_point now = Clock::now();
@@ -68,6 +71,13 @@ Status CallRunner::ConnectUntil(Clock::time_point deadline, const std::stop_toke
       if (const std::optional<ConnectFailure> failure = LastFailure(deadline)) {
         const bool ends_now = failure->is_absence && !options.waits_for_server;
         if (failure->is_certain || ends_now) return failure->status;
+        if (failure->status.reason() == kTlsFailed) {
+          // Once may be a server that is just ending; a server with TLS does it every time.
+          if (!ended_by_tls_at.has_value()) ended_by_tls_at = now;
+          if (!options.waits_for_server && now - *ended_by_tls_at >= kTlsPatience) {
+            return failure->status;
+          }
+        }
         // That it was refused is no news to who waits for a server.
         likely = failure->status.ok() || failure->is_absence ? unknown : failure->status;
       }

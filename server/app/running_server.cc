@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -19,11 +20,28 @@ namespace {
 using std::chrono::milliseconds;
 using Event = ProcessEvents::Event;
 
-}  // namespace
-
+// Whether the time of the processors is limited, and not only their number.
 bool HasQuota() {
   const CpuShare share = ReadCpuShare();
   return share.quota_cpus.has_value() && *share.quota_cpus < share.cpu_count;
+}
+
+// How many threads compute, and how they wait for each other.
+void LogThreads(const ComputeThreads& threads) {
+  const std::string users_waiting = UsersOpenMpWaiting();
+  Log(LogLevel::kInfo, "computing threads",
+      {{"threads", int64_t{threads.count}},
+       {"threads_by", threads.chosen_by},
+       {"waiting", !users_waiting.empty() ? users_waiting
+                   : HasQuota()           ? "sleep"
+                                          : "by contention"},
+       {"waiting_by", users_waiting.empty() ? "server" : "environment"}});
+}
+
+}  // namespace
+
+ComputeThreads ThreadsOf(const ServerConfig& config) {
+  return ChooseComputeThreads(config.threads, std::getenv("OMP_NUM_THREADS"), ReadCpuShare());
 }
 
 RunningServer::RunningServer(const ServerConfig& config, ServerSecurity security,
@@ -156,6 +174,7 @@ void RunningServer::LogListening() const {
       {{"max_connections", int64_t{config_.limits.max_connections}},
        {"max_connections_per_address", int64_t{config_.limits.max_connections_per_address}},
        {"max_descriptors", RaiseDescriptorLimit()}});
+  LogThreads(ThreadsOf(config_));
   if (!device_.note.empty()) {
     Log(LogLevel::kInfo, "computing on the CPU", {{"why", device_.note}});
   }
@@ -186,6 +205,15 @@ bool RunningServer::WaitForEnd() {
   }
 }
 
+std::string RunningServer::CommandToTry() const {
+  std::string command = "tightfit generate 'a red apple'";
+  if (grpc_->address() != ServerConfig().listen) command += " --server " + grpc_->address();
+  if (config_.models.size() > 1) command += " --model " + config_.models.front().name;
+  if (security_.tls.has_value()) command += " --tls-ca CA.pem";
+  if (security_.access.has_tokens()) command += " --token-file FILE";
+  return command;
+}
+
 bool RunningServer::AnnounceReady() {
   const std::vector<ModelSnapshot> models = registry_.List();
   const auto count = [&models](ModelState state) {
@@ -207,7 +235,8 @@ bool RunningServer::AnnounceReady() {
   Log(LogLevel::kInfo, "ready",
       {{"resident_model_count", count(ModelState::kResident)},
        {"failed_model_count", count(ModelState::kFailed)},
-       {"model_count", static_cast<int64_t>(models.size())}});
+       {"model_count", static_cast<int64_t>(models.size())},
+       {"try", CommandToTry()}});
   return true;
 }
 

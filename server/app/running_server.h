@@ -14,6 +14,7 @@
 #include "server/app/serve.h"
 #include "server/base/openmp_waiting.h"
 #include "server/base/server_info.h"
+#include "server/config/compute_threads.h"
 #include "server/config/config.h"
 #include "server/config/config_security.h"
 #include "server/engine/device_executor.h"
@@ -48,8 +49,8 @@ inline constexpr std::chrono::milliseconds kLogHandOver{500};
 // Before there is a log: "tightfit-server: LINE" to standard error.
 void PrintError(const std::string& line);
 
-// Whether the time of the processors is limited, and not only their number.
-bool HasQuota();
+// How many threads compute, and why.
+ComputeThreads ThreadsOf(const ServerConfig& config);
 
 // Ends the process without destroying anything, once the log is written.
 [[noreturn]] void EndNow(int code);
@@ -83,6 +84,8 @@ class RunningServer {
   [[noreturn]] void EndAfterNotice();
   // True when the server has to stop, false when no model can be served.
   bool WaitForEnd();
+  // For whoever reads the log: a command line that draws the first image.
+  std::string CommandToTry() const;
   bool AnnounceReady();
   // shutdown.cc
   int Stop();

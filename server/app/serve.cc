@@ -7,10 +7,7 @@
 #include "server/app/running_server.h"
 #include "server/app/token_command.h"
 #include "server/base/connection_limits.h"
-#include "server/base/cpu_share.h"
-#include "server/base/openmp_waiting.h"
 #include "server/config/command_line.h"
-#include "server/config/compute_threads.h"
 #include "server/config/config_security.h"
 #include "server/telemetry/logging.h"
 
@@ -18,7 +15,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <utility>
@@ -30,21 +26,6 @@ void PrintError(const std::string& line) {
 }
 
 namespace {
-
-// How many threads compute; the log tells that, and how they wait for each other.
-int32_t ChooseThreads(const ServerConfig& config) {
-  const ComputeThreads threads =
-      ChooseComputeThreads(config.threads, std::getenv("OMP_NUM_THREADS"), ReadCpuShare());
-  const std::string users_waiting = UsersOpenMpWaiting();
-  Log(LogLevel::kInfo, "computing threads",
-      {{"threads", int64_t{threads.count}},
-       {"threads_by", threads.chosen_by},
-       {"waiting", !users_waiting.empty() ? users_waiting
-                   : HasQuota()           ? "sleep"
-                                          : "by contention"},
-       {"waiting_by", users_waiting.empty() ? "server" : "environment"}});
-  return threads.count;
-}
 
 Result<BackendDevice> OpenDevice(const ServerConfig& config, const BackendFactory& backends) {
   if (backends.open_device) return backends.open_device(config.device);
@@ -130,9 +111,9 @@ int RunServer(const ServerConfig& configured, const BackendFactory& backends,
     return kExitConfiguration;
   }
   const int64_t memory_limit_bytes = MemoryLimitBytes(config, *device);
-  const std::unique_ptr<ModelBackend> backend = backends.open(
-      *device,
-      {.thread_count = ChooseThreads(config), .host_cache_bytes = HostCacheBytes(config, *device)});
+  const std::unique_ptr<ModelBackend> backend =
+      backends.open(*device, {.thread_count = ThreadsOf(config).count,
+                              .host_cache_bytes = HostCacheBytes(config, *device)});
   const HeapTrimmer heap_trimmer;
   const int code =
       RunningServer(config, std::move(security).value(), std::move(device).value(), backends,

@@ -55,13 +55,13 @@ TEST(PngTest, GivesBackThePixelsOfAnySize) {
 
 TEST(PngTest, GivesBackTexts) {
   const Texts text = {{"parameters", "a cat\nSteps: 25"},
-                     {"Title", "caf\u00E9 \u732B \U0001F600"},
-                     {"Empty", ""},
-                     {"Control", "a\tb\x7F"},
-                     {std::string(79, 'k'), std::string(100'000, 'v')},
-                     {"Gr\xF6\xDF"
-                      "e",
-                      "Latin-1 keyword"}};
+                      {"Title", "caf\u00E9 \u732B \U0001F600"},
+                      {"Empty", ""},
+                      {"Control", "a\tb\x7F"},
+                      {std::string(79, 'k'), std::string(100'000, 'v')},
+                      {"Gr\xF6\xDF"
+                       "e",
+                       "Latin-1 keyword"}};
   const Result<DecodedPng> decoded = DecodePng(Encode(NoisePicture(3, 2), text), kMaxPixels);
   ASSERT_TRUE(decoded.ok()) << decoded.status().message();
   EXPECT_EQ(decoded->text, text);
