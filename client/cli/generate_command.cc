@@ -1,8 +1,6 @@
 // `tightfit generate`: progress on stderr, file names or JSON on stdout.
-#include "client/cli/generate_command.h"
-
+#include "client/cli/commands.h"
 #include "client/cli/error_report.h"
-#include "client/cli/estimate_command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/flag_names.h"
 #include "client/cli/image_files.h"

@@ -1,6 +1,5 @@
 // `tightfit info`: the server, its device, and the limits on requests.
-#include "client/cli/info_command.h"
-
+#include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_documents.h"
 #include "client/cli/measure_text.h"

@@ -1,10 +1,7 @@
 // The `tightfit` command.
 #include "client/cli/command_line.h"
-#include "client/cli/generate_command.h"
-#include "client/cli/info_command.h"
+#include "client/cli/commands.h"
 #include "client/cli/interrupt_watcher.h"
-#include "client/cli/models_command.h"
-#include "client/cli/residency_commands.h"
 #include "client/cli/sibling_program.h"
 #include "client/cli/standard_streams.h"
 

@@ -1,13 +1,11 @@
 // `tightfit models`: all models in a table, or one in detail.
-#include "client/cli/models_command.h"
-
+#include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_documents.h"
 #include "client/cli/model_report.h"
 #include "client/cli/server_session.h"
 #include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
-#include "client/cli/watch_models.h"
 
 #include <fmt/format.h>
 #include <unistd.h>

@@ -1,5 +1,4 @@
-#include "client/cli/watch_models.h"
-
+#include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_documents.h"
 #include "client/cli/measure_text.h"

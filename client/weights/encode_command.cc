@@ -1,8 +1,7 @@
-#include "client/weights/encode_command.h"
-
 #include "client/cli/exit_code.h"
 #include "client/cli/measure_text.h"
 #include "client/cli/standard_streams.h"
+#include "client/weights/commands.h"
 #include "client/weights/input_file.h"
 #include "client/weights/number_text.h"
 #include "client/weights/outcome.h"

@@ -1,9 +1,8 @@
-#include "client/weights/formats_command.h"
-
 #include "client/cli/exit_code.h"
 #include "client/cli/standard_streams.h"
 #include "client/cli/table.h"
 #include "client/cli/terminal.h"
+#include "client/weights/commands.h"
 #include "client/weights/number_text.h"
 #include "client/weights/report_json.h"
 #include "client/weights/weight_report.h"

@@ -3,10 +3,7 @@
 #include "client/cli/interrupt_watcher.h"
 #include "client/cli/standard_streams.h"
 #include "client/weights/command_line.h"
-#include "client/weights/decode_command.h"
-#include "client/weights/encode_command.h"
-#include "client/weights/formats_command.h"
-#include "client/weights/report_command.h"
+#include "client/weights/commands.h"
 
 #include <clocale>
 #include <cstdio>

@@ -1,8 +1,7 @@
-#include "client/weights/report_command.h"
-
 #include "client/cli/exit_code.h"
 #include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
+#include "client/weights/commands.h"
 #include "client/weights/input_file.h"
 #include "client/weights/outcome.h"
 #include "client/weights/parallel_work.h"
