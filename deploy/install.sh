@@ -72,10 +72,15 @@ install_packages() {
   say "installing ${#missing[@]} Debian packages: ${missing[*]}"
   "${sudo[@]}" apt-get update -qq
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    apt-get install -y -q --no-install-recommends "${missing[@]}" > "$([[ -t 2 ]] && echo /dev/stderr || echo /dev/null)"
 }
 
-pip_install() { .venv/bin/python -m pip install --quiet --no-warn-conflicts "$@"; }
+# Whoever watches sees what is fetched; a log does not need it.
+pip_install() {
+  local quiet=--quiet
+  [[ -t 2 ]] && quiet=--progress-bar=on
+  .venv/bin/python -m pip install $quiet --no-warn-conflicts "$@" >&2
+}
 
 # The torch wheel alone, without 2.7 GB of CUDA libraries and triton. libtorch_cpu is linked against two of
 # those libraries even where there is no GPU.
