@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tightfit.async_connection import AsyncConnection, AsyncImageStream, AsyncModelWatch
 from tightfit.client import MAX_PAGES
+from tightfit.configured_client import ConfiguredClient
 from tightfit.conversion import from_message
 from tightfit.drawn_picture import DrawnPicture, choose_model, read_png, with_parameters
 from tightfit.errors import broken_stream
@@ -18,14 +19,14 @@ from tightfit.generation import Estimate, GenerationResult
 from tightfit.parameters import ImageParameters, build_parameters, documented
 from tightfit.residency import update_request
 from tightfit.server_types import Capabilities, Model, ServerInfo
-from tightfit.settings import Settings, access_token, server_address
+from tightfit.settings import Settings
 from tightfit.v1 import image_generation_pb2, model_pb2, server_pb2
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class AsyncClient:
+class AsyncClient(ConfiguredClient):
     """A tightfit server, over one connection that is made with the first call.
 
     For one event loop: calls may run at the same time in its tasks. Every method takes `timeout`,
@@ -33,46 +34,8 @@ class AsyncClient:
     TightfitError; only UNAVAILABLE is retried, and pictures only before their first event.
     """
 
-    def __init__(
-        self,
-        server: str | None = None,
-        *,
-        timeout: float | None = None,
-        connect_timeout: float = 5.0,
-        max_attempts: int = 4,
-        tls: bool = False,
-        root_certificates: bytes | None = None,
-        certificate_chain: bytes | None = None,
-        private_key: bytes | None = None,
-        token: str | None = None,
-        allow_plaintext_token: bool = False,
-        wait_for_server: bool = False,
-    ) -> None:
-        """`server`: host:port or any gRPC target; default: $TIGHTFIT_SERVER, else 127.0.0.1:50051.
-
-        timeout: seconds, the default of all calls; None: no limit
-        connect_timeout: seconds that a call waits for the connection
-        max_attempts: tries of a call; 1: no retries
-        tls: encrypt; on by itself where certificates are given
-        root_certificates: PEM of who may vouch for the server; default: gRPC's own roots
-        certificate_chain, private_key: PEM, for a server that asks for a client certificate
-        token: sent with every call; default: $TIGHTFIT_TOKEN
-        allow_plaintext_token: also to another machine without TLS, where others may read it
-        wait_for_server: where nobody listens yet, for connect_timeout; else that is told at once
-        """
-        self._settings = Settings(
-            server=server_address(server),
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            max_attempts=max_attempts,
-            tls=tls,
-            root_certificates=root_certificates,
-            certificate_chain=certificate_chain,
-            private_key=private_key,
-            token=access_token(token),
-            allow_plaintext_token=allow_plaintext_token,
-            wait_for_server=wait_for_server,
-        )
+    def _set_up(self, settings: Settings) -> None:
+        self._settings = settings
         self._connection: AsyncConnection | None = None
         self._closed = False
 
