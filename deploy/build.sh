@@ -16,6 +16,7 @@ show_progress() {
   local line done total elapsed percent left shown=-10
   while IFS= read -r line; do
     if [[ ! $line =~ ^@([0-9]+)\ ([0-9]+)\ ([0-9]+)[.0-9]*@ ]]; then
+      if [[ -t 1 ]]; then printf '\r\033[K'; fi
       printf '%s\n' "$line"
       continue
     fi

@@ -10,7 +10,7 @@
 #   deploy/install.sh --image      also what the Dockerfile's build stage needs: the CUDA compiler, patchelf
 #   deploy/install.sh --package    also what deploy/package_deb.sh needs: help2man, dpkg-dev
 #   deploy/install.sh --examples   also what compiles client/examples in Go
-#   deploy/install.sh --tests      all of it, and what tests/run.sh needs
+#   deploy/install.sh --tests      all but --cuda and --examples, and what tests/run.sh needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -48,6 +48,7 @@ for ((tenths = 0; tenths < 600; ++tenths)); do
   kill -0 "$server" 2>/dev/null || { server=0; cat out/quickstart.log >&2; die "the server did not start"; }
   sleep 0.1
 done
+[[ -s $state/addresses.json ]] || die "the server does not listen; its log is out/quickstart.log"
 TIGHTFIT_SERVER=$(.venv/bin/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["listen"])' \
   "$state/addresses.json")
 export TIGHTFIT_SERVER

@@ -64,7 +64,11 @@ CLI::Option* AddFraction(
   return command->add_option_function<std::string>(
       flag,
       [flag, target, low, high](const std::string& text) {
-        *target = static_cast<Fraction>(ValueOrThrow(flag, ParseFraction(text, low, high)));
+        const double value = ValueOrThrow(flag, ParseFraction(text, low, high));
+        *target = static_cast<Fraction>(value);
+        if (value != 0.0 && static_cast<Fraction>(value) == Fraction{0}) {
+          throw CLI::ValidationError(flag, "is too close to 0; write 0 if that is meant");
+        }
       },
       description);
 }

@@ -90,8 +90,12 @@ std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
   const auto option = std::find_if(extras.begin(), extras.end(), IsOption);
   if (chosen.empty() && !commands.empty()) {
     const auto word = std::find_if_not(extras.begin(), extras.end(), IsOption);
-    if (word != extras.end()) {
+    // What stands behind an option is its value.
+    if (word != extras.end() && option > word) {
       return "there is no command \"" + Printable(*word) + "\"" + Guess(kCommands, *word, commands);
+    }
+    if (option < word) {
+      return "a command comes first, then its options: " + Joined(commands);
     }
     if (option == extras.end() && mistake.get_name() == "RequiredError") {
       return "a command is needed: " + Joined(commands);
@@ -100,8 +104,11 @@ std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
   if (option != extras.end()) {
     const CLI::App& command = chosen.empty() ? app : *chosen.front();
     const std::string name = option->substr(0, option->find('='));
-    return "there is no option \"" + Printable(name) + "\"" +
-           Guess(kOptions, name, OptionsOf(command));
+    const std::vector<std::string> known = OptionsOf(command);
+    if (!chosen.empty() && std::find(known.begin(), known.end(), name) != known.end()) {
+      return "\"" + Printable(name) + "\" belongs behind \"" + command.get_name() + "\"";
+    }
+    return "there is no option \"" + Printable(name) + "\"" + Guess(kOptions, name, known);
   }
   if (mistake.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
     const std::string text = mistake.what();

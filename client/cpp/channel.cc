@@ -48,8 +48,14 @@ bool IsThisMachine(std::string_view server) {
       break;
     }
   }
+  // gRPC's ipv4: and ipv6: take lists.
+  if (server.find(',') != server.npos) return false;
   std::string host(server.substr(0, server.rfind(':')));
-  if (server.starts_with('[')) host = server.substr(1, server.find(']') - 1);
+  if (server.starts_with('[')) {
+    const size_t end = server.find(']');
+    if (end == server.npos || (end + 1 < server.size() && server[end + 1] != ':')) return false;
+    host = server.substr(1, end - 1);
+  }
   in_addr address;
   return host == "localhost" || host == "::1" ||
          (host.starts_with("127.") && inet_pton(AF_INET, host.c_str(), &address) == 1);

@@ -76,8 +76,13 @@ Status CheckModels(const ServerConfig& config, const ConfigOrigins& origins,
     const Result<ModelDescription> described = Guarded(
         "the model directory cannot be read", [&] { return backends.describe(model, device); });
     if (!described.ok()) return BadConfiguration(origin + ": " + described.status().ForLog());
-    const std::vector<std::string> reasons =
-        NeverServed(*described, config.limits, memory_limit_bytes);
+    std::optional<int64_t> limit_bytes = memory_limit_bytes;
+    // On a GPU, which "auto" may mean, it takes as little as half of what it takes here.
+    if (limit_bytes.has_value() && config.device == "auto" &&
+        NeverServed(*described, config.limits, 2 * *limit_bytes).empty()) {
+      limit_bytes.reset();
+    }
+    const std::vector<std::string> reasons = NeverServed(*described, config.limits, limit_bytes);
     if (!reasons.empty()) return BadConfiguration(origin + ": " + reasons.front());
   }
   return OkStatus();

@@ -61,9 +61,10 @@ void SetUpEarly(int argc, char** argv, char**) {
   GuardStandardStreams();
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
-    for (const char* asking : {"--check", "--help", "-h", "--version", "token"}) {
+    for (const char* asking : {"--check", "--help", "-h", "--version", "-V"}) {
       if (argument == asking) serves = false;
     }
+    if (i == 1 && argument == "token") serves = false;
   }
   for (const int number : kStopping) Handle(number, EndEarly);
   for (const int number : kIgnored) signal(number, SIG_IGN);
@@ -82,8 +83,15 @@ Status SystemFailure(const char* what) {
 Result<std::unique_ptr<ProcessEvents>> ProcessEvents::Open() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int number : kStopping) sigaddset(&signals, number);
-  sigaddset(&signals, SIGHUP);
+  // A blocked signal that is ignored would be delivered here all the same.
+  const auto add = [&signals](int number) {
+    struct sigaction action = {};
+    const bool is_ignored =
+        sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+    if (!is_ignored) sigaddset(&signals, number);
+  };
+  for (const int number : kStopping) add(number);
+  add(SIGHUP);
   if (pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return SystemFailure("block signals");
   const int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signal_fd < 0) return SystemFailure("open a signal descriptor");

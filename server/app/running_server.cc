@@ -11,6 +11,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <functional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -24,6 +27,15 @@ using Event = ProcessEvents::Event;
 bool HasQuota() {
   const CpuShare share = ReadCpuShare();
   return share.quota_cpus.has_value() && *share.quota_cpus < share.cpu_count;
+}
+
+// On a thread of its own, which nobody waits for.
+void RunAside(std::function<void()> task) {
+  try {
+    std::thread(task).detach();
+  } catch (const std::exception&) {  // no thread left
+    task();
+  }
 }
 
 // How many threads compute, and how they wait for each other.
@@ -70,6 +82,7 @@ RunningServer::RunningServer(const ServerConfig& config, ServerSecurity security
                  .thread_init = [this, backend] { InitThread(backend); },
                  .thread_exit = [backend] { backend->ExitThread(); },
                  .describe = DescriberOn(device_.name, backends),
+                 .run_look = RunAside,
                  .ledger = &ledger_,
                  .drop_caches = watched_.CacheDrop([backend] { backend->DropCaches(); })},
                 &Clock::Real(), &metrics_) {
@@ -208,8 +221,16 @@ bool RunningServer::WaitForEnd() {
 std::string RunningServer::CommandToTry() const {
   std::string command = "tightfit generate 'a red apple'";
   if (grpc_->address() != ServerConfig().listen) command += " --server " + grpc_->address();
-  if (config_.models.size() > 1) command += " --model " + config_.models.front().name;
+  if (config_.models.size() > 1) {
+    const std::vector<ModelSnapshot> models = registry_.List();
+    const auto served = std::ranges::find_if(
+        models, [](const ModelSnapshot& model) { return model.state != ModelState::kFailed; });
+    if (served != models.end()) command += " --model " + served->spec.name;
+  }
   if (security_.tls.has_value()) command += " --tls-ca CA.pem";
+  if (security_.tls.has_value() && !security_.tls->client_ca.empty()) {
+    command += " --tls-cert CERTIFICATE.pem --tls-key KEY.pem";
+  }
   if (security_.access.has_tokens()) command += " --token-file FILE";
   return command;
 }

@@ -139,12 +139,14 @@ void RunningServer::WaitUntilDrained(milliseconds limit) {
   RunningTime running(&Clock::Real(), kLongestWatchGap);
   std::chrono::nanoseconds cancel_at = limit;
   for (;;) {
-    const std::chrono::nanoseconds left = cancel_at - running.Elapsed();
-    switch (NextEvent(
-        std::clamp(std::chrono::ceil<milliseconds>(left), milliseconds(0), kWatchInterval))) {
+    const std::chrono::nanoseconds next_at =
+        canceller_.joinable() ? cancel_at + kCancelGrace : cancel_at;
+    const auto left = std::chrono::ceil<milliseconds>(next_at - running.Elapsed());
+    switch (NextEvent(std::clamp(left, milliseconds(1), kWatchInterval))) {
       case Event::kDrained:
         return;
       case Event::kTerminate:
+        if (canceller_.joinable()) break;
         Log(LogLevel::kWarning, "second signal: cancelling",
             {{"queued", int64_t{executor_.queued_count()}},
              {"running", int64_t{executor_.running_count()}}});
@@ -175,13 +177,17 @@ void RunningServer::EndOnStuckModel() {
 
 void RunningServer::CancelAll() {
   if (canceller_.joinable()) return;
-  canceller_ = std::thread([this] {
-    try {
-      if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
-    } catch (const std::exception&) {  // no memory: the end of the process cuts them
-      requests_were_cut_ = true;
-    }
-  });
+  try {
+    canceller_ = std::thread([this] {
+      try {
+        if (!executor_.Drain(milliseconds(0))) requests_were_cut_ = true;
+      } catch (const std::exception&) {  // no memory: the end of the process cuts them
+        requests_were_cut_ = true;
+      }
+    });
+  } catch (const std::exception&) {  // no thread left: the end of the process cuts them
+    requests_were_cut_ = true;
+  }
 }
 
 void RunningServer::RemoveAddressFile() const {

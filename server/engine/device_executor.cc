@@ -13,7 +13,8 @@ DeviceExecutor::DeviceExecutor(ModelRegistry* registry, ModelLoader loader, Exec
       clock_(clock),
       metrics_(observer != nullptr ? observer : &no_observer_),
       ledger_(options_.ledger != nullptr ? options_.ledger : &unlimited_),
-      residency_(registry, std::move(loader), options_.describe, ledger_, clock, metrics_),
+      residency_(registry, std::move(loader), options_.describe, ledger_, clock, metrics_,
+                 options_.run_look, [this] { TendSoon(); }),
       prediction_(options_.max_running_requests) {}
 
 DeviceExecutor::~DeviceExecutor() {
@@ -108,12 +109,16 @@ Status DeviceExecutor::ChangePolicy(const std::string& model,
                                     const std::function<void(ResidencyPolicy&)>& change) {
   if (!registry_->Find(model).has_value()) return ModelNotFound(model);
   registry_->ChangePolicy(model, change);
+  TendSoon();
+  return OkStatus();
+}
+
+void DeviceExecutor::TendSoon() {
   {
     const std::lock_guard lock(mutex_);
-    policy_changed_ = true;
+    tend_soon_ = true;
   }
   wake_.notify_all();
-  return OkStatus();
 }
 
 void DeviceExecutor::Wake() {

@@ -19,7 +19,8 @@
 //   3. ModelRegistry's change_mutex_, under which listeners hear of changes
 //   4. ModelRegistry's mutex_       5. the watchers', the ledger's, the accounts' and the log's
 //
-//   The executor's is never held while the registry is asked, nor while a model is called.
+//   The executor's is never held while the registry is asked, nor while a model is called. The
+//   mutex that makes reports of the queue's depth come in order is taken before it.
 #ifndef TIGHTFIT_SERVER_ENGINE_DEVICE_EXECUTOR_H_
 #define TIGHTFIT_SERVER_ENGINE_DEVICE_EXECUTOR_H_
 
@@ -62,6 +63,8 @@ struct ExecutorOptions {
   std::function<void()> thread_exit;
   // Tells what a model is before it is loaded; without it a model answers only once resident.
   ModelDescriber describe;
+  // Runs what reads directories of failed models again; empty: on the executor's thread.
+  TaskRunner run_look;
   // What the server may use of its device; without one there is no limit. Must outlive the
   // executor.
   DeviceLedger* ledger = nullptr;
@@ -152,6 +155,8 @@ class DeviceExecutor {
   void EndCancelledQueued();
   void CountFinished();
   void ReportDepth();
+  // Has the executor's thread tend to models again, at once.
+  void TendSoon();
 
   // On the executor's thread alone (executor_thread.cc).
   // One, so that running requests get their turns between two loads.
@@ -202,12 +207,11 @@ class DeviceExecutor {
   // Half of what could be counted, so that sums do not overflow.
   DeviceLedger unlimited_{std::numeric_limits<int64_t>::max() / 2};
   DeviceLedger* const ledger_;
-  ModelResidency residency_;
-
   std::mutex depth_mutex_;  // taken before mutex_
   mutable std::mutex mutex_;
   std::condition_variable wake_;      // for the executor's thread
   std::condition_variable finished_;  // for Drain
+  ModelResidency residency_;          // goes before what its looks wake
   RequestQueue queue_;
   CommandQueue commands_;
   int32_t running_count_ = 0;
@@ -215,7 +219,7 @@ class DeviceExecutor {
   WaitPrediction prediction_;
   Status closing_;  // why requests are refused; OK while they are not
   bool drain_expired_ = false;
-  bool policy_changed_ = false;
+  bool tend_soon_ = false;
   bool stopping_ = false;
 
   // The executor's thread only.

@@ -128,7 +128,7 @@ void DeviceExecutor::Serve() {
     {
       std::unique_lock lock(mutex_);
       const auto has_work = [this] {
-        return stopping_ || policy_changed_ || !queue_.empty() || !running_.empty() ||
+        return stopping_ || tend_soon_ || !queue_.empty() || !running_.empty() ||
                !commands_.empty();
       };
       if (next_look.has_value()) {
@@ -149,7 +149,7 @@ void DeviceExecutor::Serve() {
 
 std::set<std::string> DeviceExecutor::TakeWanted() {
   const std::lock_guard lock(mutex_);
-  policy_changed_ = false;
+  tend_soon_ = false;
   return queue_.WantedModels();
 }
 

@@ -12,6 +12,7 @@ namespace {
 constexpr char kLoadFailed[] = "the model could not be loaded";
 // After a look at the files of a failed model so many times as long passes before the next.
 constexpr int kLookPause = 20;
+constexpr Clock::time_point kUnderWay = Clock::time_point::max();
 
 // A plan counts on what the ledger says, and only one thread follows plans.
 Status NotAsPlanned(const std::string& model) {
@@ -22,13 +23,15 @@ Status NotAsPlanned(const std::string& model) {
 }  // namespace
 
 ModelResidency::ModelResidency(ModelRegistry* registry, ModelLoader load, ModelDescriber describe,
-                               DeviceLedger* ledger, const Clock* clock, ExecutorObserver* observer)
+                               DeviceLedger* ledger, const Clock* clock, ExecutorObserver* observer,
+                               TaskRunner run_look, std::function<void()> on_look)
     : registry_(registry),
       load_(std::move(load)),
       describe_(std::move(describe)),
       ledger_(ledger),
       clock_(clock),
-      observer_(observer) {}
+      observer_(observer),
+      looks_(describe_, clock, std::move(run_look), std::move(on_look)) {}
 
 Status ModelResidency::Describe(const ModelSpec& spec) {
   if (!describe_) return OkStatus();
@@ -46,7 +49,7 @@ Status ModelResidency::Describe(const ModelSpec& spec) {
 void ModelResidency::Fail(const std::string& model, const Status& failure,
                           Clock::time_point began) {
   registry_->SetFailed(model, failure);
-  if (FilesUnread(failure)) {
+  if (describe_ && FilesUnread(failure)) {
     LookLater(model, began);
   } else {
     look_at_.erase(model);
@@ -61,33 +64,46 @@ void ModelResidency::LookLater(const std::string& model, Clock::time_point began
 
 void ModelResidency::LookAt(const ModelSpec& spec) {
   if (!describe_) return;
-  const Clock::time_point began = clock_->Now();
-  Result<ModelDescription> described = Guarded(kLoadFailed, [&] { return describe_(spec); });
-  if (described.ok()) {
-    look_at_.erase(spec.name);
-    return registry_->SetDescribed(spec.name, std::move(described).value());
+  looks_.Start(spec);
+  FinishLooks();
+}
+
+void ModelResidency::FinishLooks() {
+  for (DirectoryLooks::Found& found : looks_.Take()) {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(found.model);
+    // Somebody has loaded it meanwhile.
+    if (!snapshot.has_value() || snapshot->state != ModelState::kFailed) continue;
+    if (found.description.ok()) {
+      look_at_.erase(found.model);
+      registry_->SetDescribed(found.model, std::move(found.description).value());
+      continue;
+    }
+    const Status& failure = found.description.status();
+    if (snapshot->failure.message() != failure.message()) {
+      registry_->SetFailed(found.model, failure);
+    }
+    // What is being copied may be wrong in any way for a while.
+    if (FilesUnread(failure) || look_at_.contains(found.model)) {
+      LookLater(found.model, found.began);
+    }
   }
-  const std::optional<ModelSnapshot> snapshot = registry_->Find(spec.name);
-  const Status& failure = described.status();
-  if (snapshot.has_value() && snapshot->failure.message() != failure.message()) {
-    registry_->SetFailed(spec.name, failure);
-  }
-  // What is being copied may be wrong in any way for a while.
-  if (FilesUnread(failure) || look_at_.contains(spec.name)) LookLater(spec.name, began);
 }
 
 std::optional<Clock::time_point> ModelResidency::LookAtFailed() {
-  std::optional<Clock::time_point> next;
-  const std::map<std::string, Clock::time_point> due_at = look_at_;
-  for (const auto& [model, due] : due_at) {
-    const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
-    if (!snapshot.has_value() || snapshot->state != ModelState::kFailed) {
-      look_at_.erase(model);
-    } else if (due <= clock_->Now()) {
-      LookAt(snapshot->spec);
-    }
+  std::erase_if(look_at_, [this](const auto& entry) {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(entry.first);
+    return !snapshot.has_value() || snapshot->state != ModelState::kFailed;
+  });
+  for (auto& [model, due] : look_at_) {
+    if (due == kUnderWay || due > clock_->Now()) continue;
+    due = kUnderWay;
+    looks_.Start(registry_->Find(model)->spec);
   }
-  for (const auto& [model, due] : look_at_) next = std::min(due, next.value_or(due));
+  FinishLooks();
+  std::optional<Clock::time_point> next;
+  for (const auto& [model, due] : look_at_) {
+    if (due != kUnderWay) next = std::min(due, next.value_or(due));
+  }
   return next;
 }
 
@@ -274,7 +290,7 @@ Status ModelResidency::Load(const ModelSnapshot& snapshot, const std::string& re
     } else if (!fits || status.code() == StatusCode::kResourceExhausted) {
       registry_->SetUnloaded(model, "out of memory");
     } else {
-      Fail(model, status, before);
+      Fail(model, status, clock_->Now());
     }
   }
   if (!IsLoadStopped(status)) observer_->OnLoaded(model, status, clock_->Now() - before);

@@ -6,6 +6,7 @@
 #include "server/base/status.h"
 #include "server/engine/admission_plan.h"
 #include "server/engine/diffusion_model.h"
+#include "server/engine/directory_looks.h"
 #include "server/engine/executor_observer.h"
 #include "server/engine/model_registry.h"
 #include "server/memory/device_ledger.h"
@@ -25,14 +26,16 @@ namespace tightfit {
 class ModelResidency {
  public:
   // `describe` may be empty. All others must outlive it.
+  // `run_look` and `on_look` are those of DirectoryLooks.
   ModelResidency(ModelRegistry* registry, ModelLoader load, ModelDescriber describe,
-                 DeviceLedger* ledger, const Clock* clock, ExecutorObserver* observer);
+                 DeviceLedger* ledger, const Clock* clock, ExecutorObserver* observer,
+                 TaskRunner run_look, std::function<void()> on_look);
 
   // Reads what a model's directory says; one that cannot be described has failed.
   Status Describe(const ModelSpec& spec);
 
-  // Reads the directory of a failed model once more: if it can be served it is unloaded from then
-  // on, else its failure is what was found now. No load, as observers count them.
+  // Begins to read the directory of a failed model once more: if it can be served it is unloaded
+  // from then on, else its failure is what was found now. No load, as observers count them.
   void LookAt(const ModelSpec& spec);
 
   // From any thread.
@@ -84,6 +87,8 @@ class ModelResidency {
   void Fail(const std::string& model, const Status& failure, Clock::time_point began);
   std::optional<Clock::time_point> EvictIdle(const std::set<std::string>& wanted);
   std::optional<Clock::time_point> LookAtFailed();
+  // Tells the registry what looks have found since the last call.
+  void FinishLooks();
   void LookLater(const std::string& model, Clock::time_point began);
   DeviceBudget Budget() const;
 
@@ -109,7 +114,9 @@ class ModelResidency {
   DeviceLedger* const ledger_;
   const Clock* const clock_;
   ExecutorObserver* const observer_;
-  std::map<std::string, Clock::time_point> look_at_;  // by model: when it is due
+  // By model: when a look is due; kUnderWay while one runs.
+  std::map<std::string, Clock::time_point> look_at_;
+  DirectoryLooks looks_;
   // Weights on the device, or about to be, and whose they are.
   struct HeldGroup {
     MemoryReservation reservation;

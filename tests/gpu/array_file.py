@@ -38,7 +38,7 @@ def largest_difference(one: Array, other: Array) -> float:
     """Raises ValueError where they have not one shape; what is not finite differs infinitely."""
     if one.shape != other.shape:
         raise ValueError(f"{one.shape} beside {other.shape}")
-    if not all(map(math.isfinite, one.values)):
+    if not all(map(math.isfinite, [*one.values, *other.values])):
         return math.inf
     return max(abs(a - b) for a, b in zip(one.values, other.values))
 

@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -95,7 +96,7 @@ def run_step(step: Step, seconds: float, variables: dict[str, str]) -> dict[str,
     row: dict[str, Any] = {"name": step.name, "ok": False}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures"
-        command = [word.replace("OUT", str(out)) for word in step.command]
+        command = [re.sub(r"(?:^|(?<=:))OUT$", str(out), word) for word in step.command]
         try:
             done = subprocess.run(
                 command,

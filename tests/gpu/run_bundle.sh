@@ -16,6 +16,7 @@ trap 'rm -rf "$work"' EXIT
 python3 - "$ARCHIVE" "$work" <<'PY'
 import sys, tarfile
 with tarfile.open(sys.argv[1], "r:xz", ignore_zeros=True) as archive:
-    archive.extractall(sys.argv[2])
+    safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    archive.extractall(sys.argv[2], **safe)
 PY
 python3 "$work/bundle/tests/gpu/bundle_steps.py" "$@"

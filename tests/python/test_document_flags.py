@@ -14,7 +14,7 @@ from server_process import BUILD, ROOT
 from tightfit_export.cli_options import parser
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-PROGRAM = re.compile(r"(?:\S*/)?(tightfit(?:-server|-weights|-export)?)((?: [a-z]+\b(?![=./-]))*)")
+PROGRAM = re.compile(r"(?:\S*/)?(tightfit(?:-server|-weights|-export|-fidelity)?)((?: [a-z]+\b(?![=./-]))*)")
 OURS = re.compile(r"--|\./")
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 # Of programs that are not ours.
@@ -37,6 +37,7 @@ def help_of(program: str, words: str = "") -> str:
 def every_flag() -> set[str]:
     """Those of all programs and scripts."""
     text = help_of("tightfit-server") + help_of("tightfit-export") + help_of("tightfit-weights")
+    text += help_of("tightfit-fidelity")
     listed = re.findall(r"^  ([a-z]+)  ", help_of("tightfit"), re.MULTILINE)
     assert {"generate", "models", "load"} <= set(listed), listed
     for program, names in (("tightfit", listed), ("tightfit-weights", ["report", "encode"])):

@@ -15,7 +15,15 @@ const PROTOS = path.join(__dirname, '../../../proto');
 
 // int64 comes as text: a seed may be larger than what a number holds exactly. `oneofs` gives
 // `event.event`, the name of the field that is set.
-const OPTIONS = {keepCase: true, longs: String, enums: String, oneofs: true, includeDirs: [PROTOS]};
+// `arrays` gives an empty list for a repeated field without values.
+const OPTIONS = {
+  keepCase: true,
+  longs: String,
+  enums: String,
+  arrays: true,
+  oneofs: true,
+  includeDirs: [PROTOS],
+};
 const definition = loader.loadSync('tightfit/v1/image_generation.proto', OPTIONS);
 const {ImageGenerationService} = grpc.loadPackageDefinition(definition).tightfit.v1;
 

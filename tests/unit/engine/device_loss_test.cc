@@ -15,7 +15,7 @@ class DeviceLossTest : public ExecutorFixture {
     executor_.reset();
   }
 
-  // As serve.cc does it.
+  // As RunningServer does it.
   ModelLoader Watched(ModelLoader loader) { return device_.Loader(std::move(loader)); }
 
   // From now on `call` fails as a lost device does.

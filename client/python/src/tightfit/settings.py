@@ -114,7 +114,10 @@ def is_this_machine(server: str) -> bool:
     if server.startswith(("unix:", "unix-abstract:")):
         return True
     target = re.sub(r"^(dns:///|dns:|ipv4:|ipv6:)", "", server)
-    host = target[1:].split("]")[0] if target.startswith("[") else target.rpartition(":")[0]
+    if "," in target:  # gRPC's ipv4: and ipv6: take lists
+        return False
+    bracketed = re.fullmatch(r"\[([^\]]*)\](:.*)?", target)
+    host = bracketed[1] if bracketed else target.rpartition(":")[0]
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 

@@ -18,7 +18,8 @@ TEST(ChannelTest, TellsThisMachineFromOthers) {
   }
   for (const char* server :
        {"localhost.example.org:1", "127.0.0.1.example.org:1", "[::2]:1", "10.0.0.1:1", "0.0.0.0:1",
-        "127.example.org:1", "example.org:1", "dns:///example.org:1", "unix.example.org:1", ""}) {
+        "127.example.org:1", "example.org:1", "dns:///example.org:1", "unix.example.org:1", "",
+        "ipv6:[::1]:1,[2001:db8::5]:1", "ipv4:127.0.0.1:1,192.0.2.1:1", "[::1]x:1", "[::1"}) {
     EXPECT_FALSE(IsThisMachine(server)) << server;
   }
 }
