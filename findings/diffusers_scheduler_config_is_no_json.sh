@@ -9,6 +9,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check diffusers==0.42.1 torch==2.11.0
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(diffusers|torch)=='
 cd "$folder"
 venv/bin/python - <<'PY'
 import json

@@ -10,6 +10,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check gguf==0.19.0 numpy==2.3.5
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(gguf|numpy)=='
 cd "$folder"
 venv/bin/python - <<'PY'
 import gguf

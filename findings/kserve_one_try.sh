@@ -11,8 +11,9 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check kserve==0.21.0 grpcio==1.85.1
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(grpcio|kserve)=='
 cd "$folder"
-venv/bin/python - 2>/dev/null <<'PY'
+venv/bin/python - 2>"$folder/log" <<'PY' || { cat "$folder/log" >&2; exit 1; }
 import asyncio
 
 import grpc

@@ -12,6 +12,7 @@ python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'tritonclient[grpc]==2.73.0'
 # Its stubs alone, which need protobuf.
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps kserve==0.21.0
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(kserve|tritonclient)=='
 cd "$folder"
 # Both contracts name the same messages, so each is loaded by a process of its own.
 venv/bin/python - <<'PY'

@@ -12,6 +12,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check safetensors==0.8.0 numpy==2.3.5 ml_dtypes==0.5.4
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(ml[_-]dtypes|numpy|safetensors)=='
 cd "$folder"
 venv/bin/python - <<'PY'
 import json

@@ -11,6 +11,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check transformers==5.23.0 torch==2.11.0
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(torch|transformers)=='
 cd "$folder"
 venv/bin/python - <<'PY'
 from safetensors import safe_open

@@ -10,8 +10,9 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check transformers==5.23.0
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(transformers)=='
 cd "$folder"
-venv/bin/python - 2>/dev/null <<'PY'
+venv/bin/python - 2>"$folder/log" <<'PY' || { cat "$folder/log" >&2; exit 1; }
 import json
 
 from transformers import CLIPTokenizer

@@ -94,7 +94,7 @@ std::string MistakeText(const CLI::App& app, const CLI::ParseError& mistake) {
     if (word != extras.end() && option > word) {
       return "there is no command \"" + Printable(*word) + "\"" + Guess(kCommands, *word, commands);
     }
-    if (option < word) {
+    if (option < word && word != extras.end()) {
       return "a command comes first, then its options: " + Joined(commands);
     }
     if (option == extras.end() && mistake.get_name() == "RequiredError") {

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,6 +91,28 @@ def environment(device: str) -> dict[str, str]:
     }
 
 
+def _output(
+    command: list[str], seconds: float, variables: dict[str, str], folder: str
+) -> tuple[int, str]:
+    """Exit code and output. Raises TimeoutExpired, with nothing of the command left running."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=variables,
+        cwd=folder,
+        start_new_session=True,
+    ) as running:
+        try:
+            said, _ = running.communicate(timeout=seconds)
+        except BaseException:
+            os.killpg(running.pid, signal.SIGKILL)
+            raise
+        return running.returncode, said
+
+
 def run_step(step: Step, seconds: float, variables: dict[str, str]) -> dict[str, Any]:
     """Its row of the JSON file."""
     began = time.monotonic()
@@ -98,19 +121,9 @@ def run_step(step: Step, seconds: float, variables: dict[str, str]) -> dict[str,
         out = Path(folder) / "figures"
         command = [re.sub(r"(?:^|(?<=:))OUT$", str(out), word) for word in step.command]
         try:
-            done = subprocess.run(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=seconds,
-                env=variables,
-                cwd=folder,
-            )
-            said = done.stdout
-            row["exit_code"] = done.returncode
-            row["ok"] = done.returncode == 0
+            code, said = _output(command, seconds, variables, folder)
+            row["exit_code"] = code
+            row["ok"] = code == 0
             if step.read is None:
                 row["figures"] = said.splitlines()
             elif out.exists():

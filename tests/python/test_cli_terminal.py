@@ -131,7 +131,7 @@ def test_a_watch_leaves_one_table_on_the_screen(server: ServerProcess, columns: 
     assert max(map(len, lines)) <= columns
 
 
-def test_a_watch_in_a_window_that_gets_narrower_or_low_stays_one_table(
+def test_a_watch_in_a_low_window_stays_one_table(
     server: ServerProcess,
 ) -> None:
     run = TerminalRun(["models", "--watch", "--server", server.address], 60, rows=4)

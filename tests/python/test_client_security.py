@@ -194,6 +194,8 @@ def test_this_machine_is_told_from_others() -> None:
     ours = ["127.0.0.1:1", "127.8.9.1:1", "localhost:1", "[::1]:1", "unix:/x", "dns:///localhost:1"]
     others = ["localhost.example.org:1", "127.0.0.1.example.org:1", "[::2]:1", "10.0.0.1:1"]
     others += ["dns:///example.org:1", "0.0.0.0:1", "127.example.org:1", "unix.example.org:1"]
+    # gRPC's ipv4: and ipv6: take lists.
+    others += ["ipv6:[::1]:1,[2001:db8::5]:1", "ipv4:127.0.0.1:1,192.0.2.1:1", "[::1]x:1", "[::1"]
     assert all(map(is_this_machine, ours)) and not any(map(is_this_machine, others))
 
 

@@ -14,7 +14,9 @@ from server_process import BUILD, ROOT
 from tightfit_export.cli_options import parser
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-PROGRAM = re.compile(r"(?:\S*/)?(tightfit(?:-server|-weights|-export|-fidelity)?)((?: [a-z]+\b(?![=./-]))*)")
+PROGRAM = re.compile(
+    r"(?:\S*/)?(tightfit(?:-server|-weights|-export|-fidelity)?)((?: [a-z]+\b(?![=./-]))*)"
+)
 OURS = re.compile(r"--|\./")
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 # Of programs that are not ours.

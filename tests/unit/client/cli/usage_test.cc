@@ -105,6 +105,8 @@ TEST(UsageTest, UnknownNamesGetTheNearestAndNeverBlameAValue) {
       {{"models", "--wacth"}, "there is no option \"--wacth\"; did you mean \"--watch\"?"},
       {{"--vesion"}, "there is no option \"--vesion\"; did you mean \"--version\"?"},
       {{"list"}, "there is no command \"list\"; did you mean \"models\"?"},
+      {{"--server", "localhost:1"}, "a command comes first, then its options: generate, "},
+      {{"--json", "models"}, "\"--json\" belongs behind \"models\""},
       {{"genrate", "apple"}, "there is no command \"genrate\"; did you mean \"generate\"?"},
       {{"generate", "red", "apple"}, "\"apple\" is one word too many; a text of several words"},
       {{"info", "--server", "grpc://127.0.0.1:1"}, "--server: give HOST:PORT without grpc://"},
