@@ -29,16 +29,17 @@ class UnreadFilesTest : public ExecutorFixture {
   ~UnreadFilesTest() override { executor_.reset(); }
 
   // One model, "fake", whose directory answers with what SetDirectory says.
-  void StartModel() {
+  void StartModel(TaskRunner run_look = {}) {
     executor_.reset();
     const ModelLoader fake = FakeLoader(controls_);
     StartWith({.describe = [this](const ModelSpec& spec) -> Result<ModelDescription> {
-                ++looks_;
-                clock_.Advance(look_takes_.load());
-                const std::lock_guard lock(directory_mutex_);
-                if (!directory_.ok()) return directory_;
-                return FakeDescription(spec.name);
-              }},
+                 ++looks_;
+                 clock_.Advance(look_takes_.load());
+                 const std::lock_guard lock(directory_mutex_);
+                 if (!directory_.ok()) return directory_;
+                 return FakeDescription(spec.name);
+               },
+               .run_look = std::move(run_look)},
               [this, fake](const ModelSpec& spec,
                            const auto& progress) -> Result<std::unique_ptr<DiffusionModel>> {
                 const std::lock_guard lock(directory_mutex_);
@@ -198,6 +199,41 @@ TEST_F(UnreadFilesTest, UnloadingAModelThatIsStillAwayLeavesItFailed) {
   BringBack();
   Pass(seconds(30));
   EXPECT_EQ(Model().state, ModelState::kUnloaded);
+}
+
+TEST_F(UnreadFilesTest, ALookThatHangsHoldsUpNothing) {
+  std::mutex mutex;
+  std::vector<std::function<void()>> looks;
+  TakeAway(Missing());
+  StartModel([&](std::function<void()> look) {
+    const std::lock_guard lock(mutex);
+    looks.push_back(std::move(look));
+  });
+  BringBack();
+  for (int turn = 0; turn < 3; ++turn) Pass(seconds(30));  // the executor has its turns
+  EXPECT_EQ(Model().state, ModelState::kFailed);
+  auto came_back = std::make_shared<std::promise<void>>();
+  auto is_first = std::make_shared<std::atomic<bool>>(true);
+  registry_->OnChange([came_back, is_first](const ModelSnapshot& model) {
+    if (model.state == ModelState::kUnloaded && is_first->exchange(false)) came_back->set_value();
+  });
+  {
+    const std::lock_guard lock(mutex);
+    ASSERT_EQ(looks.size(), 1u) << "one at a time";
+    looks.front()();
+  }
+  EXPECT_EQ(came_back->get_future().wait_for(seconds(60)), std::future_status::ready);
+  EXPECT_TRUE(Run().ok());
+}
+
+TEST_F(UnreadFilesTest, ALookThatOutlivesTheExecutorIsForgotten) {
+  std::vector<std::function<void()>> looks;
+  TakeAway(Missing());
+  StartModel([&](std::function<void()> look) { looks.push_back(std::move(look)); });
+  Pass(seconds(30));
+  executor_.reset();
+  ASSERT_EQ(looks.size(), 1u);
+  looks.front()();
 }
 
 TEST_F(UnreadFilesTest, WithoutAnyRequestTheExecutorWakesForTheNextLook) {
