@@ -25,6 +25,8 @@ add_library(tightfit_torch INTERFACE)
 target_compile_options(tightfit_torch INTERFACE
   "SHELL:-idirafter ${TIGHTFIT_TORCH_ROOT}/include"
   "SHELL:-idirafter ${TIGHTFIT_TORCH_ROOT}/include/torch/csrc/api/include")
+# Its checks put the names of its headers into programs; where they were built is nobody's business.
+target_compile_options(tightfit_torch INTERFACE -fmacro-prefix-map=${TIGHTFIT_TORCH_ROOT}/=torch/)
 target_compile_definitions(tightfit_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 target_link_libraries(tightfit_torch INTERFACE tightfit_torch::torch_cpu tightfit_torch::c10)
 # libtorch_cpu needs libcudart and libcupti even on a CPU; they lie in wheels of their own, or where

@@ -12,7 +12,9 @@ add_library(tightfit_options INTERFACE)
 target_include_directories(tightfit_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(tightfit_options INTERFACE
   -Wall -Wextra -Wnon-virtual-dtor -Wvla -Wcast-align -Wno-missing-field-initializers
-  $<$<BOOL:${TIGHTFIT_WARNINGS_AS_ERRORS}>:-Werror>)
+  $<$<BOOL:${TIGHTFIT_WARNINGS_AS_ERRORS}>:-Werror>
+  # Asserts name their files from the root: where programs were built is nobody's business.
+  -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 # GCC 12 sees overlapping copies in every `"literal" + std::string` at -O3 (its bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(tightfit_options INTERFACE -Wno-restrict)

@@ -83,7 +83,7 @@ def test_the_build_runs_every_step_in_order(
     assert [folder for _, _, folder, _ in ran] == ["/src"] * 3 + ["/"]
     assert [env.get("TIGHTFIT_BUILD_COMMIT") for _, _, _, env in ran][:2] == [None, "abc123"]
     built = tmp_path / "stage-build" / "src"
-    assert (built / "server" / "main.cc").read_bytes() == (ROOT / "server/app/main.cc").read_bytes()
+    assert (built / "server/app/main.cc").read_bytes() == (ROOT / "server/app/main.cc").read_bytes()
     assert not (built / "tests").exists() and not (built / "client" / "python").exists()
     final = tmp_path / "stage-1"
     assert (final / "opt/tightfit/made").read_text() == "stage-build"

@@ -67,7 +67,7 @@ def test_a_single_file_exports_to_the_bytes_of_its_diffusers_directory(
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     source = {"kind": "single_file", "name": "tiny.safetensors", "sha256": digest}
     # The hash is what web UIs show of the file.
-    assert content == expected | {"source": source, "hash": digest}
+    assert content == expected | {"name": "tiny", "source": source, "hash": digest}
     assert f"model hash {digest[:10]}, that of tiny.safetensors" in capsys.readouterr().out
 
 

@@ -68,7 +68,7 @@ def test_systemd_calls_it_well_confined(tmp_path: Path) -> None:
 
 
 def test_a_wrong_configuration_is_not_tried_again() -> None:
-    header = (ROOT / "server" / "serve.h").read_text("utf-8")
+    header = (ROOT / "server/app/serve.h").read_text("utf-8")
     (code,) = re.findall(r"kExitConfiguration = (\d+)", header)
     assert SERVICE["Restart"] == "on-failure" and SERVICE["RestartPreventExitStatus"] == code
 
