@@ -10,14 +10,14 @@ check_documents.py --self-test
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from repository import ROOT, only_self_test, tracked
+
 MAX_README_BYTES = 8192
 MAX_COLUMNS = 100
 # Documents for users: their blocks without a language are shell.
@@ -157,17 +157,9 @@ def self_test() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--self-test", action="store_true")
-    arguments = parser.parse_args()
-    self_test()
-    if arguments.self_test:
+    if only_self_test(__doc__, self_test):
         return 0
-    tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files"], check=True, capture_output=True, text=True
-    ).stdout.splitlines()
+    files = tracked()
 
     def read(place: Path) -> str | None:
         file = (ROOT / place).resolve()
@@ -180,7 +172,7 @@ def main() -> int:
     def is_there(name: str) -> bool:
         return any(ROOT.glob(name))
 
-    documents = [path for path in tracked if path.endswith(".md") and (ROOT / path).is_file()]
+    documents = [path for path in files if path.endswith(".md") and (ROOT / path).is_file()]
     found = [
         line
         for path in documents

@@ -12,17 +12,16 @@ check_file_names.py --self-test
 
 from __future__ import annotations
 
-import argparse
 import io
 import posixpath
 import re
-import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-ROOT = Path(__file__).resolve().parents[2]
+from repository import ROOT, only_self_test, tracked
+
 SUFFIXES = r"(?:h|cc|cu|cuh|py|sh|md|proto|toml|yaml|yml|cmake|service)"
 NAME = re.compile(
     rf"(?<![\w./*{{}}$<-])((?:[\w.-]+/)*[\w-][\w.-]*\.{SUFFIXES})(?![\w*/(-])(?!\.\w)"
@@ -135,20 +134,11 @@ def self_test() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--self-test", action="store_true")
-    arguments = parser.parse_args()
-    self_test()
-    if arguments.self_test:
+    if only_self_test(__doc__, self_test):
         return 0
-    tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files"], check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    tracked = [path for path in tracked if (ROOT / path).is_file()]
-    tree = Tree(tracked)
-    read = [p for p in tracked if PurePosixPath(p).suffix in READ or p.endswith(BY_NAME)]
+    files = [path for path in tracked() if (ROOT / path).is_file()]
+    tree = Tree(files)
+    read = [p for p in files if PurePosixPath(p).suffix in READ or p.endswith(BY_NAME)]
     found = [line for path in read for line in complaints(path, (ROOT / path).read_text(), tree)]
     print("\n".join(found) if found else f"{len(read)} files name nothing that is not there")
     return 1 if found else 0

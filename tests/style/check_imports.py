@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from repository import ROOT, only_self_test
+
 PACKAGES = (ROOT / "deploy/export/tightfit_export", ROOT / "client/python/src/tightfit")
 
 
@@ -73,13 +73,7 @@ def self_test() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--self-test", action="store_true")
-    arguments = parser.parse_args()
-    self_test()
-    if arguments.self_test:
+    if only_self_test(__doc__, self_test):
         return 0
     found = [f"{folder.name}: {' -> '.join(c)}" for folder in PACKAGES if (c := circle_in(folder))]
     print("\n".join(found) if found else f"{len(PACKAGES)} packages: no circle of imports")

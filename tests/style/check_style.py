@@ -7,14 +7,14 @@ check_style.py --self-test
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from repository import ROOT, only_self_test, tracked
+
 SOURCE_SUFFIXES = {".h", ".cc", ".cu", ".cuh", ".py", ".proto", ".cmake", ".sh"}
 MAX_LINES = 600
 BANNED_WORDS_IN_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "stuff"}
@@ -66,18 +66,9 @@ def self_test() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--self-test", action="store_true")
-    arguments = parser.parse_args()
-    self_test()
-    if arguments.self_test:
+    if only_self_test(__doc__, self_test):
         return 0
-    tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files"], check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    sources = [p for p in tracked if Path(p).suffix in SOURCE_SUFFIXES and (ROOT / p).is_file()]
+    sources = [p for p in tracked() if Path(p).suffix in SOURCE_SUFFIXES and (ROOT / p).is_file()]
     found = [line for p in sources for line in complaints(p, (ROOT / p).read_text("utf-8"))]
     if shutil.which("clang-format"):
         cxx = [str(ROOT / p) for p in sources if p.endswith((".h", ".cc"))]

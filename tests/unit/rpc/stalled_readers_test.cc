@@ -51,33 +51,36 @@ class CountedClock final : public Clock {
   mutable int64_t looks_ = 0;
 };
 
-TEST(StalledReadersTest, AStopOfTheProcessIsNoStallOfItsReaders) {
-  FakeClock clock;
-  CountedClock process;
-  StalledReaders readers(&clock, seconds(30), milliseconds(1), &process);
-  const auto stream = std::make_shared<StalledStream>(&clock);
-  readers.Watch(stream);
-  process.WaitForALook();
-  process.clock.Advance(seconds(60));
-  // The stop is seen before the time that it took.
-  process.WaitForALook();
-  clock.Advance(seconds(29));
-  process.WaitForALook();
-  EXPECT_FALSE(stream->is_cut);
+// A stream that stalls in a process that was stopped for a minute.
+class StalledReadersTest : public testing::Test {
+ protected:
+  StalledReadersTest() {
+    readers_.Watch(stream_);
+    process_.WaitForALook();
+    process_.clock.Advance(seconds(60));
+    // The stop is seen before the time that it took.
+    process_.WaitForALook();
+  }
+
+  bool IsCutAfter(seconds running) {
+    clock_.Advance(running);
+    process_.WaitForALook();
+    return stream_->is_cut;
+  }
+
+ private:
+  FakeClock clock_;
+  CountedClock process_;
+  const std::shared_ptr<StalledStream> stream_ = std::make_shared<StalledStream>(&clock_);
+  StalledReaders readers_{&clock_, seconds(30), milliseconds(1), &process_};
+};
+
+TEST_F(StalledReadersTest, AStopOfTheProcessIsNoStallOfItsReaders) {
+  EXPECT_FALSE(IsCutAfter(seconds(29)));
 }
 
-TEST(StalledReadersTest, WhoStillTakesNothingAfterAStopIsCut) {
-  FakeClock clock;
-  CountedClock process;
-  StalledReaders readers(&clock, seconds(30), milliseconds(1), &process);
-  const auto stream = std::make_shared<StalledStream>(&clock);
-  readers.Watch(stream);
-  process.WaitForALook();
-  process.clock.Advance(seconds(60));
-  process.WaitForALook();
-  clock.Advance(seconds(30));
-  process.WaitForALook();
-  EXPECT_TRUE(stream->is_cut);
+TEST_F(StalledReadersTest, WhoStillTakesNothingAfterAStopIsCut) {
+  EXPECT_TRUE(IsCutAfter(seconds(30)));
 }
 
 }  // namespace
