@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 to a picture: installs what is missing, builds, serves the model emoji-xl packed as
-# e2m5r, asks for a picture, shows the bytes of each component, stops the server. Needs no GPU.
+# From a fresh Debian 12 to an image: installs what is missing, builds, serves the model emoji-xl packed as
+# e2m5r, asks for an image, shows the bytes of each component, stops the server. Needs no GPU.
 #
 #   ./deploy/quickstart.sh ["red apple"]        writes out/quickstart.png
 set -euo pipefail

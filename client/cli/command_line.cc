@@ -152,7 +152,7 @@ std::pair<int32_t, int32_t> ParsePair(const std::string& flag, std::string_view 
           IntegerOrThrow<int32_t>(flag, text.substr(middle + 1))};
 }
 
-// Latents of the largest picture that a server may be told to allow fit.
+// Latents of the largest image that a server may be told to allow fit.
 constexpr size_t kMaxLatentsBytes = 64 << 20;
 // The longest prompt that a server may be told to allow.
 constexpr size_t kMaxPromptBytes = 1 << 20;
@@ -295,9 +295,9 @@ struct GenerateFlags {
     if (!seed_is_random) request.seed = IntegerOrThrow<int64_t>("--seed", text);
   }
 
-  // Puts what the picture says under the options.
+  // Puts what the image says under the options.
   void Redraw(GenerateOptions* options) const {
-    options->drawn = ReadDrawnPicture(*from_png);
+    options->drawn = ReadDrawnImage(*from_png);
     options->model_is_chosen = request.model.has_value();
     const std::optional<std::string>& given = prompt.has_value() ? prompt : positional_prompt;
     const std::string new_prompt = options->request.prompt;

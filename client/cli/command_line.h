@@ -29,9 +29,9 @@ struct SharedOptions {
 struct GenerateOptions {
   SharedOptions shared;
   client::ImageRequest request;
-  // The picture to draw again; its request is a part of `request` already.
-  std::optional<client::DrawnPicture> drawn;
-  bool model_is_chosen = true;  // false: the server is asked for the picture's
+  // The image to draw again; its request is a part of `request` already.
+  std::optional<client::DrawnImage> drawn;
+  bool model_is_chosen = true;  // false: the server is asked for the image's
   std::optional<std::string> output;
   bool quiet = false;
   bool estimate = false;  // tell what it would take instead of drawing

@@ -33,7 +33,7 @@ struct SavedImage {
 
 // What came of one request, filled in as its events arrive.
 struct Outcome {
-  std::vector<std::string> notes;  // of the picture that is drawn again
+  std::vector<std::string> notes;  // of the image that is drawn again
   std::optional<client::Started> started;
   std::vector<SavedImage> images;
   std::optional<client::Timings> timings;
@@ -101,7 +101,7 @@ std::string Summary(const Outcome& outcome) {
   return line;
 }
 
-// Where the pictures go, where nothing else is wanted in the same place.
+// Where the images go, where nothing else is wanted in the same place.
 Result<ImageFiles> FilesFor(const GenerateOptions& options) {
   TF_ASSIGN_OR_RETURN(ImageFiles files, ImageFiles::Create(options.output));
   if (files.is_stdout() && options.shared.json) {

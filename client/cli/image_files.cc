@@ -42,7 +42,7 @@ Status WriteTemporary(const fs::path& folder, const std::string& content, fs::pa
     left -= static_cast<size_t>(written);
   }
   int error = left > 0 ? errno : 0;
-  // mkostemp makes files private; a picture gets what the user's umask allows.
+  // mkostemp makes files private; an image gets what the user's umask allows.
   const mode_t mask = umask(0);
   umask(mask);
   if (error == 0 && fchmod(file, 0666 & ~mask) != 0) error = errno;

@@ -1,4 +1,4 @@
-// Where the pictures go: names, and files that are either whole or not there.
+// Where the images go: names, and files that are either whole or not there.
 #ifndef TIGHTFIT_CLIENT_CLI_IMAGE_FILES_H_
 #define TIGHTFIT_CLIENT_CLI_IMAGE_FILES_H_
 
@@ -15,17 +15,17 @@ namespace tightfit::cli {
 // Not thread-safe.
 class ImageFiles {
  public:
-  // Checks before any work is asked for that pictures can be written. `output`:
+  // Checks before any work is asked for that images can be written. `output`:
   //   absent            tightfit-SEED.png in the current folder
   //   a folder, or "…/" tightfit-SEED.png in it; made if its parent exists
   //   a file            that file, overwritten, or what a link of that name leads to; with several
-  //                     pictures NAME-1.png, NAME-2.png ...
-  //   a device, a FIFO  written into, several pictures one after the other; never replaced
+  //                     images NAME-1.png, NAME-2.png ...
+  //   a device, a FIFO  written into, several images one after the other; never replaced
   //   "-"               stdout
   // A name of our own choosing gets a number added rather than replace a file.
   static Result<ImageFiles> Create(const std::optional<std::string>& output);
 
-  // The pictures themselves are what goes to stdout: nothing else may.
+  // The images themselves are what goes to stdout: nothing else may.
   bool is_stdout() const { return is_stdout_; }
 
   // Writes a file through a temporary one in the same folder. Returns the path as it was given.

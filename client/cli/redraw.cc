@@ -18,15 +18,15 @@ constexpr size_t kMaxPngBytes = size_t{256} << 20;
 
 }  // namespace
 
-client::DrawnPicture ReadDrawnPicture(const std::string& path) {
+client::DrawnImage ReadDrawnImage(const std::string& path) {
   const std::string png = ValueOrThrow(kFlag, ReadWholeFile(path, kMaxPngBytes));
   const Result<std::string> text = client::ParametersTextOfPng(png);
-  Result<client::DrawnPicture> picture =
+  Result<client::DrawnImage> image =
       text.ok() ? client::RequestFromParametersText(*text) : text.status();
-  if (!picture.ok()) {
-    throw CLI::ValidationError(kFlag, Printable(path + ": " + picture.status().message()));
+  if (!image.ok()) {
+    throw CLI::ValidationError(kFlag, Printable(path + ": " + image.status().message()));
   }
-  return *std::move(picture);
+  return *std::move(image);
 }
 
 client::ImageRequest WithFlags(client::ImageRequest request, const client::ImageRequest& flags) {
@@ -53,14 +53,14 @@ client::ImageRequest WithFlags(client::ImageRequest request, const client::Image
 Result<PreparedRequest> Prepare(const GenerateOptions& options, ServerSession& session) {
   PreparedRequest prepared{.request = options.request, .notes = {}};
   if (!options.drawn.has_value()) return prepared;
-  client::DrawnPicture picture = *options.drawn;
+  client::DrawnImage image = *options.drawn;
   if (!options.model_is_chosen) {
     TF_ASSIGN_OR_RETURN(const std::vector<client::Model> models,
                         session.client().ListModels(session.Call()));
-    TF_RETURN_IF_ERROR(client::ChooseModel(models, &picture));
-    prepared.request.model = picture.request.model;
+    TF_RETURN_IF_ERROR(client::ChooseModel(models, &image));
+    prepared.request.model = image.request.model;
   }
-  prepared.notes = std::move(picture.notes);
+  prepared.notes = std::move(image.notes);
   return prepared;
 }
 

@@ -1,4 +1,4 @@
-// `tightfit generate --from-png FILE`: the request that a picture was drawn with, and what flags
+// `tightfit generate --from-png FILE`: the request that an image was drawn with, and what flags
 // change in it.
 #ifndef TIGHTFIT_CLIENT_CLI_REDRAW_H_
 #define TIGHTFIT_CLIENT_CLI_REDRAW_H_
@@ -13,15 +13,15 @@
 
 namespace tightfit::cli {
 
-// What the picture at `path` says of its drawing. Throws CLI::ValidationError, one line, where it
+// What the image at `path` says of its drawing. Throws CLI::ValidationError, one line, where it
 // cannot be read.
-client::DrawnPicture ReadDrawnPicture(const std::string& path);
+client::DrawnImage ReadDrawnImage(const std::string& path);
 
 // `request` with everything that `flags` give in its place; the prompt stays.
 client::ImageRequest WithFlags(client::ImageRequest request, const client::ImageRequest& flags);
 
-// What to send: the request of `options`, with the model of the server's that the picture names,
-// and what is to be said of the picture. Errors: the call's, NOT_FOUND where there is no such
+// What to send: the request of `options`, with the model of the server's that the image names,
+// and what is to be said of the image. Errors: the call's, NOT_FOUND where there is no such
 // model.
 struct PreparedRequest {
   client::ImageRequest request;

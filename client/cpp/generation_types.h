@@ -26,7 +26,7 @@ struct Offset {
 enum class PromptSyntax { kWeighted, kPlain };
 std::string_view PromptSyntaxName(PromptSyntax syntax);  // "weighted", "plain"
 
-// The media types that pictures come in.
+// The media types that images come in.
 inline constexpr char kPngMimeType[] = "image/png";
 inline constexpr char kLatentsMimeType[] = "application/x-safetensors";
 
@@ -117,7 +117,7 @@ struct Progress {
   std::optional<std::chrono::nanoseconds> remaining;  // known after the first step
 };
 
-// One whole encoded picture, put together from its chunks.
+// One whole encoded image, put together from its chunks.
 struct Image {
   int32_t index = 0;
   int64_t seed = 0;

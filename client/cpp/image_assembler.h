@@ -26,7 +26,7 @@ struct ImageChunk {
 // Not thread-safe. All failures are DATA_LOSS.
 class ImageAssembler {
  public:
-  // No encoded picture of the contract's largest size comes near it; bounds what a server can make
+  // No encoded image of the contract's largest size comes near it; bounds what a server can make
   // us hold.
   static constexpr int64_t kMaxImageBytes = int64_t{256} << 20;
 

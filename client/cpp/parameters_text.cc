@@ -22,7 +22,7 @@ constexpr int32_t kUsualClipSkip = 2;  // A1111's number for SDXL's usual last b
 constexpr size_t kMaxNotes = 24;
 constexpr size_t kMaxShownBytes = 80;
 
-// What does not change the pixels, or is told where the picture's model is chosen.
+// What does not change the pixels, or is told where the image's model is chosen.
 constexpr std::string_view kHarmless[] = {
     "Version",
     "Model",
@@ -87,17 +87,17 @@ class Reader {
  public:
   explicit Reader(ParametersList list) : list_(std::move(list)), taken_(list_.fields.size()) {}
 
-  Result<DrawnPicture> Read() {
+  Result<DrawnImage> Read() {
     const std::string* const version = list_.Find("Version");
-    picture_.is_by_tightfit = version != nullptr && version->starts_with("tightfit");
+    image_.is_by_tightfit = version != nullptr && version->starts_with("tightfit");
     ReadPrompts();
     ReadNumbers();
     ReadSampler();
     ReadModel();
-    if (!picture_.is_by_tightfit) NoteForeignHabits();
+    if (!image_.is_by_tightfit) NoteForeignHabits();
     NoteTheRest();
     TF_RETURN_IF_ERROR(std::move(error_));
-    return std::move(picture_);
+    return std::move(image_);
   }
 
  private:
@@ -163,7 +163,7 @@ class Reader {
   }
 
   void ReadPrompts() {
-    ImageRequest& request = picture_.request;
+    ImageRequest& request = image_.request;
     request.prompt = list_.prompt;
     request.negative_prompt = list_.negative_prompt;
     TakeText("Prompt", &request.prompt);
@@ -178,7 +178,7 @@ class Reader {
   }
 
   void ReadNumbers() {
-    ImageRequest& request = picture_.request;
+    ImageRequest& request = image_.request;
     TakeNumber("Steps", &request.step_count);
     TakeNumber("CFG scale", &request.guidance_scale);
     TakeNumber("Seed", &request.seed);
@@ -206,7 +206,7 @@ class Reader {
     const std::string* const shown = Take("Sampler");
     const std::string* schedule_field = Take("Schedule type");
     if (schedule_field == nullptr) schedule_field = Take("Scheduler");
-    TakeText("Timestep spacing", &picture_.request.timestep_spacing);
+    TakeText("Timestep spacing", &image_.request.timestep_spacing);
     if (shown == nullptr) return;
     std::string schedule = schedule_field == nullptr ? "" : *schedule_field;
     std::string sampler = *shown;
@@ -229,13 +229,13 @@ class Reader {
     const auto* const first = std::ranges::find_if(kShownSamplers, is_shown);
     if (first == std::end(kShownSamplers)) {
       // Programs without a list of shown names write their own, which the server may know.
-      if (picture_.is_by_tightfit || IsIdentifier(shown)) {
+      if (image_.is_by_tightfit || IsIdentifier(shown)) {
         // A server knows such names with a schedule behind them, or refuses them.
         const std::optional<std::string_view> spacing = SpacingOf(schedule);
-        const bool is_named_alone = picture_.is_by_tightfit || schedule.empty() || spacing;
-        picture_.request.sampler = is_named_alone ? shown : shown + " " + schedule;
-        if (!picture_.is_by_tightfit && !picture_.request.timestep_spacing.has_value()) {
-          picture_.request.timestep_spacing = std::string(spacing.value_or("linspace"));
+        const bool is_named_alone = image_.is_by_tightfit || schedule.empty() || spacing;
+        image_.request.sampler = is_named_alone ? shown : shown + " " + schedule;
+        if (!image_.is_by_tightfit && !image_.request.timestep_spacing.has_value()) {
+          image_.request.timestep_spacing = std::string(spacing.value_or("linspace"));
         }
       } else {
         Note("sampler \"" + Shown(shown) + "\" is not known; the model's default is taken");
@@ -249,37 +249,37 @@ class Reader {
       return is_shown(each) && (each.is_by_timesteps || IsSameName(each.schedule, curve));
     });
     const ShownSampler& chosen = exact != std::end(kShownSamplers) ? *exact : *first;
-    picture_.request.sampler = chosen.name;
+    image_.request.sampler = chosen.name;
     if (exact == std::end(kShownSamplers)) {
       Note("schedule \"" + Shown(schedule.empty() ? "Uniform" : schedule) + "\" of sampler \"" +
            std::string(first->shown) + "\" is not there; " + std::string(chosen.name) +
            " is taken");
     }
-    if (picture_.is_by_tightfit || picture_.request.timestep_spacing.has_value()) return;
-    picture_.request.timestep_spacing =
+    if (image_.is_by_tightfit || image_.request.timestep_spacing.has_value()) return;
+    image_.request.timestep_spacing =
         chosen.is_by_timesteps ? "leading" : std::string(spacing.value_or("linspace"));
   }
 
   void ReadModel() {
     std::string name;
     TakeText("Model", &name);
-    if (!name.empty()) picture_.request.model = name;
-    TakeText("Model hash", &picture_.model_hash);
-    TakeText("Weight format", &picture_.format);
-    TakeText("Weight scope", &picture_.scope);
-    TakeText("Compute dtype", &picture_.compute_dtype);
+    if (!name.empty()) image_.request.model = name;
+    TakeText("Model hash", &image_.model_hash);
+    TakeText("Weight format", &image_.format);
+    TakeText("Weight scope", &image_.scope);
+    TakeText("Compute dtype", &image_.compute_dtype);
     for (const std::string_view harmless : kHarmless) Take(harmless);
     const std::string* const noise = Take("RNG");
-    if (noise != nullptr ? IsSameName(*noise, "CPU") : picture_.is_by_tightfit) return;
+    if (noise != nullptr ? IsSameName(*noise, "CPU") : image_.is_by_tightfit) return;
     Note("its noise was drawn on a GPU (RNG: " + (noise == nullptr ? "GPU" : Shown(*noise)) +
-         "), here it is drawn on the CPU: another picture comes out");
+         "), here it is drawn on the CPU: another image comes out");
   }
 
   // What A1111 does without a word in its text.
   void NoteForeignHabits() {
     const std::string* const emphasis = list_.Find("Emphasis");
     const std::string mode = emphasis == nullptr ? "Original" : *emphasis;
-    const ImageRequest& request = picture_.request;
+    const ImageRequest& request = image_.request;
     const std::string prompts = request.prompt + request.negative_prompt.value_or("");
     if (!IsSameName(mode, "No norm") && !IsSameName(mode, "None") &&
         prompts.find_first_of("([") != std::string::npos) {
@@ -290,7 +290,7 @@ class Reader {
 
   // All else that is in the list, what belongs together in one line.
   void NoteTheRest() {
-    for (size_t i = 0; i < list_.fields.size() && picture_.notes.size() < kMaxNotes; ++i) {
+    for (size_t i = 0; i < list_.fields.size() && image_.notes.size() < kMaxNotes; ++i) {
       if (taken_[i]) continue;
       const std::string_view name = list_.fields[i].name;
       const std::string_view group = name.substr(0, name.find(' '));
@@ -309,30 +309,30 @@ class Reader {
   }
 
   void Note(std::string note) {
-    if (picture_.notes.size() < kMaxNotes) picture_.notes.push_back(std::move(note));
+    if (image_.notes.size() < kMaxNotes) image_.notes.push_back(std::move(note));
   }
 
   const ParametersList list_;
   std::vector<bool> taken_;  // of each field
-  DrawnPicture picture_;
+  DrawnImage image_;
   Status error_;
 };
 
-bool HasHash(const Model& model, const DrawnPicture& picture) {
+bool HasHash(const Model& model, const DrawnImage& image) {
   constexpr size_t kMinDigits = 8;
-  return picture.model_hash.size() >= kMinDigits && model.hash.starts_with(picture.model_hash);
+  return image.model_hash.size() >= kMinDigits && model.hash.starts_with(image.model_hash);
 }
 
 void NoteDifference(const char* what, const std::string& drawn, const std::string& here,
-                    DrawnPicture* picture) {
+                    DrawnImage* image) {
   if (drawn.empty() || here.empty() || drawn == here) return;
-  picture->notes.push_back(std::string("its model had the ") + what + " " + Shown(drawn) +
-                           ", here it has " + here + ": pixels differ");
+  image->notes.push_back(std::string("its model had the ") + what + " " + Shown(drawn) +
+                         ", here it has " + here + ": pixels differ");
 }
 
 }  // namespace
 
-Result<DrawnPicture> RequestFromParametersText(std::string_view text) {
+Result<DrawnImage> RequestFromParametersText(std::string_view text) {
   if (!IsUtf8(text)) {
     return Status(StatusCode::kInvalidArgument, "NO_PARAMETERS", "its parameters are no UTF-8");
   }
@@ -340,29 +340,29 @@ Result<DrawnPicture> RequestFromParametersText(std::string_view text) {
   return Reader(std::move(list)).Read();
 }
 
-Status ChooseModel(const std::vector<Model>& models, DrawnPicture* picture) {
-  const std::string name = picture->request.model.value_or("");
+Status ChooseModel(const std::vector<Model>& models, DrawnImage* image) {
+  const std::string name = image->request.model.value_or("");
   auto chosen = std::ranges::find(models, name, &Model::name);
   if (chosen == models.end()) {
-    chosen = std::ranges::find_if(models, [&](const Model& m) { return HasHash(m, *picture); });
+    chosen = std::ranges::find_if(models, [&](const Model& m) { return HasHash(m, *image); });
   }
   if (chosen == models.end() && models.size() == 1) {
     chosen = models.begin();
-    picture->notes.push_back("its model " + (name.empty() ? "is not told" : Shown(name)) + "; " +
-                             chosen->name + " is taken, the only one of the server");
+    image->notes.push_back("its model " + (name.empty() ? "is not told" : Shown(name)) + "; " +
+                           chosen->name + " is taken, the only one of the server");
   }
   if (chosen == models.end()) {
     return {StatusCode::kNotFound, "MODEL_NOT_FOUND",
             "the server has no model " + (name.empty() ? "by its hash" : Shown(name)) +
-                " to draw the picture with; name one of its own"};
+                " to draw the image with; name one of its own"};
   }
-  picture->request.model = chosen->name;
-  if (!HasHash(*chosen, *picture)) {
-    NoteDifference("hash", picture->model_hash, chosen->hash, picture);
+  image->request.model = chosen->name;
+  if (!HasHash(*chosen, *image)) {
+    NoteDifference("hash", image->model_hash, chosen->hash, image);
   }
-  NoteDifference("weight format", picture->format, chosen->format, picture);
-  NoteDifference("weight scope", picture->scope, chosen->scope, picture);
-  NoteDifference("compute dtype", picture->compute_dtype, chosen->compute_dtype, picture);
+  NoteDifference("weight format", image->format, chosen->format, image);
+  NoteDifference("weight scope", image->scope, chosen->scope, image);
+  NoteDifference("compute dtype", image->compute_dtype, chosen->compute_dtype, image);
   return OkStatus();
 }
 

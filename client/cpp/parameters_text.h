@@ -1,5 +1,5 @@
-// From the text that tightfit, A1111 or Forge writes into its pictures to the request that draws
-// the same picture again.
+// From the text that tightfit, A1111 or Forge writes into its images to the request that draws
+// the same image again.
 #ifndef TIGHTFIT_CLIENT_CPP_PARAMETERS_TEXT_H_
 #define TIGHTFIT_CLIENT_CPP_PARAMETERS_TEXT_H_
 
@@ -14,8 +14,8 @@ namespace tightfit::client {
 
 struct Model;
 
-// What a picture says of its drawing.
-struct DrawnPicture {
+// What an image says of its drawing.
+struct DrawnImage {
   ImageRequest request;
   bool is_by_tightfit = false;  // then nothing was guessed
   // Of the model, empty where the text does not tell: 10 hex digits, and how it was packed.
@@ -23,20 +23,20 @@ struct DrawnPicture {
   std::string format;
   std::string scope;
   std::string compute_dtype;
-  // One line for each thing that the picture was drawn with and that is not done here.
+  // One line for each thing that the image was drawn with and that is not done here.
   std::vector<std::string> notes;
 };
 
 // Reads `text` (UTF-8). What others write is taken as they mean it: names of samplers and
 // schedules, the count of clip skip, spacings that follow from them. Initial latents are no part of
-// a picture: where denoising_start is above 0 they must be added. Errors: INVALID_ARGUMENT, one
+// an image: where denoising_start is above 0 they must be added. Errors: INVALID_ARGUMENT, one
 // line, for a text of another form or a value that is none.
-Result<DrawnPicture> RequestFromParametersText(std::string_view text);
+Result<DrawnImage> RequestFromParametersText(std::string_view text);
 
-// Sets `picture.request.model` to the one of `models` that the picture names, or that has its hash.
+// Sets `image.request.model` to the one of `models` that the image names, or that has its hash.
 // A model that differs in hash or packing is noted; where there is neither name nor hash, the only
 // model is taken, and noted. Errors: NOT_FOUND that says which model it was.
-Status ChooseModel(const std::vector<Model>& models, DrawnPicture* picture);
+Status ChooseModel(const std::vector<Model>& models, DrawnImage* image);
 
 }  // namespace tightfit::client
 

@@ -1,4 +1,4 @@
-// Pictures averaged down to a grid of boxes.
+// Images averaged down to a grid of boxes.
 #ifndef TIGHTFIT_CLIENT_FIDELITY_BOX_AVERAGE_H_
 #define TIGHTFIT_CLIENT_FIDELITY_BOX_AVERAGE_H_
 
@@ -9,7 +9,7 @@
 
 namespace tightfit::fidelity {
 
-// A part of a picture.
+// A part of an image.
 struct Area {
   int32_t left_px = 0;
   int32_t top_px = 0;

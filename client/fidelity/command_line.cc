@@ -24,10 +24,10 @@ constexpr const char* kFooter = R"(Examples:
 
 Draws every prompt with the unpacked weights and with each format and scope, through the server's
 own pipeline and with the same seeds, and tells how far apart they are: after one step and after
-all, in latents and in pictures. Beside them stand the floors: the same run again, unpacked weights
+all, in latents and in images. Beside them stand the floors: the same run again, unpacked weights
 computed in bf16, and the next seed. Needs no server.
 
-FILE has one prompt a line; " = NAME" at its end names the class of --classes that the picture
+FILE has one prompt a line; " = NAME" at its end names the class of --classes that the image
 should be most like. Written into the folder --out: fidelity.md, fidelity.json, contact-sheet.png.
 Ctrl-C keeps the rows that are complete.
 
@@ -62,7 +62,7 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   options.scopes.assign(std::begin(weights::kScopes), std::end(weights::kScopes));
   options.samplers = {"euler", "euler-a"};
 
-  CLI::App app("Measure what each weight format does to a model's pictures.", "tightfit fidelity");
+  CLI::App app("Measure what each weight format does to a model's images.", "tightfit fidelity");
   app.footer(kFooter);
   app.set_version_flag("-V,--version", "tightfit-fidelity " TIGHTFIT_VERSION);
   app.add_option("--model", options.model, "A model directory")->type_name("DIR")->required();
@@ -77,7 +77,7 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
       ->type_name("NAMES")
       ->delimiter(',');
   app.add_option("--classes", options.classes,
-                 "Known pictures, to recognise what was drawn by its nearest neighbour")
+                 "Known images, to recognise what was drawn by its nearest neighbour")
       ->type_name("FILE");
   app.add_option("--against", options.against,
                  "Take the unpacked weights of this model directory as the reference")

@@ -39,27 +39,27 @@ std::vector<std::string> Lines(const std::string& text, int width_px, size_t cou
 
 }  // namespace
 
-RgbImage Thumbnail(const RgbImage& picture) {
-  const int larger = std::max(picture.width_px, picture.height_px);
+RgbImage Thumbnail(const RgbImage& image) {
+  const int larger = std::max(image.width_px, image.height_px);
   RgbImage result;
   if (larger <= kCellSidePx) {
     const int factor = kCellSidePx / larger;
-    result.width_px = picture.width_px * factor;
-    result.height_px = picture.height_px * factor;
+    result.width_px = image.width_px * factor;
+    result.height_px = image.height_px * factor;
   } else {
-    result.width_px = std::max(1, picture.width_px * kCellSidePx / larger);
-    result.height_px = std::max(1, picture.height_px * kCellSidePx / larger);
+    result.width_px = std::max(1, image.width_px * kCellSidePx / larger);
+    result.height_px = std::max(1, image.height_px * kCellSidePx / larger);
   }
-  const Area whole{.width_px = picture.width_px, .height_px = picture.height_px};
-  for (const float mean : BoxAverage(picture, whole, result.width_px, result.height_px)) {
+  const Area whole{.width_px = image.width_px, .height_px = image.height_px};
+  for (const float mean : BoxAverage(image, whole, result.width_px, result.height_px)) {
     result.rgb.push_back(static_cast<uint8_t>(std::lround(mean)));
   }
   return result;
 }
 
-void ContactSheet::AddRow(std::string label, const std::vector<const RgbImage*>& pictures) {
+void ContactSheet::AddRow(std::string label, const std::vector<const RgbImage*>& images) {
   Row row{.label = std::move(label), .thumbnails = {}};
-  for (const RgbImage* picture : pictures) row.thumbnails.push_back(Thumbnail(*picture));
+  for (const RgbImage* image : images) row.thumbnails.push_back(Thumbnail(*image));
   rows_.push_back(std::move(row));
 }
 

@@ -1,4 +1,4 @@
-// A picture of pictures: a row for each format, a column for each prompt, with labels.
+// An image of images: a row for each format, a column for each prompt, with labels.
 #ifndef TIGHTFIT_CLIENT_FIDELITY_CONTACT_SHEET_H_
 #define TIGHTFIT_CLIENT_FIDELITY_CONTACT_SHEET_H_
 
@@ -15,8 +15,8 @@ class ContactSheet {
   explicit ContactSheet(std::vector<std::string> column_labels)
       : column_labels_(std::move(column_labels)) {}
 
-  // As many pictures as there are columns, all of one size.
-  void AddRow(std::string label, const std::vector<const RgbImage*>& pictures);
+  // As many images as there are columns, all of one size.
+  void AddRow(std::string label, const std::vector<const RgbImage*>& images);
 
   RgbImage Render() const;
 
@@ -30,9 +30,9 @@ class ContactSheet {
   std::vector<Row> rows_;
 };
 
-// Small pictures are enlarged by a whole factor, so that their pixels stay true; others are
+// Small images are enlarged by a whole factor, so that their pixels stay true; others are
 // averaged down. The larger side of the result has at most 128 px.
-RgbImage Thumbnail(const RgbImage& picture);
+RgbImage Thumbnail(const RgbImage& image);
 
 }  // namespace tightfit::fidelity
 

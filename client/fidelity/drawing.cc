@@ -42,15 +42,15 @@ Result<OneStep> DrawOneStep(DiffusionModel& model, const GenerationParameters& p
   return step;
 }
 
-Result<DrawnPicture> DrawPicture(DiffusionModel& model, const GenerationParameters& parameters,
-                                 const std::stop_token& stop) {
+Result<DrawnImage> DrawImage(DiffusionModel& model, const GenerationParameters& parameters,
+                             const std::stop_token& stop) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<Sampling> sampling, model.Begin(parameters));
   TF_RETURN_IF_ERROR(RunSteps(model, *sampling, stop));
-  DrawnPicture drawn{.latents = LatentsOf(*sampling)};
+  DrawnImage drawn{.latents = LatentsOf(*sampling)};
   while (sampling->images_done() < sampling->image_count()) {
     TF_ASSIGN_OR_RETURN(std::optional<Image> image, model.DecodeNext(*sampling));
     if (!image.has_value()) continue;  // a tile
-    drawn.picture = {
+    drawn.image = {
         .width_px = image->width_px, .height_px = image->height_px, .rgb = std::move(image->rgb)};
   }
   return drawn;
@@ -60,7 +60,7 @@ Result<DrawnPicture> DrawPicture(DiffusionModel& model, const GenerationParamete
 
 Result<Drawing> Draw(DiffusionModel& model, const std::vector<Prompt>& prompts,
                      const DrawOptions& options, const std::stop_token& stop,
-                     const std::function<void()>& on_picture) {
+                     const std::function<void()>& on_image) {
   Drawing drawing;
   for (size_t i = 0; i < prompts.size(); ++i) {
     TF_ASSIGN_OR_RETURN(OneStep step,
@@ -68,14 +68,14 @@ Result<Drawing> Draw(DiffusionModel& model, const std::vector<Prompt>& prompts,
     drawing.one_step.push_back(std::move(step));
   }
   for (const std::string& sampler : options.samplers) {
-    std::vector<DrawnPicture>& pictures = drawing.by_sampler.emplace_back();
+    std::vector<DrawnImage>& images = drawing.by_sampler.emplace_back();
     for (size_t i = 0; i < prompts.size(); ++i) {
       TF_ASSIGN_OR_RETURN(
-          DrawnPicture drawn,
-          DrawPicture(model, ParametersOf(prompts[i], options, i, sampler, options.step_count),
-                      stop));
-      pictures.push_back(std::move(drawn));
-      on_picture();
+          DrawnImage drawn,
+          DrawImage(model, ParametersOf(prompts[i], options, i, sampler, options.step_count),
+                    stop));
+      images.push_back(std::move(drawn));
+      on_image();
     }
   }
   return drawing;

@@ -1,4 +1,4 @@
-// Draws the pictures that are compared, through the server's own pipeline.
+// Draws the images that are compared, through the server's own pipeline.
 #ifndef TIGHTFIT_CLIENT_FIDELITY_DRAWING_H_
 #define TIGHTFIT_CLIENT_FIDELITY_DRAWING_H_
 
@@ -26,9 +26,9 @@ struct DrawOptions {
 };
 
 // One prompt after all steps of one sampler.
-struct DrawnPicture {
+struct DrawnImage {
   std::vector<float> latents;
-  RgbImage picture;
+  RgbImage image;
 };
 
 // One prompt after a single step of `euler`.
@@ -39,15 +39,15 @@ struct OneStep {
 };
 
 struct Drawing {
-  std::vector<OneStep> one_step;                      // one a prompt
-  std::vector<std::vector<DrawnPicture>> by_sampler;  // [sampler][prompt]
+  std::vector<OneStep> one_step;                    // one a prompt
+  std::vector<std::vector<DrawnImage>> by_sampler;  // [sampler][prompt]
 };
 
-// `on_picture` is told after each picture. Errors: of the model; CANCELLED once `stop` is asked
+// `on_image` is told after each image. Errors: of the model; CANCELLED once `stop` is asked
 // for.
 Result<Drawing> Draw(DiffusionModel& model, const std::vector<Prompt>& prompts,
                      const DrawOptions& options, const std::stop_token& stop,
-                     const std::function<void()>& on_picture);
+                     const std::function<void()>& on_image);
 
 }  // namespace tightfit::fidelity
 

@@ -1,6 +1,6 @@
 #include "client/fidelity/fidelity_report.h"
 
-#include "client/fidelity/picture_metrics.h"
+#include "client/fidelity/image_metrics.h"
 
 #include <algorithm>
 #include <cmath>
@@ -25,27 +25,27 @@ DecibelSummary Summarize(const std::vector<double>& decibels) {
 
 namespace {
 
-SamplerFidelity MeasureSampler(const std::vector<DrawnPicture>& reference,
-                               const std::vector<DrawnPicture>& measured,
-                               const std::vector<Prompt>& prompts, const PictureClasses* classes) {
+SamplerFidelity MeasureSampler(const std::vector<DrawnImage>& reference,
+                               const std::vector<DrawnImage>& measured,
+                               const std::vector<Prompt>& prompts, const ImageClasses* classes) {
   SamplerFidelity fidelity;
   std::vector<double> latent_psnr;
-  std::vector<double> picture_psnr;
+  std::vector<double> image_psnr;
   fidelity.worst_ssim = 1.0;
   int32_t recognised = 0;
   for (size_t i = 0; i < prompts.size(); ++i) {
     latent_psnr.push_back(LatentPsnrDb(reference[i].latents, measured[i].latents));
-    picture_psnr.push_back(PicturePsnrDb(reference[i].picture.rgb, measured[i].picture.rgb));
-    const double ssim = Ssim(reference[i].picture, measured[i].picture);
+    image_psnr.push_back(ImagePsnrDb(reference[i].image.rgb, measured[i].image.rgb));
+    const double ssim = Ssim(reference[i].image, measured[i].image);
     fidelity.mean_ssim += ssim / static_cast<double>(prompts.size());
     fidelity.worst_ssim = std::min(fidelity.worst_ssim, ssim);
     if (classes != nullptr && !prompts[i].class_name.empty()) {
-      const size_t nearest = classes->Nearest(measured[i].picture);
+      const size_t nearest = classes->Nearest(measured[i].image);
       recognised += classes->name(nearest) == prompts[i].class_name ? 1 : 0;
     }
   }
   fidelity.latent_psnr = Summarize(latent_psnr);
-  fidelity.picture_psnr = Summarize(picture_psnr);
+  fidelity.image_psnr = Summarize(image_psnr);
   if (classes != nullptr) fidelity.recognised_count = recognised;
   return fidelity;
 }
@@ -54,7 +54,7 @@ SamplerFidelity MeasureSampler(const std::vector<DrawnPicture>& reference,
 
 void MeasureDrawing(const Drawing& reference, const Drawing& measured,
                     const std::vector<Prompt>& prompts, const std::vector<std::string>& samplers,
-                    const PictureClasses* classes, RowFidelity* row) {
+                    const ImageClasses* classes, RowFidelity* row) {
   std::vector<double> output_sqnr;
   std::vector<double> latent_psnr;
   for (size_t i = 0; i < prompts.size(); ++i) {

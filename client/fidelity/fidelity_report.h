@@ -26,10 +26,10 @@ DecibelSummary Summarize(const std::vector<double>& decibels);
 struct SamplerFidelity {
   std::string sampler;
   DecibelSummary latent_psnr;
-  DecibelSummary picture_psnr;
+  DecibelSummary image_psnr;
   double mean_ssim = 0;
   double worst_ssim = 0;
-  // Of the prompts that name a class, those whose picture is nearest to it; nullopt without
+  // Of the prompts that name a class, those whose image is nearest to it; nullopt without
   // classes.
   std::optional<int32_t> recognised_count;
 };
@@ -44,7 +44,7 @@ struct RowFidelity {
   int64_t unet_weight_bytes = 0;
   int64_t resident_bytes = 0;  // weights of all components
   int32_t unpacked_module_count = 0;
-  double seconds_per_picture = 0;
+  double seconds_per_image = 0;
 };
 
 struct FidelityReport {
@@ -60,10 +60,10 @@ struct FidelityReport {
 };
 
 // Holds `measured` against `reference`. `classes` may be null. Fills the figures that come from
-// pictures and latents.
+// images and latents.
 void MeasureDrawing(const Drawing& reference, const Drawing& measured,
                     const std::vector<Prompt>& prompts, const std::vector<std::string>& samplers,
-                    const PictureClasses* classes, RowFidelity* row);
+                    const ImageClasses* classes, RowFidelity* row);
 
 // Markdown with one table.
 std::string ReportMarkdown(const FidelityReport& report);

@@ -70,7 +70,7 @@ class Run {
     }
     TF_RETURN_IF_ERROR(CheckClasses(report_.prompts, !options_.classes.empty()));
     if (!options_.classes.empty()) {
-      TF_ASSIGN_OR_RETURN(classes_, PictureClasses::Load(options_.classes));
+      TF_ASSIGN_OR_RETURN(classes_, ImageClasses::Load(options_.classes));
       report_.class_count = static_cast<int32_t>(classes_->size());
       for (const Prompt& prompt : report_.prompts) {
         if (prompt.class_name.empty()) continue;
@@ -88,7 +88,7 @@ class Run {
   }
 
   Result<std::unique_ptr<DiffusionModel>> Load(const Weights& weights) {
-    on_progress_(weights.name, pictures_done_, PictureCount());
+    on_progress_(weights.name, images_done_, ImageCount());
     return LoadSdxlModel(runtime_,
                          {.name = NameOf(weights.path),
                           .path = weights.path,
@@ -189,12 +189,12 @@ class Run {
                 const std::string& scope, Drawing* drawing) {
     const auto start = std::chrono::steady_clock::now();
     TF_ASSIGN_OR_RETURN(*drawing, Draw(model, report_.prompts, options, stop_, [&] {
-      on_progress_(weights.name, ++pictures_done_, PictureCount());
+      on_progress_(weights.name, ++images_done_, ImageCount());
     }));
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     RowFidelity row{.name = weights.name, .scope = scope};
-    row.seconds_per_picture =
+    row.seconds_per_image =
         seconds / static_cast<double>(report_.prompts.size() * options.samplers.size());
     for (const ComponentDescription& component : model.description().components) {
       row.resident_bytes += component.weight_bytes;
@@ -208,16 +208,15 @@ class Run {
     MeasureDrawing(reference_, *drawing, report_.prompts, options.samplers,
                    classes_.has_value() ? &*classes_ : nullptr, &row);
     if (!drawing->by_sampler.empty()) {
-      std::vector<const RgbImage*> pictures;
-      for (const DrawnPicture& drawn : drawing->by_sampler.front())
-        pictures.push_back(&drawn.picture);
-      sheet_->AddRow(scope.empty() ? weights.name : weights.name + " " + scope, pictures);
+      std::vector<const RgbImage*> images;
+      for (const DrawnImage& drawn : drawing->by_sampler.front()) images.push_back(&drawn.image);
+      sheet_->AddRow(scope.empty() ? weights.name : weights.name + " " + scope, images);
     }
     report_.rows.push_back(std::move(row));
     return OkStatus();
   }
 
-  int64_t PictureCount() const {
+  int64_t ImageCount() const {
     return row_count_ * static_cast<int64_t>(report_.prompts.size() * options_.samplers.size());
   }
 
@@ -226,12 +225,12 @@ class Run {
   const std::stop_token stop_;
   const OnProgress& on_progress_;
   FidelityReport report_;
-  std::optional<PictureClasses> classes_;
+  std::optional<ImageClasses> classes_;
   std::optional<ContactSheet> sheet_;
   std::unique_ptr<WeightFidelity> weights_;
   Drawing reference_;
   int64_t row_count_ = 0;
-  int64_t pictures_done_ = 0;
+  int64_t images_done_ = 0;
 };
 
 }  // namespace

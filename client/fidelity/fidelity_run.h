@@ -18,7 +18,7 @@ struct FidelityResult {
   RgbImage contact_sheet;
 };
 
-// `on_progress(label, done, count)` is called after each picture. Once `stop` is asked for, the
+// `on_progress(label, done, count)` is called after each image. Once `stop` is asked for, the
 // result has the rows that were complete. Errors: what is wrong with the model directory, the
 // prompts or the classes; CANCELLED where not even the reference was drawn.
 using OnProgress = std::function<void(const std::string& label, int64_t done, int64_t count)>;

@@ -1,4 +1,4 @@
-// The prompts that pictures are drawn for.
+// The prompts that images are drawn for.
 #ifndef TIGHTFIT_CLIENT_FIDELITY_PROMPT_LIST_H_
 #define TIGHTFIT_CLIENT_FIDELITY_PROMPT_LIST_H_
 
@@ -11,7 +11,7 @@ namespace tightfit::fidelity {
 
 struct Prompt {
   std::string text;
-  std::string class_name;  // what the picture should be recognised as; empty: nothing is said
+  std::string class_name;  // what the image should be recognised as; empty: nothing is said
 };
 
 // One prompt a line; " = NAME" at its end names the class. Empty lines, lines that begin with # and

@@ -14,19 +14,19 @@
 namespace tightfit::fidelity {
 namespace {
 
-// Pictures are compared at kComparedSidePx x kComparedSidePx.
+// Images are compared at kComparedSidePx x kComparedSidePx.
 constexpr int32_t kComparedSidePx = 32;
 constexpr int64_t kMaxAtlasPixels = 1 << 26;
 constexpr size_t kMaxFileBytes = 64 << 20;
 
 Status BadClasses(const std::string& what) {
   return {StatusCode::kInvalidArgument, "BAD_CLASSES",
-          "--classes: " + what + "; it must be {\"picture\", \"tile_px\", \"columns\", \"names\"}"};
+          "--classes: " + what + "; it must be {\"image\", \"tile_px\", \"columns\", \"names\"}"};
 }
 
 }  // namespace
 
-Result<PictureClasses> PictureClasses::Load(const std::string& path) {
+Result<ImageClasses> ImageClasses::Load(const std::string& path) {
   TF_ASSIGN_OR_RETURN(const std::string text, cli::ReadWholeFile(path, kMaxFileBytes));
   const auto json = nlohmann::json::parse(text, nullptr, false);
   const auto is_count = [&json](const char* key) {
@@ -38,13 +38,13 @@ Result<PictureClasses> PictureClasses::Load(const std::string& path) {
       !json["names"].is_array() || json["names"].empty()) {
     return BadClasses("a key is missing or of another type");
   }
-  PictureClasses classes;
+  ImageClasses classes;
   for (const auto& name : json["names"]) {
     if (!name.is_string()) return BadClasses("a name is no text");
     classes.names_.push_back(name);
   }
   const std::filesystem::path file(json["picture"].get<std::string>());
-  if (file.has_parent_path()) return BadClasses("the picture must lie beside it");
+  if (file.has_parent_path()) return BadClasses("the image must lie beside it");
   TF_ASSIGN_OR_RETURN(
       const std::string bytes,
       cli::ReadWholeFile(std::filesystem::path(path).replace_filename(file), kMaxFileBytes));
@@ -56,7 +56,7 @@ Result<PictureClasses> PictureClasses::Load(const std::string& path) {
   const int columns = json["columns"];
   const int rows = static_cast<int>((classes.names_.size() + columns - 1) / columns);
   if (png.image.width_px < columns * tile_px || png.image.height_px < rows * tile_px) {
-    return BadClasses("the picture is too small for its tiles");
+    return BadClasses("the image is too small for its tiles");
   }
   for (size_t i = 0; i < classes.names_.size(); ++i) {
     const int column = static_cast<int>(i) % columns;
@@ -68,15 +68,15 @@ Result<PictureClasses> PictureClasses::Load(const std::string& path) {
   return classes;
 }
 
-std::optional<size_t> PictureClasses::Find(std::string_view name) const {
+std::optional<size_t> ImageClasses::Find(std::string_view name) const {
   const auto found = std::find(names_.begin(), names_.end(), name);
   if (found == names_.end()) return std::nullopt;
   return static_cast<size_t>(found - names_.begin());
 }
 
-size_t PictureClasses::Nearest(const RgbImage& picture) const {
-  const std::vector<float> wanted = BoxAverage(picture, {0, 0, picture.width_px, picture.height_px},
-                                               kComparedSidePx, kComparedSidePx);
+size_t ImageClasses::Nearest(const RgbImage& image) const {
+  const std::vector<float> wanted =
+      BoxAverage(image, {0, 0, image.width_px, image.height_px}, kComparedSidePx, kComparedSidePx);
   size_t nearest = 0;
   double least = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < thumbnails_.size(); ++i) {

@@ -26,7 +26,7 @@ Json RowJson(const RowFidelity& row) {
                {"weight_sqnr_db", nullptr},
                {"unet_output_sqnr", SummaryJson(row.unet_output_sqnr)},
                {"one_step_latent_psnr", SummaryJson(row.one_step_latent_psnr)},
-               {"seconds_per_picture", row.seconds_per_picture},
+               {"seconds_per_picture", row.seconds_per_image},
                {"samplers", Json::array()}};
   if (row.weights.has_value() && std::isfinite(row.weights->SqnrDb())) {
     json["weight_sqnr_db"] = row.weights->SqnrDb();
@@ -35,7 +35,7 @@ Json RowJson(const RowFidelity& row) {
     json["samplers"].push_back(
         {{"sampler", sampler.sampler},
          {"latent_psnr", SummaryJson(sampler.latent_psnr)},
-         {"picture_psnr", SummaryJson(sampler.picture_psnr)},
+         {"picture_psnr", SummaryJson(sampler.image_psnr)},
          {"mean_ssim", sampler.mean_ssim},
          {"worst_ssim", sampler.worst_ssim},
          {"recognised_count",

@@ -42,7 +42,7 @@ std::string ReportMarkdown(const FidelityReport& report) {
       "| weights | scope | UNet MB | all MB | weight SQNR | UNet output SQNR | latents, 1 step |";
   std::string rule = "|---|---|---:|---:|---:|---:|---:|";
   for (const std::string& sampler : options.samplers) {
-    heading += fmt::format(" {0}: latents | {0}: picture PSNR | {0}: SSIM |", sampler);
+    heading += fmt::format(" {0}: latents | {0}: image PSNR | {0}: SSIM |", sampler);
     rule += "---:|---:|---:|";
     if (report.class_count > 0) {
       heading += fmt::format(" {}: recognised |", sampler);
@@ -57,7 +57,7 @@ std::string ReportMarkdown(const FidelityReport& report) {
                         MeanText(row.one_step_latent_psnr));
     for (const SamplerFidelity& sampler : row.samplers) {
       text += fmt::format(" {} | {} | {:.4f} |", MeanText(sampler.latent_psnr),
-                          WorstText(sampler.picture_psnr), sampler.mean_ssim);
+                          WorstText(sampler.image_psnr), sampler.mean_ssim);
       if (sampler.recognised_count.has_value()) {
         text += fmt::format(" {}/{} |", *sampler.recognised_count, report.labelled_prompt_count);
       }

@@ -1,4 +1,4 @@
-// Writes labels into pictures.
+// Writes labels into images.
 #ifndef TIGHTFIT_CLIENT_FIDELITY_TEXT_PAINTER_H_
 #define TIGHTFIT_CLIENT_FIDELITY_TEXT_PAINTER_H_
 
@@ -21,7 +21,7 @@ class TextPainter {
   // How far `text`, UTF-8, reaches to the right.
   int WidthPx(std::string_view text) const;
   // Black on what is there; (left_px, baseline_px) is where the text begins. Parts outside the
-  // picture are cut off.
+  // image are cut off.
   void Paint(std::string_view text, int left_px, int baseline_px, RgbImage* image) const;
 
  private:

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="container_check.sh",
         description="Runs the instructions of the Dockerfile in debootstrap roots, serves a"
-        " picture from the last one, and tells its size. Needs root, not Docker.",
+        " image from the last one, and tells its size. Needs root, not Docker.",
     )
     parser.add_argument("--dockerfile", type=Path, default=ROOT / "Dockerfile")
     parser.add_argument(
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         help="take DIR for the root of a stage instead of running it",
     )
     parser.add_argument(
-        "--picture", type=Path, default=ROOT / "out" / "container.png", help="where it is put"
+        "--image", type=Path, default=ROOT / "out" / "container.png", help="where it is put"
     )
     return parser
 
@@ -97,8 +97,8 @@ def _build_and_serve(options: argparse.Namespace, work: Path) -> None:
     settings = build.run()
     root = build.root(dockerfile.stages[-1])
     built = time.monotonic() - began
-    say("serving a picture from it, as a user of its own, its root read-only")
-    served = image_check.serve_picture(root, settings, MODEL, work, options.picture)
+    say("serving an image from it, as a user of its own, its root read-only")
+    served = image_check.serve_image(root, settings, MODEL, work, options.image)
     if commit not in served.version and not given:
         raise StageError(f"the image holds {served.version}, not commit {commit}")
     parts = {
@@ -110,7 +110,7 @@ def _build_and_serve(options: argparse.Namespace, work: Path) -> None:
     say(f"the final image: {size_bytes(root) / 1e6:.0f} MB ({shown})")
     say(", ".join(served.version.splitlines()))
     say(
-        f"{served.picture}: served by user {served.user}; ready {served.start_seconds:.1f} s after"
+        f"{served.image}: served by user {served.user}; ready {served.start_seconds:.1f} s after"
         f" the start, stopped {served.stop_seconds:.1f} s after {settings.stop_signal}"
     )
     say(f"{time.monotonic() - began:.0f} s in all, {built:.0f} of them to build")

@@ -83,10 +83,10 @@ def render(arguments: argparse.Namespace) -> None:
     if unowned:
         areas.append(Area("tensors of no model", UNOWNED, values_at(unowned[0], times)))
     areas.append(Area("unattributed", UNATTRIBUTED, values_at(unattributed[0], times)))
-    picture = draw(arguments.title, tuple(times), areas, limits[0].points[-1][1])
+    image = draw(arguments.title, tuple(times), areas, limits[0].points[-1][1])
     part = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}.part")
     try:
-        picture.save(part, format="PNG", optimize=True)
+        image.save(part, format="PNG", optimize=True)
         part.replace(arguments.output)
     finally:
         part.unlink(missing_ok=True)

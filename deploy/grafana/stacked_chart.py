@@ -55,7 +55,7 @@ def bytes_text(count: float) -> str:
 
 
 class _Canvas:
-    """Coordinates in px of the finished picture; text by its baseline's left, middle or right."""
+    """Coordinates in px of the finished image; text by its baseline's left, middle or right."""
 
     def __init__(self) -> None:
         size = (WIDTH_PX * _SCALE, HEIGHT_PX * _SCALE)

@@ -1,4 +1,4 @@
-"""Installs a .deb into a bare Debian, serves a picture from it as the service would, removes it."""
+"""Installs a .deb into a bare Debian, serves an image from it as the service would, removes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="package_check.sh", description=__doc__)
     parser.add_argument("package", type=Path, metavar="FILE.deb")
     parser.add_argument("--work", type=Path, help="keep the bare root here for the next time")
-    parser.add_argument("--picture", type=Path, default=ROOT / "out" / "package.png")
+    parser.add_argument("--image", type=Path, default=ROOT / "out" / "package.png")
     options = parser.parse_args(arguments)
     try:
         if os.geteuid() != 0:
@@ -41,14 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="tightfit-package-") as folder:
             work = options.work or Path(folder)
             work.mkdir(parents=True, exist_ok=True)
-            check(options.package, work.resolve(), options.picture)
+            check(options.package, work.resolve(), options.image)
     except (StageError, OSError) as error:
         print(f"package_check.sh: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def check(package: Path, work: Path, picture: Path) -> None:
+def check(package: Path, work: Path, image: Path) -> None:
     """Raises StageError where anything is not as a package must be."""
     began = time.monotonic()
     bare, root, log = work / "bare", work / "package-root", work / "package.log"
@@ -64,7 +64,7 @@ def check(package: Path, work: Path, picture: Path) -> None:
     _apt(root, log, "apt-get update && apt-get install -y --no-install-recommends /tightfit.deb")
     say(f"with the packages that it needs: {(stage_root.size_bytes(root) - before) / 1e6:.0f} MB")
     command = _service_command(root)
-    say("serving a picture from it, as a user of its own, its root read-only")
+    say("serving an image from it, as a user of its own, its root read-only")
     (root / "models").mkdir()
     settings = ImageSettings(
         user="10001:10001",
@@ -75,11 +75,11 @@ def check(package: Path, work: Path, picture: Path) -> None:
     )
     # The example's model is not there; the check serves its own under another name.
     _remove_models(root / "etc" / "tightfit" / "tightfit.toml")
-    served = image_check.serve_picture(
-        root, settings, MODEL, work, picture, libraries="/usr/lib/tightfit"
+    served = image_check.serve_image(
+        root, settings, MODEL, work, image, libraries="/usr/lib/tightfit"
     )
     say(", ".join(served.version.splitlines()))
-    say(f"{served.picture}: served by user {served.user}, ready {served.start_seconds:.1f} s")
+    say(f"{served.image}: served by user {served.user}, ready {served.start_seconds:.1f} s")
     _apt(root, log, "apt-get purge -y tightfit")
     if left := [place for place in OWN_PLACES if (root / place).exists()]:
         raise StageError(f"purging it leaves {', '.join(left)}")

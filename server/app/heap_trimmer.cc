@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kInterval{200};
 constexpr size_t kMaxFreeBytes = 32 << 20;
-// From here on a block is a mapping of its own, and goes when it is freed: pictures, and weights
+// From here on a block is a mapping of its own, and goes when it is freed: images, and weights
 // while they are packed.
 constexpr int kMappedBytes = 1 << 20;
 

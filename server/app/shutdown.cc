@@ -117,7 +117,7 @@ int RunningServer::Stop() {
 
 void RunningServer::Drain() {
   executor_.Drain(kNoLimit);
-  // What remains is to hand finished pictures, or the reason why there are none, to clients.
+  // What remains is to hand finished images, or the reason why there are none, to clients.
   // All of it comes before gRPC's farewell, which a client answers when it has read what came
   // before: closing earlier would reset connections with bytes under way.
   RunningTime handing_over(&Clock::Real(), kLongestWatchGap);

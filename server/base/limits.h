@@ -25,14 +25,14 @@ struct Limits {
   int32_t max_message_fields = 10'000;
   int32_t max_send_message_bytes = 64 << 20;
   // A unary reply that may pass this many bytes is refused early: default clients receive 4 MiB.
-  // One picture of 1024 x 1024 fits (3 MiB of incompressible pixels and its text).
+  // One image of 1024 x 1024 fits (3 MiB of incompressible pixels and its text).
   int64_t max_unary_reply_bytes = 4 << 20;
   int64_t grpc_memory_quota_bytes = 128 << 20;
   int32_t image_chunk_bytes = 64 << 10;
   // What may wait for a slow reader before image data of that stream holds back its worker.
   int64_t max_stream_backlog_bytes = 64 << 20;
   int32_t stalled_reader_seconds = 30;
-  // Of all pictures that are asked for and that their clients have not taken, if none of them
+  // Of all images that are asked for and that their clients have not taken, if none of them
   // could be compressed: ten of the largest requests.
   int64_t max_undelivered_image_bytes = int64_t{1} << 30;
 

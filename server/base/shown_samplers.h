@@ -1,5 +1,5 @@
 // The names that samplers have in A1111's lists of samplers and schedules: what is written into
-// pictures, and what pictures of others are read by.
+// images, and what images of others are read by.
 #ifndef TIGHTFIT_SERVER_BASE_SHOWN_SAMPLERS_H_
 #define TIGHTFIT_SERVER_BASE_SHOWN_SAMPLERS_H_
 

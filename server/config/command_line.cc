@@ -22,7 +22,7 @@ constexpr char kDescription[] =
     "right.";
 
 constexpr char kFooter[] =
-    "Examples: one model in hf8x, the picture's first convolution left in fp16:\n"
+    "Examples: one model in hf8x, the image's first convolution left in fp16:\n"
     "  tightfit-server --model sdxl=/models/sdxl,format=hf8x,exclude=conv_in\n"
     "a token for somebody who may draw, then a server that takes no calls without one:\n"
     "  tightfit-server token new --role user --name alice --append-to tokens > alice.token\n"

@@ -6,7 +6,7 @@
 namespace tightfit {
 namespace {
 
-// Sides of the measured latents, and the largest that is decoded too. Where pictures are small
+// Sides of the measured latents, and the largest that is decoded too. Where images are small
 // another layer takes most than where they are large, and kernels choose their ways by size; beyond
 // the largest all grows with the area. Networks of few channels get there later, and cost next to
 // nothing.
@@ -34,7 +34,7 @@ constexpr int32_t kManyChunks = 16;
 constexpr int32_t kManyHeight = 4;
 constexpr int32_t kManyWidth = 8;
 
-// Kernels for 16 bits choose their temporaries by size: the peaks of some small pictures of narrow
+// Kernels for 16 bits choose their temporaries by size: the peaks of some small images of narrow
 // networks lie above the lines.
 constexpr int32_t kSmallSide = 32;
 constexpr double kSmallMarginIn16Bits = 1.09;  // of all but the last two points of a line

@@ -20,7 +20,7 @@
 
 namespace tightfit {
 
-// Opaque state of one running request (a batch of image_count pictures).
+// Opaque state of one running request (a batch of image_count images).
 class Sampling {
  public:
   virtual ~Sampling() = default;

@@ -17,8 +17,8 @@ namespace tightfit {
 // How a prompt is read: with weights, BREAK and chunks, or as diffusers reads it.
 enum class PromptSyntax { kWeighted, kPlain };
 
-// What comes out: decoded pictures, or the latents as the last step left them.
-enum class OutputKind { kPicture, kLatents };
+// What comes out: decoded images, or the latents as the last step left them.
+enum class OutputKind { kImage, kLatents };
 
 // The latents of one image, [channels, height, width], as a sampler left them.
 struct Latents {
@@ -54,8 +54,8 @@ struct GenerationParameters {
   float denoising_start = 0.0f;
   float denoising_end = 1.0f;
   std::vector<Latents> initial_latents;  // one for each image where denoising_start > 0, else none
-  OutputKind output = OutputKind::kPicture;
-  // SDXL micro-conditioning, (height, width) like diffusers; absent: the picture's size and (0, 0).
+  OutputKind output = OutputKind::kImage;
+  // SDXL micro-conditioning, (height, width) like diffusers; absent: the image's size and (0, 0).
   struct SizePx {
     int32_t height_px = 0;
     int32_t width_px = 0;
@@ -108,7 +108,7 @@ struct Image {
   // latents were asked for.
   std::vector<uint8_t> rgb;
   Latents latents;
-  // The VAE gave values that are not finite in 16 bits, so this picture was decoded again in fp32.
+  // The VAE gave values that are not finite in 16 bits, so this image was decoded again in fp32.
   bool decoded_again_in_fp32 = false;
 };
 

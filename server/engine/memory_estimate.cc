@@ -136,7 +136,7 @@ RequestMemory EstimateRequest(const ModelDescription& model, const GenerationPar
   if (tile_px > 0) {
     const int32_t tile = tile_px / multiple;
     decoded_area = static_cast<double>(std::min(height, tile)) * std::min(width, tile);
-    // The picture that is put together, and the tiles of two rows, in fp32.
+    // The image that is put together, and the tiles of two rows, in fp32.
     constexpr double kPixelBytes = 3 * sizeof(float);
     joined_bytes = kPixelBytes * parameters.width_px * (parameters.height_px + 2 * tile_px);
   }

@@ -50,7 +50,7 @@ struct RequestCosts {
   // In order of unevenness. Beyond the last, or without any, sides count as rounded up to what all
   // halvings divide.
   std::vector<UnevenMemory> denoise_uneven;
-  // Of pictures at most `slim_width` latents wide, which run by other kernels: they count as wide
+  // Of images at most `slim_width` latents wide, which run by other kernels: they count as wide
   // as that. 0: there are none.
   int32_t slim_width = 0;
   CallMemory denoise_slim;

@@ -54,7 +54,7 @@ struct ModelDescription {
   bool force_zeros_for_empty_prompt = true;  // an absent negative prompt gives zero embeddings
   int32_t max_clip_skip = 0;
   std::string vae_tiling;   // as configured
-  int32_t vae_tile_px = 0;  // side of the tiles that pictures are decoded in where they are tiled
+  int32_t vae_tile_px = 0;  // side of the tiles that images are decoded in where they are tiled
   std::vector<ComponentDescription> components;  // filled once loaded
   double load_seconds = 0.0;
   ModelMemory memory;
@@ -62,10 +62,10 @@ struct ModelDescription {
   std::function<int32_t(const GenerationParameters& parameters)> chunk_count;
 };
 
-// Pictures of at most this area are decoded whole under vae_tiling "auto".
+// Images of at most this area are decoded whole under vae_tiling "auto".
 inline constexpr int64_t kMaxUntiledAreaPx = 1024 * 1024;
 
-// The side of the tiles that a picture of this size is decoded in, 0 where it is decoded whole: a
+// The side of the tiles that an image of this size is decoded in, 0 where it is decoded whole: a
 // function of size and configuration alone. "always" tiles whatever is larger than a tile, as
 // diffusers does after enable_tiling().
 int32_t VaeTilePx(const ModelDescription& model, int32_t width_px, int32_t height_px);

@@ -5,7 +5,7 @@
 namespace tightfit {
 namespace {
 
-// The smallest side of a picture that is a multiple of the model's latents, if a limit allows one.
+// The smallest side of an image that is a multiple of the model's latents, if a limit allows one.
 std::optional<int64_t> SmallestSidePx(const ModelDescription& model, const Limits& limits) {
   const int64_t multiple = model.pixels_per_latent;
   if (multiple <= 0) return limits.min_side_px;
@@ -32,10 +32,10 @@ std::vector<std::string> NeverServed(const ModelDescription& model, const Limits
   if (!side.has_value()) {
     reasons.push_back("no side from limits.min_side_px, " + std::to_string(limits.min_side_px) +
                       ", to limits.max_side_px, " + std::to_string(limits.max_side_px) +
-                      ", is a multiple of " + multiple + ", as the model's pictures need");
+                      ", is a multiple of " + multiple + ", as the model's images need");
   } else if (*side * *side > limits.max_area_px || *side * *side > limits.max_pixel_steps) {
     const bool by_area = *side * *side > limits.max_area_px;
-    reasons.push_back("the smallest picture that the model can draw, " + std::to_string(*side) +
+    reasons.push_back("the smallest image that the model can draw, " + std::to_string(*side) +
                       " x " + std::to_string(*side) + " px, is above limits." +
                       (by_area ? "max_area_px" : "max_pixel_steps"));
   }

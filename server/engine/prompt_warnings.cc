@@ -32,7 +32,7 @@ std::string Lower(std::string_view text) {
 }
 
 constexpr std::array<std::string_view, 5> kLoraKinds = {"lora", "lyco", "locon", "loha", "lokr"};
-// Of extensions that draw a picture of several prompts.
+// Of extensions that draw an image of several prompts.
 constexpr std::array<std::string_view, 7> kJoiningWords = {
     "AND_PERP", "AND_SALT", "AND_TOPK", "ADDCOL", "ADDROW", "ADDCOMM", "ADDBASE"};
 constexpr std::array<std::string_view, 4> kMethods = {".swap(", ".blend(", ".and(", ".or("};

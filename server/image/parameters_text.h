@@ -1,5 +1,5 @@
 // The `parameters` text of A1111's PNG files, which common viewers and web interfaces read, and
-// which client/cpp/parameters_text draws the same picture from again.
+// which client/cpp/parameters_text draws the same image from again.
 #ifndef TIGHTFIT_SERVER_IMAGE_PARAMETERS_TEXT_H_
 #define TIGHTFIT_SERVER_IMAGE_PARAMETERS_TEXT_H_
 

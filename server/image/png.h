@@ -19,7 +19,7 @@ struct RgbImage {
 };
 
 // `text`: keyword (1-79 Latin-1 characters) -> UTF-8; written as tEXt where ASCII, else as iTXt.
-// Errors: INVALID_ARGUMENT for a picture of the wrong size, a keyword that PNG does not allow, or a
+// Errors: INVALID_ARGUMENT for an image of the wrong size, a keyword that PNG does not allow, or a
 // text that holds NUL.
 Result<std::vector<uint8_t>> EncodePng(const RgbImage& image,
                                        const std::map<std::string, std::string>& text);
@@ -29,7 +29,7 @@ struct DecodedPng {
   std::map<std::string, std::string> text;
 };
 // At most `max_pixels`; anything but a complete, valid 8-bit PNG is INVALID_ARGUMENT. Gray and
-// palette pictures become RGB, alpha is dropped. At most 16 text chunks of at most 1 MiB; of
+// palette images become RGB, alpha is dropped. At most 16 text chunks of at most 1 MiB; of
 // several with one keyword the first counts.
 Result<DecodedPng> DecodePng(std::span<const uint8_t> bytes, int64_t max_pixels);
 

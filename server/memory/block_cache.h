@@ -1,6 +1,6 @@
 // BlockCache: freed blocks of memory, kept for the next allocation of their size.
 //
-// A picture's activations come and go by the thousand in the same few sizes. Blocks of a megabyte
+// An image's activations come and go by the thousand in the same few sizes. Blocks of a megabyte
 // come from the system as zeroed pages, which costs as much time as computing on them; blocks that
 // are kept cost nothing. Free of LibTorch.
 #ifndef TIGHTFIT_SERVER_MEMORY_BLOCK_CACHE_H_

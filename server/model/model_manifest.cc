@@ -105,7 +105,7 @@ bool IsHashOfSourceFile(const CheckedJson& top, const std::string& hash) {
   return !source.Absent("sha256") && source.Text("sha256") == hash;
 }
 
-void ReadPictureDefaults(const CheckedJson& top, ModelDirectory* model) {
+void ReadImageDefaults(const CheckedJson& top, ModelDirectory* model) {
   const CheckedJson defaults = top.Object("defaults");
   model->default_width_px = defaults.Integer32("width_px", 1, 16384);
   model->default_height_px = defaults.Integer32("height_px", 1, 16384);
@@ -138,7 +138,7 @@ void ReadManifest(const CheckedJson& top, ModelDirectory* model) {
     vae.Refuse("sample_size_px", "must be a multiple of pixels_per_latent");
   }
   model->latent_channels = vae.Integer32("latent_channels", 1, 64);
-  ReadPictureDefaults(top, model);
+  ReadImageDefaults(top, model);
 
   const CheckedJson text = top.Object("text");
   if (text.Integer("max_length", 1, 1024) != 77) text.Refuse("max_length", "must be 77");

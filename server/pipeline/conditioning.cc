@@ -59,11 +59,11 @@ std::vector<PromptTokens> TokensOf(const RequestPrompts& prompts,
 }  // namespace
 
 std::array<float, 6> TimeIds(const GenerationParameters& parameters) {
-  const GenerationParameters::SizePx picture{.height_px = parameters.height_px,
-                                             .width_px = parameters.width_px};
-  const auto original = parameters.original_size.value_or(picture);
+  const GenerationParameters::SizePx image{.height_px = parameters.height_px,
+                                           .width_px = parameters.width_px};
+  const auto original = parameters.original_size.value_or(image);
   const auto crop = parameters.crop_top_left.value_or(GenerationParameters::SizePx{});
-  const auto target = parameters.target_size.value_or(picture);
+  const auto target = parameters.target_size.value_or(image);
   const std::array<int32_t, 6> ids = {original.height_px, original.width_px, crop.height_px,
                                       crop.width_px,      target.height_px,  target.width_px};
   std::array<float, 6> floats{};

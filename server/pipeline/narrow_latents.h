@@ -1,4 +1,4 @@
-// WithoutOneDnn: pictures so narrow that oneDNN draws them wrong are drawn without it.
+// WithoutOneDnn: images so narrow that oneDNN draws them wrong are drawn without it.
 #ifndef TIGHTFIT_SERVER_PIPELINE_NARROW_LATENTS_H_
 #define TIGHTFIT_SERVER_PIPELINE_NARROW_LATENTS_H_
 
@@ -14,7 +14,7 @@ inline constexpr int32_t kWidestWithoutOneDnn = 4;
 
 // Whether a convolution of stride 2 of SDXL's UNet sees one or two columns and three rows or more:
 // with AMX, oneDNN's kernels for bf16 (torch 2.11) then read memory that nobody has written, and
-// the picture is another one each time. `latents` has the shape [.., height, width].
+// the image is another one each time. `latents` has the shape [.., height, width].
 inline bool IsTooNarrowForOneDnn(const at::Tensor& latents, const at::Device& device,
                                  at::ScalarType dtype) {
   if (!device.is_cpu() || dtype != at::kBFloat16) return false;

@@ -190,7 +190,7 @@ Result<NoiseSchedule> MakeNoiseSchedule(const SchedulerConfig& config, int32_t s
   TF_ASSIGN_OR_RETURN(const float final_sigma, FinalSigma(config, training));
   schedule.sigmas.push_back(final_sigma);
   const float max_sigma = *std::max_element(schedule.sigmas.begin(), schedule.sigmas.end());
-  // A leading schedule does not start at the last timestep, so its latents keep some picture.
+  // A leading schedule does not start at the last timestep, so its latents keep some image.
   schedule.init_noise_sigma =
       config.timestep_spacing == "leading" ? std::sqrt(max_sigma * max_sigma + 1.0f) : max_sigma;
   return schedule;

@@ -9,7 +9,7 @@
 namespace tightfit {
 
 inline constexpr double kBracketFactor = 1.1;
-// Weights beyond it give no picture; they come down to it.
+// Weights beyond it give no image; they come down to it.
 inline constexpr double kMaxPromptWeight = 10.0;
 
 struct PromptPart {

@@ -69,7 +69,7 @@ Result<TrialCosts> Measure(SdxlPipeline& pipeline, const CostTrial& trial) {
   measured.denoise_seconds = SecondsSince(before_step);
   measured.denoise_peak = peak.Take();
   if (!trial.decodes) return measured;
-  // Weights of a random or broken model may give no picture; what decoding takes shows all the
+  // Weights of a random or broken model may give no image; what decoding takes shows all the
   // same.
   const auto before_decode = std::chrono::steady_clock::now();
   static_cast<void>(pipeline.DecodeNext(*sampling).status());
@@ -88,7 +88,7 @@ int64_t ParameterCount(const ModelDescription& description) {
 
 }  // namespace
 
-Result<RequestCosts> SdxlPipeline::ProfileMemory(const std::function<bool()>& on_picture) {
+Result<RequestCosts> SdxlPipeline::ProfileMemory(const std::function<bool()>& on_image) {
   const Network& unet = parts_.unet;
   const bool has_slim = unet.device.is_cpu() && unet.dtype == at::kBFloat16;
   const CostedNetworks networks{
@@ -98,7 +98,7 @@ Result<RequestCosts> SdxlPipeline::ProfileMemory(const std::function<bool()>& on
       .slim_width = has_slim ? kWidestWithoutOneDnn : 0,
       .kept_latent_bytes = kKeptLatents * parts_.latent_channels * sizeof(float)};
   return MeasureRequestCosts(networks, [&](const CostTrial& trial) -> Result<TrialCosts> {
-    if (!on_picture()) return LoadStopped();
+    if (!on_image()) return LoadStopped();
     return Measure(*this, trial);
   });
 }

@@ -80,7 +80,7 @@ Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) con
         std::ssize(latents.values) == int64_t{latents.channels} * latents.height * latents.width) {
       continue;
     }
-    return InvalidArgument("initial_latents must have the size of the picture");
+    return InvalidArgument("initial_latents must have the size of the image");
   }
   return OkStatus();
 }

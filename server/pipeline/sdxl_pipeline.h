@@ -33,10 +33,10 @@ class SdxlPipeline : public DiffusionModel {
   };
   explicit SdxlPipeline(Parts parts) : parts_(std::move(parts)) {}
 
-  // Draws a few dozen small pictures, which also warms the networks up, and tells what they took;
-  // calls `on_picture` before each, which stops it by returning false. Errors: those of drawing;
+  // Draws a few dozen small images, which also warms the networks up, and tells what they took;
+  // calls `on_image` before each, which stops it by returning false. Errors: those of drawing;
   // LoadStopped.
-  Result<RequestCosts> ProfileMemory(const std::function<bool()>& on_picture);
+  Result<RequestCosts> ProfileMemory(const std::function<bool()>& on_image);
   // Before the first request.
   void SetCosts(RequestCosts costs) { parts_.description.memory.costs = std::move(costs); }
   void SetLoadTime(double seconds) { parts_.description.load_seconds = seconds; }

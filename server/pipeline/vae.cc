@@ -17,12 +17,12 @@ Status NotFinite(const char* what) {
 
 }  // namespace
 
-Result<RgbPixels> ToRgbPixels(const at::Tensor& picture) {
-  if (picture.dim() != 4 || picture.size(0) != 1 || picture.size(1) != 3) {
-    return Internal("the VAE's graph gave a tensor that is not one RGB picture");
+Result<RgbPixels> ToRgbPixels(const at::Tensor& image) {
+  if (image.dim() != 4 || image.size(0) != 1 || image.size(1) != 3) {
+    return Internal("the VAE's graph gave a tensor that is not one RGB image");
   }
-  if (!IsFinite(picture)) return NotFinite("the decoded picture");
-  const at::Tensor bytes = (picture * 0.5 + 0.5)
+  if (!IsFinite(image)) return NotFinite("the decoded image");
+  const at::Tensor bytes = (image * 0.5 + 0.5)
                                .clamp(0.0, 1.0)
                                .mul(255.0)
                                .round()
@@ -64,21 +64,21 @@ void ImageDecoding::Begin() {
 }
 
 Result<std::optional<RgbPixels>> ImageDecoding::Next() {
-  TF_ASSIGN_OR_RETURN(at::Tensor picture,
+  TF_ASSIGN_OR_RETURN(at::Tensor image,
                       decoder_->Run(tiled_ ? tiled_->NextTile() : unscaled_, in_fp32_));
-  if (!IsFinite(picture)) {
+  if (!IsFinite(image)) {
     if (!IsFinite(unscaled_)) return NotFinite("the denoised latents");
-    if (in_fp32_ || !decoder_->has_fallback()) return NotFinite("the decoded picture");
+    if (in_fp32_ || !decoder_->has_fallback()) return NotFinite("the decoded image");
     in_fp32_ = true;
     Begin();
     return std::optional<RgbPixels>();
   }
   if (tiled_.has_value()) {
-    tiled_->Add(std::move(picture));
+    tiled_->Add(std::move(image));
     if (!tiled_->is_complete()) return std::optional<RgbPixels>();
-    picture = tiled_->Picture();
+    image = tiled_->Image();
   }
-  TF_ASSIGN_OR_RETURN(RgbPixels pixels, ToRgbPixels(picture));
+  TF_ASSIGN_OR_RETURN(RgbPixels pixels, ToRgbPixels(image));
   return std::optional<RgbPixels>(std::move(pixels));
 }
 

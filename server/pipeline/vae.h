@@ -21,10 +21,10 @@ struct RgbPixels {
   std::vector<uint8_t> rgb;  // rows from top to bottom, no padding
 };
 
-// Decodes pictures of [-1, 1] to 8 bits: halves, shifts, clamps, rounds ties to even, as diffusers'
-// VaeImageProcessor. `picture`: fp32 [1, 3, h, w] on the CPU. Errors: INTERNAL `NOT_FINITE` for a
+// Decodes images of [-1, 1] to 8 bits: halves, shifts, clamps, rounds ties to even, as diffusers'
+// VaeImageProcessor. `image`: fp32 [1, 3, h, w] on the CPU. Errors: INTERNAL `NOT_FINITE` for a
 // NaN or an infinity.
-Result<RgbPixels> ToRgbPixels(const at::Tensor& picture);
+Result<RgbPixels> ToRgbPixels(const at::Tensor& image);
 
 // The decoder's network, and where that computes in 16 bits, one in fp32 to fall back on. Not
 // thread-safe.
@@ -32,7 +32,7 @@ class VaeDecoder {
  public:
   using Load = std::function<Result<Network>()>;
 
-  // `load_fp32` may be empty; else it is called once, when a picture first needs it.
+  // `load_fp32` may be empty; else it is called once, when an image first needs it.
   VaeDecoder(Network network, double scaling_factor, Load load_fp32 = {})
       : network_(std::move(network)),
         scaling_factor_(scaling_factor),
@@ -75,7 +75,7 @@ class ImageDecoding {
   VaeDecoder* decoder_;
   at::Tensor unscaled_;
   std::optional<TileSizes> tile_;
-  std::optional<TiledPicture> tiled_;
+  std::optional<TiledImage> tiled_;
   bool in_fp32_ = false;
 };
 

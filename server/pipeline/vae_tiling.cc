@@ -25,7 +25,7 @@ void Blend(const at::Tensor& before, at::Tensor& tile, int64_t dimension, int64_
 
 }  // namespace
 
-TiledPicture::TiledPicture(at::Tensor latents, TileSizes tile)
+TiledImage::TiledImage(at::Tensor latents, TileSizes tile)
     : latents_(std::move(latents)),
       tile_(tile),
       stride_(std::max<int64_t>(
@@ -35,13 +35,13 @@ TiledPicture::TiledPicture(at::Tensor latents, TileSizes tile)
       rows_(DividedUp(latents_.size(2), stride_)),
       columns_(DividedUp(latents_.size(3), stride_)) {}
 
-at::Tensor TiledPicture::NextTile() const {
+at::Tensor TiledImage::NextTile() const {
   const int64_t top = row_ * stride_;
   const int64_t left = static_cast<int64_t>(current_row_.size()) * stride_;
   return latents_.slice(2, top, top + tile_.latents).slice(3, left, left + tile_.latents);
 }
 
-void TiledPicture::Add(at::Tensor decoded) {
+void TiledImage::Add(at::Tensor decoded) {
   const size_t column = current_row_.size();
   if (row_ > 0) Blend(row_above_[column], decoded, 2, blend_px_);
   if (column > 0) Blend(current_row_[column - 1], decoded, 3, blend_px_);

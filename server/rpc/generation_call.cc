@@ -73,7 +73,7 @@ Status GenerationCall::TakeImageBytes() {
   const int64_t bytes = LargestUnaryReplyBytes(accepted_.parameters);
   if (!budget_->TryTake(bytes, context_->limits.max_undelivered_image_bytes)) {
     return Status(StatusCode::kResourceExhausted, "IMAGES_UNDELIVERED",
-                  "pictures of earlier requests have not been taken by their clients")
+                  "images of earlier requests have not been taken by their clients")
         .WithRetryAfter(kUndeliveredRetry);
   }
   image_bytes_ = bytes;

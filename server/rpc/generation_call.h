@@ -99,7 +99,7 @@ class GenerationCall : public GenerationObserver,
   void Encode(Image image);
   void TakeEncoded(Image image);
   void EndIfDone();
-  // Sets aside what the pictures may take until they are delivered.
+  // Sets aside what the images may take until they are delivered.
   Status TakeImageBytes();
 
   const CallContext* const context_;

@@ -51,10 +51,10 @@ v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
   message.set_comma_backtrack_tokens(parameters.comma_backtrack_tokens);
   message.set_seed(parameters.seed);
   message.set_image_count(parameters.image_count);
-  const GenerationParameters::SizePx picture = {.height_px = parameters.height_px,
-                                                .width_px = parameters.width_px};
-  SetSize(parameters.original_size.value_or(picture), message.mutable_original_size());
-  SetSize(parameters.target_size.value_or(picture), message.mutable_target_size());
+  const GenerationParameters::SizePx image = {.height_px = parameters.height_px,
+                                              .width_px = parameters.width_px};
+  SetSize(parameters.original_size.value_or(image), message.mutable_original_size());
+  SetSize(parameters.target_size.value_or(image), message.mutable_target_size());
   const GenerationParameters::SizePx crop =
       parameters.crop_top_left.value_or(GenerationParameters::SizePx{});
   message.mutable_crop_top_left()->set_left_px(crop.width_px);
@@ -68,7 +68,7 @@ v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
   message.set_clip_skip(parameters.clip_skip);
   message.set_denoising_start(parameters.denoising_start);
   message.set_denoising_end(parameters.denoising_end);
-  if (parameters.output == OutputKind::kPicture) {
+  if (parameters.output == OutputKind::kImage) {
     message.set_vae_tile_px(VaeTilePx(model, parameters.width_px, parameters.height_px));
   }
   return message;

@@ -9,7 +9,7 @@
 namespace tightfit {
 
 // No GenerateImagesResponse for `parameters` is larger, its warnings left out, however badly its
-// pictures compress.
+// images compress.
 int64_t LargestUnaryReplyBytes(const GenerationParameters& parameters);
 
 }  // namespace tightfit

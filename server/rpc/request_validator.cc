@@ -178,8 +178,7 @@ class Validator {
       } else if (latents->channels != model.latent_channels || latents->height != height ||
                  latents->width != width) {
         Refuse(field, "must have the shape [" + std::to_string(model.latent_channels) + ", " +
-                          std::to_string(height) + ", " + std::to_string(width) +
-                          "] of the picture");
+                          std::to_string(height) + ", " + std::to_string(width) + "] of the image");
       } else {
         parameters->initial_latents.push_back(*std::move(latents));
       }

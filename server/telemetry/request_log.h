@@ -11,7 +11,7 @@ namespace tightfit {
 // Thread-safe.
 class RequestLog final : public RpcObserver {
  public:
-  // Logs. Calls about pictures at "info", other successful ones at "debug"; refusals for want of
+  // Logs. Calls about images at "info", other successful ones at "debug"; refusals for want of
   // room at "warning"; what is our fault at "error".
   void OnRequestRecord(const RequestRecord& record) override;
   // Logs refused connections.

@@ -3,7 +3,7 @@
   python tests/bench/device_memory.py MODEL_DIR [--device cuda:0] [--formats fp16,hf8,e2m5r]
       [--scopes linear+conv] [--size 1024] [--steps 4] [--json FILE]
 
-Serves the model once in each format and scope, draws two pictures, and prints a Markdown table of
+Serves the model once in each format and scope, draws two images, and prints a Markdown table of
 ratios to the first row, fp16, which is unpacked. Bytes are what the driver says that the device
 has in use over what it had before the model came, caches of LibTorch included; on a CPU, where
 this is a trial run, the process's resident set. Needs a built server.
@@ -77,7 +77,7 @@ def measure(model: Path, weight_format: str, scope: str, options: argparse.Names
         parts = server.cli_json("models", "m")["model"]["components"]
         watch = PeakWatch(server)
         watch.start()
-        # The first picture of a size is slower: what LibTorch chooses by size it chooses then.
+        # The first image of a size is slower: what LibTorch chooses by size it chooses then.
         for seed in ("1", "2"):
             flags = ["--seed", seed, "--steps", str(options.steps), *size]
             drawn = server.cli_json(

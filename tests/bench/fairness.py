@@ -3,7 +3,7 @@
   python tests/bench/fairness.py [--seconds 600] [--clients 8] [--models hf8,hf12]
       [--memory-limit-mib N]
 
-Half of the clients ask one model for pictures, half the other, one request after the other. Prints
+Half of the clients ask one model for images, half the other, one request after the other. Prints
 a Markdown table of requests and seconds by model, and the resident set before and after; exit code
 1 where a request fails or the mean times of the models are more than 20 % apart. Needs the Python
 client's packages (tests/requirements.txt).
@@ -33,7 +33,7 @@ TELL_EVERY_SECONDS = 30
 
 
 class Clients:
-    """Threads that ask for pictures until told to stop."""
+    """Threads that ask for images until told to stop."""
 
     def __init__(self, address: str, models: list[str], count: int) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)

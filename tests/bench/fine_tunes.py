@@ -4,7 +4,7 @@
 
 Exports stand-ins with `tightfit_export --perturb-unet` into DIR (the source is emoji-xl unless
 --source names another diffusers directory), finds the limit that holds what they share and all
-UNets but one, and asks every model in turn for a picture, round after round: first with shared
+UNets but one, and asks every model in turn for an image, round after round: first with shared
 components, then with `share_weights=false` under the same limit. Prints a Markdown table of each;
 exit code 1 where a request fails, where nobody had to go, or where a shared component stands twice.
 """

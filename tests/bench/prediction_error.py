@@ -3,7 +3,7 @@
   python tests/bench/prediction_error.py [--model DIR] [--dtypes fp32,bf16] [--formats fp16,hf8]
       [--sizes 64,20x2048]
 
-Makes latents, where the UNet takes most, and pictures, where the VAE does, of each size and count,
+Makes latents, where the UNet takes most, and images, where the VAE does, of each size and count,
 with and without guidance, with a server of its own, and prints a Markdown table of set-aside bytes
 over taken ones, less 1, as the metric tightfit_memory_prediction_error_ratio tells. Needs a built
 server; the model is emoji-xl unless --model names another one.
@@ -26,7 +26,7 @@ MAX_ERROR = 0.05
 SIZES_PX = "64,96,128,160,224,256,320,448"  # squares by their side; others as 20x2048
 COUNTS = "1,2,4"
 GUIDANCE = {"with": "5", "without": "1"}
-OUTPUTS = {"latents": "x.safetensors", "pictures": "x.png"}
+OUTPUTS = {"latents": "x.safetensors", "images": "x.png"}
 
 
 def width_and_height(size: str) -> tuple[str, str]:

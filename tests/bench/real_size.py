@@ -1,10 +1,10 @@
-"""SDXL at its real size on a CPU: export, load, memory, a picture, and the time of a UNet call.
+"""SDXL at its real size on a CPU: export, load, memory, an image, and the time of a UNet call.
 
   python tests/bench/real_size.py --work DIR [--model DIR] [--formats hf8,hf12] [--json FILE]
 
 Exports `--random sdxl-base` into DIR unless --model names a model directory with bf16 graphs; needs
 14 GB of disk and 12 GB of memory. Serves it once in each format, watches the server's anonymous
-memory while it loads, draws pictures of 512 x 512 in 2 steps through the command line, and calls
+memory while it loads, draws images of 512 x 512 in 2 steps through the command line, and calls
 diffusers' UNet in eager bf16 with the same weights and shapes. Prints a Markdown table; exit code 1
 where a bound is missed.
 """
@@ -44,7 +44,7 @@ class Served:
     load_seconds: float
     peak_anonymous_mib: float
     final_anonymous_mib: float
-    picture_seconds: float
+    image_seconds: float
     unet_call_seconds: float
 
 
@@ -134,8 +134,8 @@ def serve(model: Path, weight_format: str, work: Path) -> Served:
         weights = {part["name"]: part["weight_bytes"] for part in described["components"]}
         say(f"drawing {SIZE_PX} x {SIZE_PX} px in {STEPS} steps")
         flags = ["--width", str(SIZE_PX), "--height", str(SIZE_PX), "--steps", str(STEPS)]
-        out = work / f"picture-{weight_format}.png"
-        # The second picture's steps are timed: the first call of a size is slower, in eager too.
+        out = work / f"image-{weight_format}.png"
+        # The second image's steps are timed: the first call of a size is slower, in eager too.
         first, second = (
             server.cli("generate", "a lighthouse", "--seed", seed, *flags, "-o", str(out))
             for seed in ("1", "2")
@@ -147,7 +147,7 @@ def serve(model: Path, weight_format: str, work: Path) -> Served:
             load_seconds=described["load_seconds"],
             peak_anonymous_mib=peak_mib,
             final_anonymous_mib=final_mib,
-            picture_seconds=first["timings"]["total_seconds"],
+            image_seconds=first["timings"]["total_seconds"],
             unet_call_seconds=second["timings"]["denoise_seconds"] / STEPS,
         )
     finally:
@@ -201,7 +201,7 @@ def missed_bounds(row: Served) -> list[str]:
 def table(rows: list[Served], eager: list[float]) -> str:
     call = min(eager[1:])
     lines = [
-        "| weights | UNet MiB | all MiB | load s | anonymous MiB, peak / after | picture s "
+        "| weights | UNet MiB | all MiB | load s | anonymous MiB, peak / after | image s "
         "| UNet call s | of eager bf16 |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
@@ -209,7 +209,7 @@ def table(rows: list[Served], eager: list[float]) -> str:
         lines.append(
             f"| `{row.format}` | {row.unet_weight_mib:,.0f} | {row.all_weights_mib:,.0f} "
             f"| {row.load_seconds:.0f} | {row.peak_anonymous_mib:,.0f} / "
-            f"{row.final_anonymous_mib:,.0f} | {row.picture_seconds:.1f} "
+            f"{row.final_anonymous_mib:,.0f} | {row.image_seconds:.1f} "
             f"| {row.unet_call_seconds:.2f} | {row.unet_call_seconds / call:.2f} |"
         )
     lines.append(f"| *diffusers, eager bf16* | | | | | | {call:.2f} | 1 |")

@@ -27,7 +27,7 @@ SIDES_PX = (64, 128, 192, 256)
 
 
 def draw_until(end: float, address: str, worker: int) -> None:
-    """Pictures of growing size, each model in turn."""
+    """Images of growing size, each model in turn."""
     with tightfit.Client(address, timeout=120) as client:
         turn = worker
         while time.time() < end:

@@ -14,7 +14,7 @@ import numpy as np
 from parity.check import MAX_LATENT_ERROR, MAX_PIXEL_ERROR
 from parity.jobs import Job, Weights
 from parity.reference import Reference
-from test_parity import PACKED, PACKED_JOB, PICTURES, SAMPLED, UNPACKED, name_of
+from test_parity import PACKED, PACKED_JOB, IMAGES, SAMPLED, UNPACKED, name_of
 from tiny_model import tiny_root
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     shutil.copytree(root / "model", model)
     out.mkdir(parents=True)
     jobs: list[tuple[str, Weights, Job]] = [
-        (name, UNPACKED, job) for name, job in {**PICTURES, **SAMPLED}.items()
+        (name, UNPACKED, job) for name, job in {**IMAGES, **SAMPLED}.items()
     ]
     # A model is loaded once for all its jobs that follow each other.
     jobs += [(name_of(weights), weights, PACKED_JOB) for weights in PACKED]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What needs a GPU: kernels, packed operators, graphs and whole pictures against the CPU and diffusers, then
+# What needs a GPU: kernels, packed operators, graphs and whole images against the CPU and diffusers, then
 # what each format takes of the device, loaded and while sampling, and the time of a step, beside fp16.
 #
 #   ./tests/gpu/run.sh             on cuda:0; where there is none it says why and ends well
@@ -43,7 +43,7 @@ else
   ctest --test-dir build/release --no-tests=error --output-on-failure -L gpu || failed=1
 fi
 
-say "pictures against diffusers; models that leave and return"
+say "images against diffusers; models that leave and return"
 python -m pytest -q -p no:cacheprovider -rs tests/python/test_parity.py tests/python/test_parity_prompts.py \
   tests/python/test_parity_vae.py tests/python/test_residency.py || failed=1
 

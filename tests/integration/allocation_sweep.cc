@@ -4,10 +4,10 @@
 //
 // From the k-th tensor on no allocation succeeds, for k = 1, 2, ... and then in growing steps,
 // until one is past the last: each time the work must end in RESOURCE_EXHAUSTED with every byte
-// given back, and the next one must succeed. Then the k-th allocation alone fails: the picture must
+// given back, and the next one must succeed. Then the k-th allocation alone fails: the image must
 // be the same, or refused. Exit 1 where any of it is not so.
 #include "server/memory/memory_accounts.h"
-#include "tests/integration/one_picture.h"
+#include "tests/integration/one_image.h"
 
 #include <atomic>
 #include <cstdint>
@@ -118,11 +118,11 @@ Status Run(const std::string& model_directory) {
   Sweep("load into the graph that stayed", ledger, load, unload);
   TF_RETURN_IF_ERROR(server.Load());
   for (const std::string sampler : {"euler-a", "dpmpp-2m"}) {
-    TF_ASSIGN_OR_RETURN(const std::vector<uint8_t> picture, server.Draw(sampler));
-    Sweep(("picture by " + sampler).c_str(), ledger, [&] { return server.Draw(sampler).status(); },
+    TF_ASSIGN_OR_RETURN(const std::vector<uint8_t> image, server.Draw(sampler));
+    Sweep(("image by " + sampler).c_str(), ledger, [&] { return server.Draw(sampler).status(); },
           [] { return OkStatus(); });
     const Result<std::vector<uint8_t>> again = server.Draw(sampler);
-    Expect(again.ok() && *again == picture, "the next picture is another one", 0, again.status());
+    Expect(again.ok() && *again == image, "the next image is another one", 0, again.status());
     int same = 0;
     int refused = 0;
     for (int64_t k = 1;; k = NextK(k)) {
@@ -136,14 +136,14 @@ Status Run(const std::string& model_directory) {
       if (!has_failed) break;
       if (drawn.ok()) {
         ++same;
-        Expect(*drawn == picture, "tried once more, it drew another picture", k, OkStatus());
+        Expect(*drawn == image, "tried once more, it drew another image", k, OkStatus());
       } else {
         ++refused;
         Expect(drawn.status().code() == StatusCode::kResourceExhausted, "ended otherwise", k,
                drawn.status());
       }
     }
-    std::printf("one failure, %s: %d pictures the same, %d refused\n", sampler.c_str(), same,
+    std::printf("one failure, %s: %d images the same, %d refused\n", sampler.c_str(), same,
                 refused);
     Expect(same > 0, "nothing was tried once more", 0, OkStatus());
   }

@@ -7,7 +7,7 @@
 //   FAKE_STEP_MILLISECONDS  how long a step takes
 //   FAKE_LEAVE_HOLD       while this file exists, a model does not get off its device
 //   FAKE_PROBE_LOST       once this file exists, the device gives no sign of life
-//   FAKE_NOISY            where set, pictures are noise, which PNG cannot compress
+//   FAKE_NOISY            where set, images are noise, which PNG cannot compress
 //   FAKE_SILENT_PORT      while this file exists, the server's calls of its own port get no answer
 //   FAKE_WEIGHT_MIB       what the weights of every model take, told by its directory; the only
 //   module

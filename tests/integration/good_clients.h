@@ -14,7 +14,7 @@
 
 namespace tightfit {
 
-// Each of `channels` asks for a small picture, again and again, with a pause of 10 ms between two
+// Each of `channels` asks for a small image, again and again, with a pause of 10 ms between two
 // calls, until Stop.
 class GoodClients {
  public:

@@ -5,9 +5,9 @@
 //
 // Prints the resident set every tenth of the way. After half of the rounds it may grow by 8 MiB and
 // no more: exit 1 when it does. --leak-bytes keeps so many bytes of every round, to show that this
-// is noticed. Pictures must be the same in every round.
+// is noticed. Images must be the same in every round.
 #include "server/base/host_memory.h"
-#include "tests/integration/one_picture.h"
+#include "tests/integration/one_image.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -40,10 +40,10 @@ Status Run(const Options& options) {
   int64_t largest_bytes = 0;
   for (int round = 1; round <= options.rounds; ++round) {
     TF_RETURN_IF_ERROR(server.Load());
-    TF_ASSIGN_OR_RETURN(std::vector<uint8_t> picture, server.Draw());
+    TF_ASSIGN_OR_RETURN(std::vector<uint8_t> image, server.Draw());
     TF_RETURN_IF_ERROR(server.Unload());
-    if (round == 1) first = picture;
-    if (picture != first) return Internal("round " + std::to_string(round) + " drew otherwise");
+    if (round == 1) first = image;
+    if (image != first) return Internal("round " + std::to_string(round) + " drew otherwise");
     if (options.leak_bytes > 0) {
       leaked.push_back(std::make_unique<char[]>(static_cast<size_t>(options.leak_bytes)));
       std::memset(leaked.back().get(), round, static_cast<size_t>(options.leak_bytes));

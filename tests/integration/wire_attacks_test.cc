@@ -265,7 +265,7 @@ TEST_F(WireAttackTest, HalfOpenConnections) {
   }
 }
 
-TEST_F(WireAttackTest, SlowReadersOfLargePictures) {
+TEST_F(WireAttackTest, SlowReadersOfLargeImages) {
   StartAndWaitUntilReady({}, {{"FAKE_NOISY", "1"}});
   v1::StreamImagesRequest request;
   *request.mutable_parameters() = Parameters(1);

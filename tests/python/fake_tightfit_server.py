@@ -156,7 +156,7 @@ def completed() -> pb.StreamImagesResponse:
     return message
 
 
-def whole_request(content: bytes = b"picture") -> list[pb.StreamImagesResponse]:
+def whole_request(content: bytes = b"image") -> list[pb.StreamImagesResponse]:
     size = len(content)
     return [started(), chunk(content, 0, size, last=True), completed()]
 

@@ -85,7 +85,7 @@ SCHEDULED = (
 KARRAS, EXPONENTIAL = {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}
 SDE = {"algorithm_type": "sde-dpmsolver++"}
 STEP_COUNTS = (1, 2, 3, 7, 8, 20, 25, 49)
-# Latents of three pictures, 4 channels, 5 x 6.
+# Latents of three images, 4 channels, 5 x 6.
 SHAPE = (3, 4, 5, 6)
 SEED = 7
 SAMPLERS: dict[str, tuple[type, dict[str, Any]]] = {
@@ -134,7 +134,7 @@ def schedule(name: str, step_count: int) -> dict[str, Any]:
 
 
 def first_noise() -> tuple[list[torch.Generator], torch.Tensor]:
-    """A generator for each picture, and what each drew first."""
+    """A generator for each image, and what each drew first."""
     generators = [torch.Generator().manual_seed(SEED + i) for i in range(SHAPE[0])]
     return generators, torch.cat([torch.randn((1, *SHAPE[1:]), generator=g) for g in generators])
 

@@ -43,18 +43,18 @@ def test_threads_sleep_while_others_want_the_processors(tmp_path: Path) -> None:
             loop.wait()
 
 
-def test_pictures_do_not_depend_on_how_threads_wait(
+def test_images_do_not_depend_on_how_threads_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = []
+    images = []
     for policy in ("", "PASSIVE"):
         if policy:
             monkeypatch.setenv("OMP_WAIT_POLICY", policy)
         with ServerProcess(tmp_path, [EMOJI]) as server:
             out = tmp_path / f"{policy}.png"
             server.cli_json("generate", "red apple", "--seed", "4", "--steps", "3", "-o", str(out))
-            pictures.append(out.read_bytes())
-    assert pictures[0] == pictures[1]
+            images.append(out.read_bytes())
+    assert images[0] == images[1]
 
 
 def test_the_users_waiting_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

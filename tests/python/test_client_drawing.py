@@ -1,4 +1,4 @@
-"""The Python client against the real server: pictures, progress, refusals, and what it tells."""
+"""The Python client against the real server: images, progress, refusals, and what it tells."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @on_both_sides
-def test_a_picture_equals_that_of_the_command_line(
+def test_a_image_equals_that_of_the_command_line(
     server: ServerProcess, side: Side, tmp_path: Path
 ) -> None:
     file = tmp_path / "cli.png"
@@ -94,7 +94,7 @@ def test_events_come_in_order_from_the_first_step_to_the_last(
 
 
 @on_both_sides
-def test_resolved_parameters_ask_for_the_same_picture(server: ServerProcess, side: Side) -> None:
+def test_resolved_parameters_ask_for_the_same_image(server: ServerProcess, side: Side) -> None:
     first = side.call(server.address, "generate", "a cat", model="emoji-xl", step_count=3)
     told = first.parameters
     assert told.original_size == Size(64, 64) and told.crop_top_left == Offset(0, 0)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from client_sides import tightfit
 
-PICTURE = tightfit.Image(0, 1, "image/png", b"picture" * 1000)
+IMAGE = tightfit.Image(0, 1, "image/png", b"image" * 1000)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(b"old" * 9999)
-    assert PICTURE.save(file) == file
-    assert file.read_bytes() == PICTURE.content
+    assert IMAGE.save(file) == file
+    assert file.read_bytes() == IMAGE.content
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -26,8 +26,8 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, target: str) -> None:
     (tmp_path / "other" / "there.png").write_bytes(b"old")
     link = tmp_path / "link.png"
     link.symlink_to(f"other/{target}")
-    assert PICTURE.save(link) == link
-    assert link.is_symlink() and (tmp_path / "other" / target).read_bytes() == PICTURE.content
+    assert IMAGE.save(link) == link
+    assert link.is_symlink() and (tmp_path / "other" / target).read_bytes() == IMAGE.content
 
 
 def test_a_fifo_is_written_into(tmp_path: Path) -> None:
@@ -36,9 +36,9 @@ def test_a_fifo_is_written_into(tmp_path: Path) -> None:
     got: list[bytes] = []
     reader = threading.Thread(target=lambda: got.append(fifo.read_bytes()))
     reader.start()
-    PICTURE.save(fifo)
+    IMAGE.save(fifo)
     reader.join(timeout=10)
-    assert got == [PICTURE.content] and fifo.is_fifo()
+    assert got == [IMAGE.content] and fifo.is_fifo()
 
 
 def test_a_device_is_written_into(tmp_path: Path) -> None:
@@ -48,15 +48,15 @@ def test_a_device_is_written_into(tmp_path: Path) -> None:
         device.write_bytes(b"x")
     except PermissionError:
         pytest.skip("devices cannot be made here")
-    PICTURE.save(device)
+    IMAGE.save(device)
     assert device.is_char_device() and sorted(tmp_path.iterdir()) == [device]
 
 
 def test_what_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing" / "a.png"):
         with pytest.raises(OSError):
-            PICTURE.save(place)
+            IMAGE.save(place)
     circle = tmp_path / "circle.png"
     circle.symlink_to("circle.png")
     with pytest.raises(OSError):
-        PICTURE.save(circle)
+        IMAGE.save(circle)

@@ -166,21 +166,21 @@ def test_saving_to_a_folder_leaves_nothing_beside_it(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(IsADirectoryError):
-        tightfit.Image(0, 1, "image/png", b"picture").save(folder)
+        tightfit.Image(0, 1, "image/png", b"image").save(folder)
     assert list(tmp_path.rglob("*")) == [folder]
 
 
-def test_a_picture_that_does_not_end_is_read_up_to_a_limit(
+def test_a_image_that_does_not_end_is_read_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tightfit.drawn_picture._MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr("tightfit.drawn_image._MAX_FILE_BYTES", 1 << 20)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
 
     def endless() -> None:
         with contextlib.suppress(BrokenPipeError), fifo.open("wb") as pipe:
             while True:
-                pipe.write(b"picture" * 1000)
+                pipe.write(b"image" * 1000)
 
     writer = threading.Thread(target=endless)
     writer.start()

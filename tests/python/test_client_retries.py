@@ -41,7 +41,7 @@ def refuse_first(count: int, refusal: Refusal) -> Script:
 def test_unavailable_is_tried_again_not_before_the_server_says(side: Side) -> None:
     script = refuse_first(2, Refusal(UNAVAILABLE, "MODEL_LOADING", 0.4))
     with FakeServer(script) as server:
-        assert side.call(server.address, "generate", "x").images[0].content == b"picture"
+        assert side.call(server.address, "generate", "x").images[0].content == b"image"
         pauses = [b - a for a, b in itertools.pairwise(server.calls)]
         assert len(pauses) == 2 and min(pauses) >= 0.4
         assert max(pauses) < 0.4 * 1.25 + 1.0
@@ -197,7 +197,7 @@ def test_a_client_waits_for_a_server_that_starts_late(side: Side) -> None:
         address = server.address
     with started_after(0.5, address):
         done = side.call(address, "generate", "x", client_wait_for_server=True)
-        assert done.images[0].content == b"picture"
+        assert done.images[0].content == b"image"
 
 
 def test_a_server_may_be_gone_for_longer_than_the_retries() -> None:
@@ -206,7 +206,7 @@ def test_a_server_may_be_gone_for_longer_than_the_retries() -> None:
         client = Client(server.address, max_attempts=2)
         client.models()
     with started_after(1.5, server.address):
-        assert client.generate("x").images[0].content == b"picture"
+        assert client.generate("x").images[0].content == b"image"
     client.close()
 
 
@@ -216,7 +216,7 @@ def test_an_asyncio_clients_server_may_be_gone_for_longer_than_the_retries() -> 
             client = AsyncClient(server.address, max_attempts=2)
             await client.models()
         with started_after(1.5, server.address):
-            assert (await client.generate("x")).images[0].content == b"picture"
+            assert (await client.generate("x")).images[0].content == b"image"
         await client.close()
 
     asyncio.run(run())
@@ -243,14 +243,14 @@ def test_calls_at_the_same_time_share_one_client() -> None:
         yield from whole_request()
 
     with FakeServer(script) as server, Client(server.address) as client:
-        pictures: list[bytes] = []
+        images: list[bytes] = []
 
         def draw() -> None:
-            pictures.append(client.generate("x").images[0].content)
+            images.append(client.generate("x").images[0].content)
 
         threads = [threading.Thread(target=draw) for _ in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(timeout=20)
-        assert pictures == [b"picture"] * 3
+        assert images == [b"image"] * 3

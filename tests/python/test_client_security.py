@@ -103,7 +103,7 @@ def test_tls_carries_the_bearer_token(
 ) -> None:
     options = {"client_root_certificates": authority.certificate, "client_token": "secret"}
     result = side.call(tls_server.address, "generate", "x", **options)
-    assert result.images[0].content == b"picture"
+    assert result.images[0].content == b"image"
     side.call(tls_server.address, "models", **options)
     assert [call["authorization"] for call in tls_server.metadata[-2:]] == ["Bearer secret"] * 2
 

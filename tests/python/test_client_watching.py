@@ -79,7 +79,7 @@ def test_changes_come_in_their_order(server: ServerProcess, side: Side) -> None:
 
     def act(model: Model) -> bool:
         is_change = next(count) > 2
-        if model.name == "another":  # the last one of the first picture
+        if model.name == "another":  # the last one of the first image
             client.load_model(NAME)
         elif model.state is ModelState.RESIDENT:
             client.unload_model(NAME)

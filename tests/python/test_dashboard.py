@@ -46,7 +46,7 @@ class Scraped:
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
-    """Two models that draw and one that failed; pictures, a refusal, a cancel, a full queue."""
+    """Two models that draw and one that failed; images, a refusal, a cancel, a full queue."""
     folder = tmp_path_factory.mktemp("scraped")
     models = [*MODELS, failing_model(folder / "broken")]
     limits = ["--max-queued-requests", "1", "--max-running-requests", "1"]
@@ -238,14 +238,14 @@ def test_alerts_fire_on_what_they_are_for_and_only_then(tmp_path: Path) -> None:
         assert run() != 0, (was, becomes)
 
 
-def test_the_memory_panel_is_drawn_as_a_picture(scraped: Scraped, tmp_path: Path) -> None:
+def test_the_memory_panel_is_drawn_as_a_image(scraped: Scraped, tmp_path: Path) -> None:
     file = tmp_path / "memory.png"
     instance = ["--instance", scraped.server.metrics_address]
     shown = ["--prometheus", scraped.prometheus.url, "--seconds", "20", "--output", str(file)]
     assert render_panel.main([*shown, *instance]) == 0
-    picture = Image.open(file)
-    assert picture.size == (render_panel.WIDTH_PX, render_panel.HEIGHT_PX)
-    colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}
+    image = Image.open(file)
+    assert image.size == (render_panel.WIDTH_PX, render_panel.HEIGHT_PX)
+    colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24) or []}
     for wanted in (render_panel.UNATTRIBUTED, render_panel.LIMIT, render_panel.shade(0, 0)):
         assert wanted in colours, wanted
 

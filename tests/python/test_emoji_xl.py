@@ -17,7 +17,7 @@ from test_main_job import SERVED, model_name
 EMOJI_XL = ROOT / "deploy" / "models" / "emoji-xl"
 PROMPTS = EMOJI_XL / "prompts.txt"
 HF8, UNPACKED = model_name("hf8", "linear+conv"), model_name("fp16", "linear+conv")
-# Of the pictures in hf12, all weights packed, against the unpacked ones.
+# Of the images in hf12, all weights packed, against the unpacked ones.
 HF12_MEAN_PSNR_DB, HF12_WORST_PSNR_DB = 45.0, 35.0
 
 
@@ -58,7 +58,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 
 @pytest.mark.parametrize("row", ["unpacked", "hf8", "hf12", "computed in bf16"])
-def test_twelve_of_twelve_pictures_are_recognised(
+def test_twelve_of_twelve_images_are_recognised(
     measured: dict[str, dict[str, Any]], row: str
 ) -> None:
     assert measured[row]["samplers"][0]["recognised_count"] == 12
@@ -73,7 +73,7 @@ def test_wrong_prompts_are_not_recognised(tmp_path: Path) -> None:
     assert document["rows"][0]["samplers"][0]["recognised_count"] == 0
 
 
-def test_hf12_pictures_stay_close(measured: dict[str, dict[str, Any]]) -> None:
+def test_hf12_images_stay_close(measured: dict[str, dict[str, Any]]) -> None:
     psnr = measured["hf12"]["samplers"][0]["picture_psnr"]
     assert psnr["different_count"] == 12
     assert psnr["mean_db"] > HF12_MEAN_PSNR_DB and psnr["worst_db"] > HF12_WORST_PSNR_DB
@@ -111,17 +111,17 @@ def draw(
 
 
 @pytest.mark.parametrize("model", [UNPACKED, HF8])
-def test_served_pictures_are_nearest_to_their_class(
+def test_served_images_are_nearest_to_their_class(
     served: ServerProcess, tmp_path: Path, model: str
 ) -> None:
     from training.emoji_classes import load_classes
     from training.recognition import NearestEmoji
 
     classes = load_classes()
-    nearest = NearestEmoji([entry.picture for entry in classes])
+    nearest = NearestEmoji([entry.image for entry in classes])
     for number, (prompt, name) in enumerate(wanted().items()):
-        picture = draw(served, model, prompt, tmp_path / f"{number}.png")
-        assert classes[nearest.find(picture)].name == name, prompt
+        image = draw(served, model, prompt, tmp_path / f"{number}.png")
+        assert classes[nearest.find(image)].name == name, prompt
 
 
 @pytest.mark.parametrize(("weight_format", "scope"), SERVED)
@@ -167,10 +167,10 @@ def test_a_prompt_and_a_seed_give_the_same_pixels_after_a_restart(
         ("control characters", "red\tapple\x07"),
     ],
 )
-def test_any_prompt_gives_a_picture_or_a_clear_refusal(
+def test_any_prompt_gives_a_image_or_a_clear_refusal(
     served: ServerProcess, tmp_path: Path, name: str, prompt: str
 ) -> None:
-    file = tmp_path / "picture.png"
+    file = tmp_path / "image.png"
     done = served.cli("generate", "--model", HF8, "--prompt", prompt, "--output", str(file))
     if done.returncode == 0:
         assert Image.open(file).size == (64, 64)

@@ -208,7 +208,7 @@ def test_a_token_goes_over_tls_alone(example: Example, tmp_path: Path) -> None:
     with FakeServer(plays, credentials) as fake:
         ca = str(tmp_path / "authority.pem")
         done = example.run(fake.address, "x", file, TIGHTFIT_TLS_CA=ca, TIGHTFIT_TOKEN="secret")
-    assert done.returncode == 0 and file.read_bytes() == b"picture", done.stderr
+    assert done.returncode == 0 and file.read_bytes() == b"image", done.stderr
     assert [call["authorization"] for call in fake.metadata] == ["Bearer secret"]
     with FakeServer(plays) as fake:
         done = example.run(fake.address, "x", file, TIGHTFIT_TOKEN="secret")

@@ -75,7 +75,7 @@ def test_a_refusal_makes_nothing(tmp_path: Path) -> None:
         ({}, ("--name", "n" * 256), "the model's name is longer than 255 bytes"),
         ({}, ("--license", "l" * 4097), "the licence is longer than 4096 bytes"),
         ({"vae/config.json": {"sample_size": 1023}}, (), "sample_size is 1023 px"),
-        ({"unet/config.json": {"sample_size": 8192}}, (), "pictures of 32768 px"),
+        ({"unet/config.json": {"sample_size": 8192}}, (), "images of 32768 px"),
     ],
 )
 def test_what_no_server_would_load_is_refused_before_the_export(

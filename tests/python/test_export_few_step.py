@@ -183,7 +183,7 @@ def test_a_directory_of_such_a_model_brings_its_spacing_and_gets_a_note(tmp_path
 
 def test_the_1_step_lightning_model_is_refused(folder: Path, tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "sdxl_lightning_1step_x0.safetensors")
-    with pytest.raises(SourceError, match="predicts the picture itself .*2, 4 or 8 steps"):
+    with pytest.raises(SourceError, match="predicts the image itself .*2, 4 or 8 steps"):
         opened(path)
     # The person knows better.
     assert opened(path, prediction_type="epsilon").prediction_type == "epsilon"

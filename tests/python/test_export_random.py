@@ -1,4 +1,4 @@
-"""The random pipeline's pictures have contrast and answer to what they are asked with."""
+"""The random pipeline's images have contrast and answer to what they are asked with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw(
     guidance: float = 5.0,
     steps: int = 8,
 ) -> np.ndarray:
-    """A 64x64 picture with values from 0 to 255."""
+    """A 64x64 image with values from 0 to 255."""
     images = pipeline(
         prompt,
         width=64,
@@ -42,29 +42,29 @@ def difference(left: np.ndarray, right: np.ndarray) -> float:
     return float(np.sqrt(((left - right) ** 2).mean()))
 
 
-def test_pictures_have_contrast_and_coarse_structure(pipeline: StableDiffusionXLPipeline) -> None:
+def test_images_have_contrast_and_coarse_structure(pipeline: StableDiffusionXLPipeline) -> None:
     for seed in (1, 2, 3):
-        picture = draw(pipeline, seed=seed)
-        assert picture.std() >= 30
-        assert ((picture < 1) | (picture > 254)).mean() < 0.25
+        image = draw(pipeline, seed=seed)
+        assert image.std() >= 30
+        assert ((image < 1) | (image > 254)).mean() < 0.25
         # White noise would lose 7/8 of its deviation in means over 8x8 pixels.
-        blocks = picture.reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
-        assert blocks.std() >= 0.25 * picture.std()
+        blocks = image.reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
+        assert blocks.std() >= 0.25 * image.std()
 
 
-def test_pictures_answer_to_prompt_seed_guidance_and_steps(
+def test_images_answer_to_prompt_seed_guidance_and_steps(
     pipeline: StableDiffusionXLPipeline,
 ) -> None:
-    picture = draw(pipeline)
-    assert difference(picture, draw(pipeline)) == 0
-    assert difference(picture, draw(pipeline, prompt="a blue car")) >= 10
-    assert difference(picture, draw(pipeline, prompt="")) >= 10
-    assert difference(picture, draw(pipeline, seed=2)) >= 30
-    assert difference(picture, draw(pipeline, guidance=7.5)) >= 5
-    assert difference(picture, draw(pipeline, steps=9)) >= 5
+    image = draw(pipeline)
+    assert difference(image, draw(pipeline)) == 0
+    assert difference(image, draw(pipeline, prompt="a blue car")) >= 10
+    assert difference(image, draw(pipeline, prompt="")) >= 10
+    assert difference(image, draw(pipeline, seed=2)) >= 30
+    assert difference(image, draw(pipeline, guidance=7.5)) >= 5
+    assert difference(image, draw(pipeline, steps=9)) >= 5
 
 
-def test_a_picture_takes_less_than_a_second(pipeline: StableDiffusionXLPipeline) -> None:
+def test_a_image_takes_less_than_a_second(pipeline: StableDiffusionXLPipeline) -> None:
     draw(pipeline)
     started = time.thread_time()
     draw(pipeline)

@@ -129,8 +129,8 @@ def test_what_the_exporter_takes_the_server_draws_with(tmp_path: Path) -> None:
         for number, name in enumerate(models):
             # Two steps, where they can be apart.
             count = "2" if settings[number]["num_train_timesteps"] > 2 else "1"
-            picture = str(tmp_path / "x.png")
-            drawn = server.cli("generate", "x", "--model", name, "--steps", count, "-o", picture)
+            image = str(tmp_path / "x.png")
+            drawn = server.cli("generate", "x", "--model", name, "--steps", count, "-o", image)
             if drawn.returncode != 0:
                 failed.append((settings[number], drawn.stderr))
     assert not failed, f"{len(failed)} of {len(settings)}, first {failed[0]}"

@@ -129,7 +129,7 @@ def test_the_manifest_names_the_other_vae_and_its_hash(
         "vae": {"kind": "single_file", "name": "other.safetensors", "sha256": digest},
     }
     assert content["vae"]["force_upcast"] is True
-    # Another VAE changes pictures: a model without a file of its own gets another hash.
+    # Another VAE changes images: a model without a file of its own gets another hash.
     assert content["hash"] != digest
 
 

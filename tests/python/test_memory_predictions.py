@@ -1,6 +1,6 @@
 """What a request is predicted to take is never less than it takes, whatever its shape.
 
-TIGHTFIT_FULL=1: with as many pictures as a request may have, and far more sizes.
+TIGHTFIT_FULL=1: with as many images as a request may have, and far more sizes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from server_process import ServerProcess, metric_values
 FULL = os.environ.get("TIGHTFIT_FULL") == "1"
 RATIO = "tightfit_memory_prediction_error_ratio_sum"
 
-# Width, height, pictures: inner levels of the UNet that are rounded up in one direction or both,
-# pictures so slim that oneDNN is left out, squares between those that are measured.
+# Width, height, images: inner levels of the UNet that are rounded up in one direction or both,
+# images so slim that oneDNN is left out, squares between those that are measured.
 ROUNDED = [
     (20, 2048, 1),
     (2048, 20, 1),

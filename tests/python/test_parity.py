@@ -1,6 +1,6 @@
 """The pipeline draws what diffusers draws, unpacked and packed, on a small random pipeline.
 
-Every picture of ours comes from one run of pipeline_probe; diffusers draws the same jobs in fp32 on
+Every image of ours comes from one run of pipeline_probe; diffusers draws the same jobs in fp32 on
 the CPU from the same fp16 weight files. For packed weights diffusers' own are replaced by
 decode(encode(w)), looked up in the golden tables.
 """
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_p
 UNPACKED = Weights()
 BASE = Job()
 # Sizes: the latents of the random pipeline are an eighth: 8x8, 12x8, 9x10 (no multiple of 4), 13x7.
-PICTURES = {
+IMAGES = {
     "euler": BASE,
     "euler-a": BASE.but(sampler="euler-a"),
     "one step": BASE.but(step_count=1),
@@ -93,7 +93,7 @@ def same_shape(one: Job, other: Job) -> bool:
 
 @pytest.fixture(scope="module")
 def ours(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
-    jobs = [(UNPACKED, job) for job in [*PICTURES.values(), *SAMPLED.values(), PACKED_JOB]]
+    jobs = [(UNPACKED, job) for job in [*IMAGES.values(), *SAMPLED.values(), PACKED_JOB]]
     jobs += [(UNPACKED, change(BASE)) for change in CONTROLS.values()]
     jobs += [(weights, PACKED_JOB) for weights in PACKED]
     jobs += [(PACKED[0], change(PACKED_JOB)) for change in CONTROLS.values()]
@@ -105,35 +105,35 @@ def diffusers(tiny_pipeline_dir: Path) -> Reference:
     return Reference(tiny_pipeline_dir)
 
 
-@pytest.mark.parametrize("job", [*PICTURES.values(), *SAMPLED.values()], ids=[*PICTURES, *SAMPLED])
-def test_pictures_are_those_of_diffusers(ours: ProbeResult, diffusers: Reference, job: Job) -> None:
-    assert_same(ours.pictures[UNPACKED, job], diffusers.draw(UNPACKED, job))
+@pytest.mark.parametrize("job", [*IMAGES.values(), *SAMPLED.values()], ids=[*IMAGES, *SAMPLED])
+def test_images_are_those_of_diffusers(ours: ProbeResult, diffusers: Reference, job: Job) -> None:
+    assert_same(ours.images[UNPACKED, job], diffusers.draw(UNPACKED, job))
 
 
-@pytest.mark.parametrize("name", [name for name in PICTURES if name != "euler"])
+@pytest.mark.parametrize("name", [name for name in IMAGES if name != "euler"])
 def test_every_case_draws_something_of_its_own(ours: ProbeResult, name: str) -> None:
     # A setting without effect would agree with diffusers whatever we made of it.
-    job = PICTURES[name]
-    for other in PICTURES.values():
+    job = IMAGES[name]
+    for other in IMAGES.values():
         if other != job and same_shape(other, job):
-            assert_different(ours.pictures[UNPACKED, job], ours.pictures[UNPACKED, other])
+            assert_different(ours.images[UNPACKED, job], ours.images[UNPACKED, other])
 
 
 @pytest.mark.parametrize("change", CONTROLS.values(), ids=CONTROLS)
 def test_the_check_notices(ours: ProbeResult, diffusers: Reference, change) -> None:
-    assert_different(ours.pictures[UNPACKED, change(BASE)], diffusers.draw(UNPACKED, BASE))
+    assert_different(ours.images[UNPACKED, change(BASE)], diffusers.draw(UNPACKED, BASE))
 
 
 @pytest.mark.parametrize("weights", PACKED, ids=name_of)
-def test_packed_pictures_are_those_of_diffusers_with_packed_weights(
+def test_packed_images_are_those_of_diffusers_with_packed_weights(
     ours: ProbeResult, diffusers: Reference, weights: Weights
 ) -> None:
     reference = diffusers.draw(weights, PACKED_JOB)
-    assert_same(ours.pictures[weights, PACKED_JOB], reference)
+    assert_same(ours.images[weights, PACKED_JOB], reference)
     # The same check must fail where nothing was packed, and for the format next to this one.
-    assert_different(ours.pictures[UNPACKED, PACKED_JOB], reference)
+    assert_different(ours.images[UNPACKED, PACKED_JOB], reference)
     neighbour = Weights(NEIGHBOUR[weights.format], weights.scope)
-    assert_different(ours.pictures[neighbour, PACKED_JOB], reference)
+    assert_different(ours.images[neighbour, PACKED_JOB], reference)
 
 
 @pytest.mark.parametrize("change", CONTROLS.values(), ids=CONTROLS)
@@ -141,7 +141,7 @@ def test_the_check_notices_with_packed_weights(
     ours: ProbeResult, diffusers: Reference, change
 ) -> None:
     assert_different(
-        ours.pictures[PACKED[0], change(PACKED_JOB)], diffusers.draw(PACKED[0], PACKED_JOB)
+        ours.images[PACKED[0], change(PACKED_JOB)], diffusers.draw(PACKED[0], PACKED_JOB)
     )
 
 

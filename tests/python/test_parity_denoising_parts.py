@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from parity.check import assert_different, assert_same
 from parity.jobs import Job, Weights
-from parity.probe import Pictures, ProbeResult, probe_binary, run_probe
+from parity.probe import Images, ProbeResult, probe_binary, run_probe
 from parity.reference import SCHEDULERS, Reference
 
 pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
@@ -60,7 +60,7 @@ def ours(tiny_model_dir: Path, second: dict[tuple[str, float], Job], folder: Pat
 def test_the_first_part_is_that_of_diffusers(
     ours: ProbeResult, diffusers: Reference, job: Job
 ) -> None:
-    assert_same(ours.pictures[UNPACKED, job], diffusers.draw(UNPACKED, job))
+    assert_same(ours.images[UNPACKED, job], diffusers.draw(UNPACKED, job))
 
 
 @pytest.mark.parametrize("part", [*FIRST, ("euler", 0.31)], ids=lambda p: f"{p[0]} from {p[1]}")
@@ -68,10 +68,10 @@ def test_the_second_part_is_that_of_diffusers(
     ours: ProbeResult, diffusers: Reference, second: dict[tuple[str, float], Job], part: tuple
 ) -> None:
     job = second[part]
-    found = ours.pictures[UNPACKED, job]
+    found = ours.images[UNPACKED, job]
     assert_same(found, diffusers.draw(UNPACKED, job))
     latents = np.fromfile(job.initial_latents, dtype="<f4").reshape(found.latents.shape)
-    assert_different(Pictures(latents, found.pixels), found)
+    assert_different(Images(latents, found.pixels), found)
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -79,4 +79,4 @@ def test_two_parts_of_euler_make_the_whole(
     ours: ProbeResult, diffusers: Reference, second: dict[tuple[str, float], Job], share: float
 ) -> None:
     whole = FIRST["euler", share].but(denoising_end=1.0)
-    assert_same(ours.pictures[UNPACKED, second["euler", share]], diffusers.draw(UNPACKED, whole))
+    assert_same(ours.images[UNPACKED, second["euler", share]], diffusers.draw(UNPACKED, whole))

@@ -19,7 +19,7 @@ pytestmark = [
 
 UNPACKED = Weights()
 HF8 = Weights("hf8", "linear+conv")
-PROMPTS = ("red apple", "a picture of a penguin", "pizza", "blue heart")
+PROMPTS = ("red apple", "an image of a penguin", "pizza", "blue heart")
 JOBS = {prompt: Job(prompt, step_count=8, guidance_scale=4.0, seed=1) for prompt in PROMPTS}
 EVERY_SAMPLER = [JOBS["pizza"].but(sampler=sampler) for sampler in SCHEDULERS]
 ANCESTRAL = JOBS["pizza"].but(sampler="euler-a", image_count=3)
@@ -47,32 +47,32 @@ def diffusers() -> Reference:
 
 @pytest.mark.parametrize("job", [*JOBS.values(), ANCESTRAL], ids=lambda job: job.prompt)
 @pytest.mark.parametrize("weights", [UNPACKED, HF8], ids=lambda weights: weights.format)
-def test_pictures_are_those_of_diffusers(
+def test_images_are_those_of_diffusers(
     ours: ProbeResult, diffusers: Reference, weights: Weights, job: Job
 ) -> None:
-    assert_same(ours.pictures[weights, job], diffusers.draw(weights, job))
+    assert_same(ours.images[weights, job], diffusers.draw(weights, job))
     other = HF8 if weights == UNPACKED else UNPACKED
-    assert_different(ours.pictures[other, job], diffusers.draw(weights, job))
+    assert_different(ours.images[other, job], diffusers.draw(weights, job))
 
 
 @pytest.mark.parametrize("job", EVERY_SAMPLER, ids=lambda job: job.sampler)
 def test_every_sampler(ours: ProbeResult, diffusers: Reference, job: Job) -> None:
-    assert_same(ours.pictures[UNPACKED, job], diffusers.draw(UNPACKED, job))
+    assert_same(ours.images[UNPACKED, job], diffusers.draw(UNPACKED, job))
 
 
 @pytest.mark.parametrize("weights", EVERY_WEIGHTS, ids=lambda w: f"{w.format} {w.scope}")
 def test_every_format_and_scope(ours: ProbeResult, diffusers: Reference, weights: Weights) -> None:
     job = JOBS["pizza"]
-    assert_same(ours.pictures[weights, job], diffusers.draw(weights, job))
+    assert_same(ours.images[weights, job], diffusers.draw(weights, job))
 
 
 @pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
-def test_bf16_gives_the_same_picture_within_its_precision(
+def test_bf16_gives_the_same_image_within_its_precision(
     ours_in_bf16: ProbeResult, diffusers: Reference, job: Job
 ) -> None:
     reference = diffusers.draw(HF8, job)
-    found = difference(ours_in_bf16.pictures[HF8, job], reference)
+    found = difference(ours_in_bf16.images[HF8, job], reference)
     # Eight significant bits through eight steps; equality would mean that fp32 had run.
     assert 1e-4 < found.latent_error < 0.1
-    errors = ours_in_bf16.pictures[HF8, job].pixels.astype(float) - reference.pixels
+    errors = ours_in_bf16.images[HF8, job].pixels.astype(float) - reference.pixels
     assert np.sqrt(np.mean(errors**2)) < 8

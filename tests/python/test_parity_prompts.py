@@ -60,7 +60,7 @@ def diffusers(tiny_pipeline_dir: Path) -> Reference:
 def test_prompts_draw_what_diffusers_draws(
     ours: ProbeResult, diffusers: Reference, job: Job
 ) -> None:
-    assert_same(ours.pictures[UNPACKED, job], diffusers.draw(UNPACKED, job))
+    assert_same(ours.images[UNPACKED, job], diffusers.draw(UNPACKED, job))
 
 
 @pytest.mark.parametrize("name", [name for name in PROMPTS if name != "no markup"])
@@ -68,9 +68,9 @@ def test_every_prompt_draws_something_of_its_own(ours: ProbeResult, name: str) -
     job = PROMPTS[name]
     for other in PROMPTS.values():
         if other != job and other.image_count == job.image_count:
-            assert_different(ours.pictures[UNPACKED, job], ours.pictures[UNPACKED, other])
+            assert_different(ours.images[UNPACKED, job], ours.images[UNPACKED, other])
 
 
 def test_a_prompt_without_markup_is_the_plain_one(diffusers: Reference, ours: ProbeResult) -> None:
     plain = diffusers.draw(UNPACKED, BASE.but(prompt_syntax="plain"))
-    assert_same(ours.pictures[UNPACKED, BASE], plain)
+    assert_same(ours.images[UNPACKED, BASE], plain)

@@ -48,7 +48,7 @@ def ours(
         made = model_directory(folder / name, pipeline.scheduler, {})
         specs.append(f"{name}={made},format=fp16,compute_dtype=fp32,preload=false")
     (folder / "server").mkdir()
-    pictures = {}
+    images = {}
     with ServerProcess(folder / "server", specs) as server:
         for name in sources:
             path = folder / f"{name}.png"
@@ -58,8 +58,8 @@ def ours(
                 *("--width", "64", "--height", "64", "-o", str(path)),
             )
             assert drawn.returncode == 0, drawn.stderr
-            pictures[name] = np.asarray(Image.open(path)).astype(int)
-    yield pictures
+            images[name] = np.asarray(Image.open(path)).astype(int)
+    yield images
 
 
 def theirs(source: Path) -> np.ndarray:
@@ -78,12 +78,12 @@ def theirs(source: Path) -> np.ndarray:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", CONFIGS)
-def test_pictures_are_those_of_diffusers_with_its_own_scheduler(
+def test_images_are_those_of_diffusers_with_its_own_scheduler(
     name: str, ours: dict[str, np.ndarray], sources: dict[str, Path]
 ) -> None:
     assert np.abs(ours[name] - theirs(sources[name])).max() <= 2
 
 
-def test_clipping_changes_the_picture(ours: dict[str, np.ndarray]) -> None:
+def test_clipping_changes_the_image(ours: dict[str, np.ndarray]) -> None:
     """A control: the two that differ in `clip_sample` alone."""
     assert np.abs(ours["ddim"] - ours["ddim-unclipped"]).max() > 30

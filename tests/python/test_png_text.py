@@ -17,7 +17,7 @@ PROGRAM = os.environ.get("TIGHTFIT_PNG_ROUND_TRIP")
 pytestmark = pytest.mark.skipif(not PROGRAM, reason="TIGHTFIT_PNG_ROUND_TRIP is not set")
 
 
-def picture(mode: str) -> Image.Image:
+def image(mode: str) -> Image.Image:
     values = numpy.random.default_rng(1).integers(0, 256, (19, 23, 4), dtype=numpy.uint8)
     if mode == "RGBA":
         return Image.fromarray(values, "RGBA")
@@ -34,7 +34,7 @@ def round_trip(source: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA"])
 def test_pixels_are_those_of_pillow(mode: str, tmp_path: Path) -> None:
     source = tmp_path / "in.png"
-    original = picture(mode)
+    original = image(mode)
     original.save(source)
     run, target = round_trip(source)
     assert run.returncode == 0, run.stdout
@@ -45,7 +45,7 @@ def test_pixels_are_those_of_pillow(mode: str, tmp_path: Path) -> None:
 
 def test_palette_with_transparency_keeps_its_colours(tmp_path: Path) -> None:
     source = tmp_path / "in.png"
-    original = picture("P")
+    original = image("P")
     original.save(source, transparency=0)
     run, target = round_trip(source)
     assert run.returncode == 0, run.stdout
@@ -57,7 +57,7 @@ def test_palette_with_transparency_keeps_its_colours(tmp_path: Path) -> None:
 def test_other_depths_are_refused(mode: str, tmp_path: Path) -> None:
     source = tmp_path / "in.png"
     if mode == "1":
-        picture("1").save(source)
+        image("1").save(source)
     else:
         Image.fromarray(numpy.full((3, 3), 40000, dtype=numpy.uint16)).save(source)
     run, _ = round_trip(source)
@@ -72,7 +72,7 @@ def test_texts_come_through_in_every_chunk_type(tmp_path: Path) -> None:
     text.add_text("Packed", "x" * 5000, zip=True)
     text.add_itxt("Comment", "\u732b \U0001f600", lang="ja", tkey="\u732b")
     text.add_itxt("PackedComment", "\u732b" * 2000, zip=True)
-    picture("RGB").save(source, pnginfo=text, dpi=(72, 72))
+    image("RGB").save(source, pnginfo=text, dpi=(72, 72))
     run, target = round_trip(source)
     assert run.returncode == 0, run.stdout
     with Image.open(target) as result:
@@ -127,9 +127,9 @@ def test_a_reader_of_others_finds_prompts_sampler_and_model(tmp_path: Path) -> N
 
 
 def parameters_text(folder: Path) -> str:
-    """What the program writes into a picture of 23 x 19 px."""
+    """What the program writes into an image of 23 x 19 px."""
     source = folder / "in.png"
-    picture("RGB").save(source)
+    image("RGB").save(source)
     run, target = round_trip(source)
     assert run.returncode == 0, run.stdout
     with Image.open(target) as result:

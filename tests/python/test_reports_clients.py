@@ -1,4 +1,4 @@
-"""Kinds of trouble that users report of tools for the same job: what pictures and clients say."""
+"""Kinds of trouble that users report of tools for the same job: what images and clients say."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ WRITTEN: dict[str, tuple[list[str], dict[str, str | None]]] = {
 
 
 @pytest.mark.parametrize("kind", WRITTEN)
-def test_pictures_say_how_they_were_drawn(server: ServerProcess, tmp_path: Path, kind: str) -> None:
+def test_images_say_how_they_were_drawn(server: ServerProcess, tmp_path: Path, kind: str) -> None:
     flags, wanted = WRITTEN[kind]
-    file = tmp_path / "picture.png"
+    file = tmp_path / "image.png"
     asked = ["--seed", "1", "--steps", "2", "--sampler", "euler", "-o", str(file), *flags]
     if "--sampler" in flags:
         at = asked.index("--sampler")

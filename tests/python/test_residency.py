@@ -1,4 +1,4 @@
-"""Several real models under a memory limit: room is made, pictures stay the same, bytes add up."""
+"""Several real models under a memory limit: room is made, images stay the same, bytes add up."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def draw(server: ServerProcess, name: str, file: Path) -> bytes:
     return file.read_bytes()
 
 
-def test_pictures_are_the_same_after_eviction_and_return(
+def test_images_are_the_same_after_eviction_and_return(
     limited: ServerProcess, tmp_path: Path
 ) -> None:
     first = {name: draw(limited, name, tmp_path / f"{name}.png") for name in MODELS}
@@ -104,9 +104,9 @@ def test_models_of_equal_content_share_it_and_the_sum_is_what_the_device_holds(
         # Text encoders and VAE stand once for all three, the twins' UNet once for both.
         unet_bytes = unets["hf8"]["weight_bytes"] + unets["hf12"]["weight_bytes"]
         assert abs(sum(held.values()) - unet_bytes - others) < 4096
-        picture = draw(server, "hf8", tmp_path / "a.png")
+        image = draw(server, "hf8", tmp_path / "a.png")
         server.cli_json("unload", "hf8")
-        assert draw(server, "twin", tmp_path / "b.png") == picture
+        assert draw(server, "twin", tmp_path / "b.png") == image
 
 
 def damage(file: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_model_comes_back_from_host_memory_without_its_files(tmp_path: Path) -
     shutil.copytree(MODEL, copy)
     model = f"a={copy},format=hf8,compute_dtype=fp32,preload=false"
     with ServerProcess(tmp_path, [model], "--host-cache-mib", "1024") as server:
-        picture = draw(server, "a", tmp_path / "first.png")
+        image = draw(server, "a", tmp_path / "first.png")
         [loaded] = server.cli_json("models")["models"]
         assert loaded["host_cached_bytes"] == 0
         server.cli_json("unload", "a")
@@ -135,7 +135,7 @@ def test_a_model_comes_back_from_host_memory_without_its_files(tmp_path: Path) -
         assert device["attributed_bytes"] < 0.1 * loaded["weight_bytes"]
         for file in copy.glob("*.safetensors"):
             damage(file)
-        assert draw(server, "a", tmp_path / "second.png") == picture
+        assert draw(server, "a", tmp_path / "second.png") == image
         assert server.cli_json("info")["server"]["device"]["host_cache_bytes"] == 0
 
 

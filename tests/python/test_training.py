@@ -18,7 +18,7 @@ from training.prompts import condition
 from training.recognition import NearestEmoji
 from training.recolouring import recolour
 from training.run_state import Checkpoint, learning_rate
-from training.training_pictures import TrainingPictures, training_pictures
+from training.training_images import TrainingImages, training_images
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +27,22 @@ def classes() -> list[EmojiClass]:
 
 
 @pytest.fixture(scope="module")
-def some(classes: list[EmojiClass]) -> TrainingPictures:
-    return training_pictures(classes[::60])
+def some(classes: list[EmojiClass]) -> TrainingImages:
+    return training_images(classes[::60])
 
 
 def captioner(classes: list[EmojiClass]) -> Captioner:
     return Captioner(unseen_prompts(), [name for entry in classes for name in entry.names])
 
 
-def test_there_are_enough_classes_and_each_has_a_picture(classes: list[EmojiClass]) -> None:
+def test_there_are_enough_classes_and_each_has_a_image(classes: list[EmojiClass]) -> None:
     assert len(classes) >= 300
-    assert len({entry.picture.tobytes() for entry in classes}) == len(classes)
+    assert len({entry.image.tobytes() for entry in classes}) == len(classes)
     for entry in classes:
-        assert entry.picture.shape == (64, 64, 3)
+        assert entry.image.shape == (64, 64, 3)
         # On white, and nothing touches the border.
-        assert (entry.picture[0] > 240).all() and (entry.picture[:, 0] > 240).all(), entry.name
-        assert (entry.picture < 250).any(axis=2).mean() > 0.02, entry.name
+        assert (entry.image[0] > 240).all() and (entry.image[:, 0] > 240).all(), entry.name
+        assert (entry.image < 250).any(axis=2).mean() > 0.02, entry.name
 
 
 def test_the_quality_test_asks_for_known_emoji_in_forty_ways(classes: list[EmojiClass]) -> None:
@@ -78,28 +78,28 @@ def test_articles_are_those_of_english() -> None:
 
 def test_copies_have_another_hue_and_the_same_white(classes: list[EmojiClass]) -> None:
     heart = next(entry for entry in classes if entry.name == "broken heart")
-    recolouring = recolour(heart.picture)
+    recolouring = recolour(heart.image)
     assert recolouring.own_colour == "red"
     assert "red" not in recolouring.copies and "blue" in recolouring.copies
     blue = recolouring.copies["blue"].astype(int)
     middle = blue[25:35, 12:22].mean(axis=(0, 1))
     assert middle[2] > middle[0] + 50
-    white = (heart.picture > 250).all(axis=2)
+    white = (heart.image > 250).all(axis=2)
     assert (blue[white] > 240).all()
 
 
-def test_a_grey_picture_is_not_recoloured() -> None:
+def test_a_grey_image_is_not_recoloured() -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
     assert recolour(grey).copies == {} and recolour(grey).own_colour == ""
 
 
-def test_noisy_pictures_are_recognised(classes: list[EmojiClass]) -> None:
-    nearest = NearestEmoji([entry.picture for entry in classes])
+def test_noisy_images_are_recognised(classes: list[EmojiClass]) -> None:
+    nearest = NearestEmoji([entry.image for entry in classes])
     rng = np.random.default_rng(3)
     for index in range(0, len(classes), 40):
         noise = rng.normal(0, 25, (64, 64, 3))
-        picture = np.clip(classes[index].picture + noise, 0, 255).astype(np.uint8)
-        assert nearest.find(picture) == index
+        image = np.clip(classes[index].image + noise, 0, 255).astype(np.uint8)
+        assert nearest.find(image) == index
 
 
 def test_the_learning_rate_warms_up_stays_and_falls() -> None:
@@ -120,15 +120,15 @@ def test_a_checkpoint_is_whole_or_the_one_before(tmp_path: Path) -> None:
     assert checkpoint.load() == {"step": 2}
 
 
-def latents_of(pictures: TrainingPictures) -> tuple[torch.Tensor, torch.Tensor]:
-    shape = (len(pictures.names), 4, 16, 16)
+def latents_of(images: TrainingImages) -> tuple[torch.Tensor, torch.Tensor]:
+    shape = (len(images.names), 4, 16, 16)
     generator = torch.Generator().manual_seed(0)
     return torch.randn(shape, generator=generator), torch.full(shape, 0.05)
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(
     classes: list[EmojiClass],
-    some: TrainingPictures,
+    some: TrainingImages,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -156,7 +156,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 
 
 def test_the_published_text_encoders_are_those_that_were_trained(
-    classes: list[EmojiClass], some: TrainingPictures, tmp_path: Path
+    classes: list[EmojiClass], some: TrainingImages, tmp_path: Path
 ) -> None:
     training = DenoiserTraining(tmp_path, some, latents_of(some), captioner(classes), seed=6)
     pipeline = assemble(new_vae(), training.average, training.tokens)
@@ -174,7 +174,7 @@ def test_the_published_text_encoders_are_those_that_were_trained(
 
 
 def test_the_prompts_tokens_are_those_of_the_pipeline(
-    classes: list[EmojiClass], some: TrainingPictures, tmp_path: Path
+    classes: list[EmojiClass], some: TrainingImages, tmp_path: Path
 ) -> None:
     training = DenoiserTraining(tmp_path, some, latents_of(some), captioner(classes), seed=6)
     pipeline = assemble(new_vae(), training.average, training.tokens)
@@ -185,19 +185,19 @@ def test_the_prompts_tokens_are_those_of_the_pipeline(
 
 
 def test_trained_latents_have_unit_variance_at_sdxls_scaling_factor(
-    some: TrainingPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    some: TrainingImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vae_training, "_BATCH", 2)
-    vae = vae_training.train_vae(tmp_path, some.pictures, some.chances, 3, seed=1)
+    vae = vae_training.train_vae(tmp_path, some.images, some.chances, 3, seed=1)
     assert vae.config.scaling_factor == 0.13025
-    means, deviations = vae_training.encode(vae, some.pictures)
+    means, deviations = vae_training.encode(vae, some.images)
     variance = means.var(dim=(0, 2, 3)) + deviations.square().mean(dim=(0, 2, 3))
     assert torch.allclose(variance, torch.ones(4), atol=0.02)
     assert torch.allclose(means.mean(dim=(0, 2, 3)), torch.zeros(4), atol=0.02)
-    # Folding the scale into the network changes no picture: decode(encode(x)) as before.
+    # Folding the scale into the network changes no image: decode(encode(x)) as before.
     checkpoint = torch.load(tmp_path / "vae.checkpoint", weights_only=True)
     before = new_vae()
     before.load_state_dict(checkpoint["vae"])
-    old = vae_training.decode(before.eval(), vae_training.encode(before, some.pictures)[0])
+    old = vae_training.decode(before.eval(), vae_training.encode(before, some.images)[0])
     new = vae_training.decode(vae, means)
     assert np.abs(old.astype(int) - new.astype(int)).max() <= 1

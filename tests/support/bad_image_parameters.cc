@@ -255,7 +255,7 @@ void AddLatents(Cases* cases) {
       {"no shape", LatentsFile(R"({"latents":{"dtype":"F32","data_offsets":[0,4096]}})", kBytes)},
       {"two dimensions", LatentsFile(LatentsHeader("[64,16]", kBytes), kBytes)},
       {"five dimensions", LatentsFile(LatentsHeader("[1,1,4,16,16]", kBytes), kBytes)},
-      {"two pictures in one", LatentsFile(LatentsHeader("[2,2,16,16]", kBytes), kBytes)},
+      {"two images in one", LatentsFile(LatentsHeader("[2,2,16,16]", kBytes), kBytes)},
       {"a dimension of 0", LatentsFile(LatentsHeader("[4,0,16]", 0), 0)},
       {"a negative dimension", LatentsFile(LatentsHeader("[-4,16,16]", kBytes), kBytes)},
       {"dimensions that overflow",

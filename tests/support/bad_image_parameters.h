@@ -1,4 +1,4 @@
-// Every way to ask for pictures that cannot be had, one wrong field at a time.
+// Every way to ask for images that cannot be had, one wrong field at a time.
 #ifndef TIGHTFIT_TESTS_SUPPORT_BAD_IMAGE_PARAMETERS_H_
 #define TIGHTFIT_TESTS_SUPPORT_BAD_IMAGE_PARAMETERS_H_
 
@@ -23,7 +23,7 @@ std::vector<BadImageParameters> AllBadImageParameters();
 
 // A file of application/x-safetensors, made without the code under test.
 std::string LatentsFile(const std::string& header, size_t data_bytes);
-// What the fake model's default picture needs.
+// What the fake model's default image needs.
 std::string GoodLatentsFile();
 
 }  // namespace tightfit

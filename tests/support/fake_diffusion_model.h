@@ -1,5 +1,5 @@
 // FakeDiffusionModel: a DiffusionModel without LibTorch for tests of engine, rpc, telemetry,
-// client. Pictures are a function of seed, index and size only, so that tests can tell them apart.
+// client. Images are a function of seed, index and size only, so that tests can tell them apart.
 #ifndef TIGHTFIT_TESTS_SUPPORT_FAKE_DIFFUSION_MODEL_H_
 #define TIGHTFIT_TESTS_SUPPORT_FAKE_DIFFUSION_MODEL_H_
 
@@ -21,11 +21,11 @@ struct FakeModelControls {
   std::atomic<int> steps{0};
   std::atomic<int> decoded{0};
   std::atomic<int> live_samplings{0};  // made and not yet destroyed
-  // Pictures are FakeNoise instead of FakeImage: PNG cannot compress them.
+  // Images are FakeNoise instead of FakeImage: PNG cannot compress them.
   std::atomic<bool> noisy{false};
-  // Pictures say that they were decoded again in fp32.
+  // Images say that they were decoded again in fp32.
   std::atomic<bool> falls_back{false};
-  // The first decode of a request gives no picture, but says that the VAE in fp32 is needed.
+  // The first decode of a request gives no image, but says that the VAE in fp32 is needed.
   std::atomic<bool> needs_fallback{false};
   // Called when a model leaves its device. May block.
   std::function<void()> on_leave;
@@ -49,7 +49,7 @@ std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
 ModelLoader FakeLoader(std::shared_ptr<FakeModelControls> controls, std::string failing = {},
                        Status failure = {});
 
-// The colour that every pixel of a fake picture has: {(seed + index) & 255, index, 128}.
+// The colour that every pixel of a fake image has: {(seed + index) & 255, index, 128}.
 Image FakeImage(const GenerationParameters& parameters, int32_t index);
 // Latents that are seed + index everywhere.
 Image FakeLatents(const GenerationParameters& parameters, int32_t index);

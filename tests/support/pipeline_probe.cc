@@ -156,16 +156,16 @@ Status RunJob(DiffusionModel& model, const Json& job) {
   while (sampling->steps_done() < sampling->step_count()) {
     TF_RETURN_IF_ERROR(model.Step(std::span(&member, 1)));
   }
-  std::vector<at::Tensor> pictures;
+  std::vector<at::Tensor> images;
   while (sampling->images_done() < sampling->image_count()) {
     TF_ASSIGN_OR_RETURN(std::optional<Image> image, model.DecodeNext(*sampling));
     if (!image.has_value()) continue;
-    pictures.push_back(at::empty({image->height_px, image->width_px, 3}, at::kByte));
-    std::copy(image->rgb.begin(), image->rgb.end(), pictures.back().data_ptr<uint8_t>());
+    images.push_back(at::empty({image->height_px, image->width_px, 3}, at::kByte));
+    std::copy(image->rgb.begin(), image->rgb.end(), images.back().data_ptr<uint8_t>());
   }
   const std::string prefix = job.at("output");
   WriteNpy(prefix + ".latents.npy", static_cast<SdxlSampling&>(*sampling).latents().cpu(), "<f4");
-  WriteNpy(prefix + ".pixels.npy", at::stack(pictures), "|u1");
+  WriteNpy(prefix + ".pixels.npy", at::stack(images), "|u1");
   return OkStatus();
 }
 

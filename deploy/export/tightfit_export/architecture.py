@@ -60,7 +60,7 @@ class ProjectingTextEncoder(CLIPTextModelWithProjection):
 
 
 class VaeDecoder(nn.Module):
-    """latents, divided by the scaling factor -> picture in [-1, 1]. The encoder is left out."""
+    """latents, divided by the scaling factor -> image in [-1, 1]. The encoder is left out."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()

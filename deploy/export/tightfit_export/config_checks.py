@@ -18,7 +18,7 @@ _PIPELINE_CLASSES = (
     "StableDiffusionXLInpaintPipeline",
 )
 _OTHER_PIPELINES = {
-    "StableDiffusionXLInstructPix2PixPipeline": "InstructPix2Pix edits pictures",
+    "StableDiffusionXLInstructPix2PixPipeline": "InstructPix2Pix edits images",
     "StableDiffusionPipeline": "Stable Diffusion 1.x or 2.x",
     "StableDiffusion3Pipeline": "Stable Diffusion 3",
     "FluxPipeline": "Flux",
@@ -116,7 +116,7 @@ def vae_notes(vae: Config, expected: float) -> tuple[str, ...]:
         return ()  # a VAE that was trained with this UNet
     return (
         f"the VAE's scaling_factor is {scaling}{whose}, not {expected}: unless this model was "
-        "trained with that VAE, its pictures will be wrong; take SDXL's own VAE",
+        "trained with that VAE, its images will be wrong; take SDXL's own VAE",
     )
 
 

@@ -2,7 +2,7 @@
 
 The trainers' words: SDXL Turbo 1 to 4 steps without guidance, trailing timesteps, Euler ancestral;
 SDXL-Lightning 2, 4 or 8 steps without guidance, trailing, Euler, and its 1-step model predicts the
-picture; Hyper-SD 1 to 8 steps without guidance, trailing, DDIM; LCM 4 to 8 steps with guidance 1,
+image; Hyper-SD 1 to 8 steps without guidance, trailing, DDIM; LCM 4 to 8 steps with guidance 1,
 its own sampler, by which DMD2's models are drawn too, in 4 steps.
 """
 
@@ -69,9 +69,9 @@ def steps_in(name: str) -> int | None:
 
 
 def refuse_one_step_lightning(name: str, key: str | None) -> None:
-    """Errors: SourceError for the model of the kind that predicts the picture itself."""
+    """Errors: SourceError for the model of the kind that predicts the image itself."""
     if key == "lightning" and steps_in(name) == 1:
         raise SourceError(
-            "the 1-step Lightning model predicts the picture itself (prediction type 'sample'), "
+            "the 1-step Lightning model predicts the image itself (prediction type 'sample'), "
             "which cannot be served; take the one of 2, 4 or 8 steps"
         )

@@ -113,7 +113,7 @@ def manifest(
 
 
 def sample_size_px(vae: dict[str, Any]) -> int:
-    """Side of the pictures that the VAE was trained on; larger ones are best decoded in tiles."""
+    """Side of the images that the VAE was trained on; larger ones are best decoded in tiles."""
     size = vae.get("sample_size") or 512  # diffusers' tiling takes 512 where nothing is said
     return min(size) if isinstance(size, list) else size
 

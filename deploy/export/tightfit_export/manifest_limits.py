@@ -24,7 +24,7 @@ def check_limits(pipeline: SourcePipeline, license_text: str) -> None:
         )
     for side in pipeline.default_size_px:
         if not 0 < side <= MAX_SIDE_PX:
-            raise SourceError(f"pictures of {side} px cannot be drawn: the UNet's sample_size")
+            raise SourceError(f"images of {side} px cannot be drawn: the UNet's sample_size")
     tile = sample_size_px(pipeline.configs["vae"])
     multiple = pipeline.pixels_per_latent
     if not 0 < tile <= MAX_SIDE_PX or tile % multiple:

@@ -141,7 +141,7 @@ def _unet_blocks(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _vae_blocks(config: dict[str, Any]) -> dict[str, str]:
-    """The decoder's: the original numbers its levels from the picture's side."""
+    """The decoder's: the original numbers its levels from the image's side."""
     blocks = dict(_VAE_ENDS)
     levels = len(config["block_out_channels"])
     for i in range(levels):

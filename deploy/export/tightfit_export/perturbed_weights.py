@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# Of a tensor's own standard deviation: enough that pictures differ, too little to break them.
+# Of a tensor's own standard deviation: enough that images differ, too little to break them.
 _NOISE_SHARE = 0.02
 
 

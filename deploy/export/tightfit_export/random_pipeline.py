@@ -1,6 +1,6 @@
 """A small SDXL pipeline of random weights, for trying and testing without a download.
 
-Random weights draw no things, but the pictures have structure and contrast, and they change with
+Random weights draw no things, but the images have structure and contrast, and they change with
 the prompt, the seed, the guidance scale and the number of steps. Weights of Linear and Conv2d
 layers are small, as trained ones are, so that every packed format holds them.
 """

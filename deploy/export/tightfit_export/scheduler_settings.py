@@ -50,7 +50,7 @@ def _exactly(wanted: float) -> Rule:
 _FLAG = Rule(lambda value: type(value) is bool, "true or false")
 _OFF = Rule(lambda value: value is False, "false")
 _ABSENT = Rule(lambda value: value is None, "absent")
-# Of the picture's variance. Below it noise levels are infinite in fp32.
+# Of the image's variance. Below it noise levels are infinite in fp32.
 _LEAST_SIGNAL = 1e-30
 _SPREADS = ("use_karras_sigmas", "use_exponential_sigmas")
 # JSON has no word for it; Python writes -Infinity.
@@ -158,7 +158,7 @@ def _check_signal(settings: Settings) -> None:
     if log_signal < math.log(_LEAST_SIGNAL):
         raise SourceError(
             f"the scheduler's betas from {settings['beta_start']} to {settings['beta_end']} leave "
-            f"nothing of a picture after {count} timesteps; SDXL's go from 0.00085 to 0.012 over "
+            f"nothing of an image after {count} timesteps; SDXL's go from 0.00085 to 0.012 over "
             "1000, scaled_linear"
         )
 

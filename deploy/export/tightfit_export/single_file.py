@@ -41,7 +41,7 @@ _IGNORED_PREFIXES = (
     "log_one_minus_alphas_cumprod",
     "posterior_",
     "alphas_cumprod",
-    # CLIP's head that SDXL does not use, and its pictures' side.
+    # CLIP's head that SDXL does not use, and its images' side.
     f"{TEXT_PREFIX}text_projection",
     *(
         f"{prefix}{part}"

@@ -33,7 +33,7 @@ _VAE = re.compile(
     r"((?:decoder|encoder)\.(?:conv_in|mid|up|down|norm_out|conv_out)\..+"
     r"|(?:post_)?quant_conv\..+|loss\..+)"
 )
-# CLIP's pictures' side, which savers of whole CLIP models leave in, is known to be of no use here.
+# CLIP's images' side, which savers of whole CLIP models leave in, is known to be of no use here.
 _TRANSFORMERS = (
     r"((?:embeddings|encoder|final_layer_norm|vision_model|visual_projection)\..+"
     r"|text_projection(?:\.weight)?|logit_scale)"

@@ -1,5 +1,5 @@
 """How a model was trained, by a single file's own words and by the command line, which goes over
-them: what the UNet predicts, zero terminal SNR, the size of pictures.
+them: what the UNet predicts, zero terminal SNR, the size of images.
 """
 
 from __future__ import annotations
@@ -116,6 +116,6 @@ def _with_size(
     shown = f"{size_px[0]}x{size_px[1]}"
     multiple = pipeline.pixels_per_latent
     if any(not _MIN_PX <= side <= _MAX_PX or side % multiple for side in size_px):
-        return pipeline, f"{file_name} says {shown} of itself, which is no size for a picture"
-    note = f"pictures are {shown} where a request says nothing, as {file_name} says of itself"
+        return pipeline, f"{file_name} says {shown} of itself, which is no size for an image"
+    note = f"images are {shown} where a request says nothing, as {file_name} says of itself"
     return dataclasses.replace(pipeline, size_px=size_px), note

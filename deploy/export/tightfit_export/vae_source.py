@@ -92,12 +92,12 @@ def with_vae(
         config = config | {"force_upcast": False}
     check_vae(config, pipeline.configs["unet"])
     if len(config["block_out_channels"]) != len(pipeline.configs["vae"]["block_out_channels"]):
-        raise SourceError(f"{path} makes pictures of another size than the source's VAE")
+        raise SourceError(f"{path} makes images of another size than the source's VAE")
     notes = vae_notes(config, pipeline.configs["vae"]["scaling_factor"])
     if said["kind"] == "single_file" and _names_another_model(path.name):
         notes += (
             f"by its name {path.name} is a VAE of Stable Diffusion 1.x or 2.x, whose latents are "
-            "others than SDXL's: the pictures would be wrong; take a VAE of SDXL",
+            "others than SDXL's: the images would be wrong; take a VAE of SDXL",
         )
     return dataclasses.replace(
         pipeline,

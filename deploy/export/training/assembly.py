@@ -53,12 +53,12 @@ def draw(
     seed: int = 1,
     batch: int = 16,
 ) -> list:
-    """A PIL picture for each prompt; picture i is drawn from seed + i."""
-    pictures = []
+    """A PIL image for each prompt; image i is drawn from seed + i."""
+    images = []
     for first in range(0, len(prompts), batch):
         some = prompts[first : first + batch]
         generators = [torch.Generator().manual_seed(seed + first + i) for i in range(len(some))]
-        pictures += pipeline(
+        images += pipeline(
             some,
             height=64,
             width=64,
@@ -66,4 +66,4 @@ def draw(
             guidance_scale=guidance_scale,
             generator=generators,
         ).images
-    return pictures
+    return images

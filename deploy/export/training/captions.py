@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 TEMPLATES = (
     "{}", "{}", "{}", "{}", "{}", "{}",
     "a {}", "a {}", "a {}", "the {}", "one {}", "my {}",
-    "a picture of a {}", "picture of the {}", "a photo of a {}", "a photograph of a {}",
+    "an image of a {}", "image of the {}", "a photo of a {}", "a photograph of a {}",
     "an emoji of a {}", "{} emoji", "a {} emoji", "the {} emoji", "emoji: {}",
     "an icon of a {}", "{} icon", "a drawing of a {}", "drawing of {}", "a cartoon {}",
     "an illustration of a {}", "an image of a {}", "{} on a white background",
@@ -22,7 +22,7 @@ TEMPLATES = (
     "draw a {}", "show me a {}", "this is a {}", "{}, please", "a {} on white", "some {}",
 )  # fmt: skip
 
-# Words that may stand in a caption without changing the picture.
+# Words that may stand in a caption without changing the image.
 FILLERS = (
     "very", "really", "just", "bright", "shiny", "clean", "detailed", "colourful", "colorful",
     "flat", "isolated", "single", "high quality", "best", "style", "design", "art", "vector",

@@ -22,7 +22,7 @@ from training.denoiser_training import DenoiserTraining
 from training.emoji_classes import EmojiClass, load_classes, unseen_prompts
 from training.prompts import PromptTokens
 from training.recognition import NearestEmoji, write_classes
-from training.training_pictures import training_pictures
+from training.training_images import training_images
 from training.vae_training import decode, encode, train_vae
 
 _SHEET_CLASSES = 40
@@ -41,16 +41,16 @@ def train(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     classes, unseen = load_classes(), unseen_prompts()
-    pictures = training_pictures(classes)
-    print(f"{len(classes)} classes, {len(pictures.names)} pictures", flush=True)
+    images = training_images(classes)
+    print(f"{len(classes)} classes, {len(images.names)} images", flush=True)
     # The fused attention's backward pass takes three times as long on a CPU as plain products.
     with sdpa_kernel(SDPBackend.MATH):
         vae = train_vae(
-            out, pictures.pictures, pictures.chances, arguments.vae_steps, arguments.seed
+            out, images.images, images.chances, arguments.vae_steps, arguments.seed
         )
         captioner = Captioner(unseen, [name for entry in classes for name in entry.names])
-        latents = encode(vae, pictures.pictures)
-        training = DenoiserTraining(out, pictures, latents, captioner, arguments.seed)
+        latents = encode(vae, images.images)
+        training = DenoiserTraining(out, images, latents, captioner, arguments.seed)
         some = [entry.name for entry in random.Random(0).sample(classes, _SHEET_CLASSES)]
 
         def show(step: int) -> None:
@@ -77,13 +77,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     pipeline.set_progress_bar_config(disable=True)
     classes, unseen = load_classes(), unseen_prompts()
     names = [entry.name for entry in classes]
-    nearest = NearestEmoji([entry.picture for entry in classes])
+    nearest = NearestEmoji([entry.image for entry in classes])
     print_facts(pipeline, classes)
     wanted = {"classes": {name: name for name in names}, "unseen prompts": unseen}
     for title, pairs in wanted.items():
         prompts = list(pairs)
-        pictures = draw(pipeline, prompts, _STEP_COUNT, _GUIDANCE_SCALE)
-        found = [names[nearest.find(np.asarray(picture))] for picture in pictures]
+        images = draw(pipeline, prompts, _STEP_COUNT, _GUIDANCE_SCALE)
+        found = [names[nearest.find(np.asarray(image))] for image in images]
         wrong = [i for i, prompt in enumerate(prompts) if found[i] != pairs[prompt]]
         right = len(prompts) - len(wrong)
         print(f"{title}: {right} of {len(prompts)} recognised, {100 * right / len(prompts):.1f} %")
@@ -92,19 +92,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
         if arguments.out is not None:
             arguments.out.mkdir(parents=True, exist_ok=True)
             path = arguments.out / f"{title.replace(' ', '-')}.png"
-            write_contact_sheet(path, pictures, prompts)
+            write_contact_sheet(path, images, prompts)
     return 0
 
 
 def print_facts(pipeline: StableDiffusionXLPipeline, classes: Sequence[EmojiClass]) -> None:
     """What the model card says of data and VAE."""
-    pictures = training_pictures(classes)
-    copies = len(pictures.names) - len(classes)
-    tokens = PromptTokens().known(pictures)
-    recoloured = pictures.recoloured_count
+    images = training_images(classes)
+    copies = len(images.names) - len(classes)
+    tokens = PromptTokens().known(images)
+    recoloured = images.recoloured_count
     print(f"{len(classes)} classes, {copies} copies of {recoloured} in other colours")
     print(f"{len(set(TEMPLATES))} phrases, {len(tokens)} tokens")
-    originals = np.stack([entry.picture for entry in classes])
+    originals = np.stack([entry.image for entry in classes])
     decoded = decode(pipeline.vae, encode(pipeline.vae, originals)[0])
     errors = np.square(decoded.astype(np.float64) - originals).mean(axis=(1, 2, 3))
     psnr_db = 10.0 * np.log10(255.0**2 / errors)

@@ -16,7 +16,7 @@ from training.captions import Captioner
 from training.networks import KnownTokens, new_scheduler, new_text_encoders, new_unet
 from training.prompts import PromptTokens, condition
 from training.run_state import Checkpoint, TrainingLog, learning_rate
-from training.training_pictures import TrainingPictures
+from training.training_images import TrainingImages
 
 BATCH = 32
 _PEAK_LEARNING_RATE = 8e-4
@@ -58,26 +58,26 @@ def new_denoiser(known_tokens: list[int]) -> Denoiser:
 class DenoiserTraining:
     """One run, deterministic but for the order of sums in parallel loops.
 
-    `means` and `deviations` are the latents of `pictures`, fp32 [n, 4, 16, 16].
+    `means` and `deviations` are the latents of `images`, fp32 [n, 4, 16, 16].
     """
 
     def __init__(
         self,
         folder: Path,
-        pictures: TrainingPictures,
+        images: TrainingImages,
         latents: tuple[torch.Tensor, torch.Tensor],
         captioner: Captioner,
         seed: int,
     ) -> None:
         torch.manual_seed(seed)
         self._folder = folder
-        self._pictures = pictures
+        self._images = images
         self._means, self._deviations = latents
         self._captioner = captioner
         self._seed = seed
-        self._chances = torch.from_numpy(pictures.chances)
+        self._chances = torch.from_numpy(images.chances)
         self.tokens = PromptTokens()
-        known = self.tokens.known(pictures)
+        known = self.tokens.known(images)
         self._known = set(known)
         self._live = new_denoiser(known)
         self.average = copy.deepcopy(self._live)
@@ -139,8 +139,8 @@ class DenoiserTraining:
     def _draw_tokens(self, step: int, index: torch.Tensor) -> list[torch.Tensor]:
         rng = random.Random(f"{self._seed}/{step}")
         captions, unknown = [], []
-        for picture in index.tolist():
-            names, keywords = self._pictures.names[picture], self._pictures.keywords[picture]
+        for image in index.tolist():
+            names, keywords = self._images.names[image], self._images.keywords[image]
             caption, count = self._captioner.draw(rng, names, keywords)
             captions.append("" if rng.random() < _EMPTY_PROMPTS else caption)
             unknown.append(

@@ -1,4 +1,4 @@
-"""What the model learns to draw: classes with names, keywords and a picture each."""
+"""What the model learns to draw: classes with names, keywords and an image each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EmojiClass:
     emoji: str
     names: tuple[str, ...]
     keywords: tuple[str, ...]
-    picture: np.ndarray  # uint8 [64, 64, 3]
+    image: np.ndarray  # uint8 [64, 64, 3]
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ def load_classes(path: Path = _FOLDER / "emoji_classes.txt") -> list[EmojiClass]
                 emoji=emoji[names[0]],
                 names=(*names, *own),
                 keywords=tuple(word for word in words if word not in own),
-                picture=font.draw(emoji[names[0]]),
+                image=font.draw(emoji[names[0]]),
             )
         )
     return classes

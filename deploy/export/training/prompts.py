@@ -10,7 +10,7 @@ from tightfit_export import MAX_TOKENS, TOKENIZERS
 from tightfit_export.sdxl_parts import clip_tokenizer
 
 from training.captions import FILLERS, TEMPLATES
-from training.training_pictures import TrainingPictures
+from training.training_images import TrainingImages
 
 
 class PromptTokens:
@@ -20,10 +20,10 @@ class PromptTokens:
         self.tokenizers = [clip_tokenizer(name) for name in TOKENIZERS]
         self._end = self.tokenizers[0].eos_token_id
 
-    def known(self, pictures: TrainingPictures) -> list[int]:
+    def known(self, images: TrainingImages) -> list[int]:
         """Every token that a caption may hold, sorted, the special ones included."""
         texts = {*TEMPLATES, *FILLERS, "an", "a", "!"}
-        for names, keywords in zip(pictures.names, pictures.keywords, strict=True):
+        for names, keywords in zip(images.names, images.keywords, strict=True):
             texts.update(names, keywords)
         ids = self.tokenizers[0]([text.replace("{}", " ") for text in sorted(texts)]).input_ids
         return sorted({token for tokens in ids for token in tokens})

@@ -1,4 +1,4 @@
-"""The check that pictures of both sides have to pass, and that controls have to fail."""
+"""The check that images of both sides have to pass, and that controls have to fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .probe import Pictures
+from .probe import Images
 
 MAX_LATENT_ERROR = 1e-3  # largest difference over largest magnitude
 MAX_PIXEL_ERROR = 2  # of 255
@@ -23,7 +23,7 @@ class Difference:
         return self.latent_error <= MAX_LATENT_ERROR and self.pixel_error <= MAX_PIXEL_ERROR
 
 
-def difference(ours: Pictures, reference: Pictures) -> Difference:
+def difference(ours: Images, reference: Images) -> Difference:
     assert ours.latents.shape == reference.latents.shape
     assert ours.pixels.shape == reference.pixels.shape
     assert np.isfinite(ours.latents).all()
@@ -32,14 +32,14 @@ def difference(ours: Pictures, reference: Pictures) -> Difference:
     return Difference(float(latent_error), int(pixel_error))
 
 
-def assert_same(ours: Pictures, reference: Pictures) -> None:
-    for picture in reference.pixels:
-        assert picture.std() >= MIN_DEVIATION, "the reference picture is too flat to prove anything"
+def assert_same(ours: Images, reference: Images) -> None:
+    for image in reference.pixels:
+        assert image.std() >= MIN_DEVIATION, "the reference image is too flat to prove anything"
     found = difference(ours, reference)
     print(found)  # `pytest -rP` shows it
     assert found.within_limits, found
 
 
-def assert_different(ours: Pictures, reference: Pictures) -> None:
+def assert_different(ours: Images, reference: Images) -> None:
     found = difference(ours, reference)
     assert not found.within_limits, found

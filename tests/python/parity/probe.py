@@ -28,7 +28,7 @@ Accounts = dict[tuple[str, str], dict[str, int]]
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     latents: np.ndarray  # fp32 [images, channels, h, w]
     pixels: np.ndarray  # uint8 [images, height, width, 3]
 
@@ -47,7 +47,7 @@ class Load:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    pictures: dict[tuple[Weights, Job], Pictures]
+    images: dict[tuple[Weights, Job], Images]
     loads: dict[Weights, Load]
     accounts_after_job: dict[tuple[Weights, Job], Accounts]
 
@@ -79,8 +79,8 @@ def run_probe(
     for number, job in enumerate(summary["jobs"]):
         assert job["status"]["ok"], (ordered[number], job["status"])
     return ProbeResult(
-        pictures={
-            pair: Pictures(
+        images={
+            pair: Images(
                 latents=np.load(work_dir / f"job-{number}.latents.npy"),
                 pixels=np.load(work_dir / f"job-{number}.pixels.npy"),
             )

@@ -23,7 +23,7 @@ from diffusers import (
 
 from .jobs import Job, Weights
 from .packing import pack_unet
-from .probe import Pictures
+from .probe import Images
 from .weighted_prompts import embeddings
 
 KARRAS = {"use_karras_sigmas": True}
@@ -75,7 +75,7 @@ class Reference:
             self._current = weights
         return self.packed_shapes.get(weights, {})
 
-    def _draw(self, weights: Weights, job: Job) -> Pictures:
+    def _draw(self, weights: Weights, job: Job) -> Images:
         self.use(weights)
         pipeline = self._pipeline
         kind, settings = SCHEDULERS[job.sampler]
@@ -105,7 +105,7 @@ class Reference:
             callback_on_step_end=keep_latents,
             output_type="pil",
         ).images
-        return Pictures(last["latents"].numpy(), np.stack([np.asarray(i) for i in images]))
+        return Images(last["latents"].numpy(), np.stack([np.asarray(i) for i in images]))
 
     def _prompts(self, job: Job) -> dict[str, Any]:
         if job.prompt_syntax == "weighted":

@@ -215,7 +215,7 @@ TEST_F(DeviceLossTest, AsksADeviceForALifeSignAfterAnErrorThatNobodyKnows) {
   EXPECT_EQ(loss_count_, 1);
 }
 
-// A step takes as long as its size says: limits of ten minutes are for pictures of usual sizes.
+// A step takes as long as its size says: limits of ten minutes are for images of usual sizes.
 TEST_F(DeviceLossTest, GivesACallTheTimeThatItsSizeNeeds) {
   StartWith({}, Watched([&](const ModelSpec& spec, const auto&) {
               RequestCosts costs = CostsOfRows(0);

@@ -17,7 +17,7 @@ TEST(CallMemoryTest, GoesThroughItsPointsAndOnBeyondTheLast) {
   EXPECT_EQ(call.BytesAt(15), 200);
   EXPECT_EQ(call.BytesAt(20), 300);
   EXPECT_EQ(call.BytesAt(30), 500);
-  EXPECT_EQ(call.BytesAt(1), 100) << "a picture of no size takes something too";
+  EXPECT_EQ(call.BytesAt(1), 100) << "an image of no size takes something too";
   EXPECT_EQ(CallMemory{}.BytesAt(10), 0);
 }
 
@@ -71,7 +71,7 @@ TEST_F(EstimateRequestTest, AModelThatWasNeverLoadedIsNotMeasured) {
   EXPECT_EQ(Estimate().peak_bytes(), 0);
 }
 
-TEST_F(EstimateRequestTest, OnePictureWithoutGuidanceIsARowOfItsOwn) {
+TEST_F(EstimateRequestTest, OneImageWithoutGuidanceIsARowOfItsOwn) {
   model_.memory.costs->denoise_one.points = {{.latents = 0, .bytes = 100},
                                              {.latents = 100, .bytes = 900}};
   EXPECT_EQ(Estimate().denoise_bytes, 100 + 8 * 200 + 200 / 4);
@@ -88,7 +88,7 @@ TEST_F(EstimateRequestTest, SidesThatHalvingRoundsUpCountAsRoundedWhereNothingWa
   EXPECT_EQ(Estimate().denoise_bytes, 110 + 2 * 240 + 200 / 4);
 }
 
-TEST_F(EstimateRequestTest, SlimPicturesCountByTheirOwnLine) {
+TEST_F(EstimateRequestTest, SlimImagesCountByTheirOwnLine) {
   model_.memory.costs->slim_width = 16;
   model_.memory.costs->denoise_slim.points = {{.latents = 0, .bytes = 0},
                                               {.latents = 10, .bytes = 1000}};
@@ -130,7 +130,7 @@ TEST_F(EstimateRequestTest, LatentsAreNotDecoded) {
 TEST_F(EstimateRequestTest, TilesAreDecodedOneByOneAndJoined) {
   model_.vae_tiling = "always";
   model_.vae_tile_px = 64;
-  // A tile of 8 x 8 latents; the picture and two rows of tiles in fp32.
+  // A tile of 8 x 8 latents; the image and two rows of tiles in fp32.
   EXPECT_EQ(Estimate().decode_bytes, 20 + 50 * 64 + 103 + 50 + 12 * 80 * (160 + 2 * 64));
 }
 

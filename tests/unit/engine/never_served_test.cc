@@ -54,7 +54,7 @@ TEST(NeverServedTest, SomeSideMustBeAMultipleOfALatent) {
               ElementsAre(AllOf(HasSubstr("17"), HasSubstr("multiple of 4"))));
 }
 
-TEST(NeverServedTest, TheSmallestPictureFitsAreaAndSteps) {
+TEST(NeverServedTest, TheSmallestImageFitsAreaAndSteps) {
   Limits limits = Sides(17, 64);
   limits.max_area_px = 399;
   EXPECT_THAT(NeverServed(Model(), limits, std::nullopt),

@@ -27,7 +27,7 @@ TEST(Thumbnail, EnlargesByAWholeFactorSoThatPixelsStayTrue) {
   EXPECT_EQ(Thumbnail(Gradient(100, 100)).width_px, 100);
 }
 
-TEST(Thumbnail, AveragesLargePicturesDown) {
+TEST(Thumbnail, AveragesLargeImagesDown) {
   const RgbImage image{
       .width_px = 1024, .height_px = 512, .rgb = std::vector<uint8_t>(1024 * 512 * 3, 77)};
   const RgbImage thumbnail = Thumbnail(image);
@@ -36,7 +36,7 @@ TEST(Thumbnail, AveragesLargePicturesDown) {
   EXPECT_EQ(thumbnail.rgb, std::vector<uint8_t>(128 * 64 * 3, 77));
 }
 
-TEST(ContactSheet, ShowsEveryPictureAtItsRowAndColumn) {
+TEST(ContactSheet, ShowsEveryImageAtItsRowAndColumn) {
   const RgbImage dark{.width_px = 64, .height_px = 64, .rgb = std::vector<uint8_t>(64 * 64 * 3, 1)};
   const RgbImage grey{.width_px = 64, .height_px = 64, .rgb = std::vector<uint8_t>(64 * 64 * 3, 9)};
   ContactSheet sheet({"a long prompt that does not fit into one line of the sheet", "другой"});

@@ -15,7 +15,7 @@ RgbImage Flat(uint8_t value) {
 Drawing DrawingOf(float latent, uint8_t value) {
   Drawing drawing;
   drawing.one_step.push_back({.latents = {1.0f, latent}, .unet_output = {2.0f, latent}});
-  drawing.by_sampler.push_back({{.latents = {1.0f, latent}, .picture = Flat(value)}});
+  drawing.by_sampler.push_back({{.latents = {1.0f, latent}, .image = Flat(value)}});
   return drawing;
 }
 
@@ -60,7 +60,7 @@ TEST(FidelityReport, MeasuresWhatDiffers) {
   const FidelityReport empty = ReportOf(row);
   MeasureDrawing(DrawingOf(0.5f, 100), DrawingOf(0.6f, 110), empty.prompts, {"euler"}, nullptr,
                  &row);
-  EXPECT_NEAR(row.samplers[0].picture_psnr.mean_db, 28.1308, 1e-4);
+  EXPECT_NEAR(row.samplers[0].image_psnr.mean_db, 28.1308, 1e-4);
   // An error of 0.1 in one of two numbers: beside the peak 1, and beside the energy 4.25.
   EXPECT_NEAR(row.one_step_latent_psnr.mean_db, 10 * std::log10(2 * 1.0 / 0.01), 1e-4);
   EXPECT_NEAR(row.unet_output_sqnr.mean_db, 10 * std::log10(4.25 / 0.01), 1e-4);

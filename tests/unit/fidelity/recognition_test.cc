@@ -32,9 +32,9 @@ class Recognition : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  Result<PictureClasses> Load(const json& content) {
+  Result<ImageClasses> Load(const json& content) {
     std::ofstream(folder_ / "classes.json") << content.dump();
-    return PictureClasses::Load(folder_ / "classes.json");
+    return ImageClasses::Load(folder_ / "classes.json");
   }
 
   static json Valid() {
@@ -86,7 +86,7 @@ TEST_F(Recognition, RefusesAFileThatIsNotOne) {
     EXPECT_EQ(Load(content).status().reason(), "BAD_CLASSES") << content;
   }
   EXPECT_EQ(Load(with("picture", "absent.png")).status().reason(), "CANNOT_READ");
-  EXPECT_EQ(PictureClasses::Load(folder_ / "absent.json").status().reason(), "CANNOT_READ");
+  EXPECT_EQ(ImageClasses::Load(folder_ / "absent.json").status().reason(), "CANNOT_READ");
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ using Texts = std::map<std::string, std::string>;
 
 constexpr int64_t kMaxPixels = 1 << 20;
 
-RgbImage NoisePicture(int32_t width_px, int32_t height_px) {
+RgbImage NoiseImage(int32_t width_px, int32_t height_px) {
   RgbImage image{width_px, height_px, {}};
   std::minstd_rand random(static_cast<unsigned>(width_px * 1000 + height_px));
   image.rgb.resize(static_cast<size_t>(width_px) * height_px * 3);
@@ -43,7 +43,7 @@ TEST(PngTest, GivesBackThePixelsOfAnySize) {
   for (const auto& [width_px, height_px] :
        {std::pair(1, 1), std::pair(1, 7), std::pair(13, 1), std::pair(17, 31), std::pair(64, 64),
         std::pair(255, 3), std::pair(512, 301)}) {
-    const RgbImage image = NoisePicture(width_px, height_px);
+    const RgbImage image = NoiseImage(width_px, height_px);
     const Result<DecodedPng> decoded = DecodePng(Encode(image), kMaxPixels);
     ASSERT_TRUE(decoded.ok()) << width_px << "x" << height_px << decoded.status().message();
     EXPECT_EQ(decoded->image.width_px, width_px);
@@ -62,35 +62,35 @@ TEST(PngTest, GivesBackTexts) {
                       {"Gr\xF6\xDF"
                        "e",
                        "Latin-1 keyword"}};
-  const Result<DecodedPng> decoded = DecodePng(Encode(NoisePicture(3, 2), text), kMaxPixels);
+  const Result<DecodedPng> decoded = DecodePng(Encode(NoiseImage(3, 2), text), kMaxPixels);
   ASSERT_TRUE(decoded.ok()) << decoded.status().message();
   EXPECT_EQ(decoded->text, text);
 }
 
 TEST(PngTest, WritesAsciiAsTextAndTheRestAsInternationalText) {
-  const std::vector<uint8_t> ascii = Encode(NoisePicture(1, 1), {{"k", "a\nb"}});
+  const std::vector<uint8_t> ascii = Encode(NoiseImage(1, 1), {{"k", "a\nb"}});
   EXPECT_TRUE(Holds(ascii, "tEXtk"));
   EXPECT_FALSE(Holds(ascii, "iTXt"));
-  const std::vector<uint8_t> international = Encode(NoisePicture(1, 1), {{"k", "\u00E9"}});
+  const std::vector<uint8_t> international = Encode(NoiseImage(1, 1), {{"k", "\u00E9"}});
   EXPECT_TRUE(Holds(international, "iTXtk"));
   EXPECT_FALSE(Holds(international, "tEXt"));
 }
 
 TEST(PngTest, RefusesKeywordsThatPngDoesNotAllow) {
   for (const char* keyword : {"", " a", "a ", "a  b", "a\nb", "a\x7F", "a\xA0"}) {
-    const auto encoded = EncodePng(NoisePicture(1, 1), {{keyword, "v"}});
+    const auto encoded = EncodePng(NoiseImage(1, 1), {{keyword, "v"}});
     ASSERT_FALSE(encoded.ok()) << "'" << keyword << "'";
     EXPECT_EQ(encoded.status().code(), StatusCode::kInvalidArgument);
   }
-  EXPECT_FALSE(EncodePng(NoisePicture(1, 1), {{std::string(80, 'k'), "v"}}).ok());
-  EXPECT_FALSE(EncodePng(NoisePicture(1, 1), {{std::string("a\0b", 3), "v"}}).ok());
+  EXPECT_FALSE(EncodePng(NoiseImage(1, 1), {{std::string(80, 'k'), "v"}}).ok());
+  EXPECT_FALSE(EncodePng(NoiseImage(1, 1), {{std::string("a\0b", 3), "v"}}).ok());
 }
 
 TEST(PngTest, RefusesTextWithNul) {
-  EXPECT_FALSE(EncodePng(NoisePicture(1, 1), {{"k", std::string("a\0b", 3)}}).ok());
+  EXPECT_FALSE(EncodePng(NoiseImage(1, 1), {{"k", std::string("a\0b", 3)}}).ok());
 }
 
-TEST(PngTest, RefusesPicturesWhosePixelsDoNotFitTheirSize) {
+TEST(PngTest, RefusesImagesWhosePixelsDoNotFitTheirSize) {
   for (const RgbImage& image :
        {RgbImage{0, 0, {}}, RgbImage{1, 1, {1, 2}}, RgbImage{2, 1, {1, 2, 3}},
         RgbImage{-1, -1, {1, 2, 3}}, RgbImage{65536, 65536, {}}}) {
@@ -102,7 +102,7 @@ TEST(PngTest, RefusesPicturesWhosePixelsDoNotFitTheirSize) {
 
 TEST(PngTest, RefusesAFileCutAnywhere) {
   const std::vector<uint8_t> bytes =
-      Encode(NoisePicture(9, 5), {{"parameters", "a"}, {"Title", "\u00E9"}});
+      Encode(NoiseImage(9, 5), {{"parameters", "a"}, {"Title", "\u00E9"}});
   for (size_t size = 0; size < bytes.size(); ++size) {
     ExpectRefused(std::span(bytes).first(size), kMaxPixels, "cut at " + std::to_string(size));
   }
@@ -110,7 +110,7 @@ TEST(PngTest, RefusesAFileCutAnywhere) {
 
 TEST(PngTest, RefusesAFileWithAnyByteChanged) {
   const std::vector<uint8_t> bytes =
-      Encode(NoisePicture(9, 5), {{"parameters", "a"}, {"Title", "\u00E9"}});
+      Encode(NoiseImage(9, 5), {{"parameters", "a"}, {"Title", "\u00E9"}});
   for (size_t at = 0; at < bytes.size(); ++at) {
     for (const uint8_t change : {0x01, 0x20, 0x80, 0xFF}) {
       std::vector<uint8_t> damaged = bytes;
@@ -122,13 +122,13 @@ TEST(PngTest, RefusesAFileWithAnyByteChanged) {
 }
 
 TEST(PngTest, RefusesAFileWithSomethingBehindItsEnd) {
-  std::vector<uint8_t> bytes = Encode(NoisePicture(2, 2));
+  std::vector<uint8_t> bytes = Encode(NoiseImage(2, 2));
   bytes.push_back(0);
   ExpectRefused(bytes, kMaxPixels, "one byte more");
 }
 
 TEST(PngTest, RefusesMorePixelsThanAllowed) {
-  const std::vector<uint8_t> bytes = Encode(NoisePicture(16, 9));
+  const std::vector<uint8_t> bytes = Encode(NoiseImage(16, 9));
   EXPECT_TRUE(DecodePng(bytes, 16 * 9).ok());
   ExpectRefused(bytes, 16 * 9 - 1, "one pixel too many");
   ExpectRefused(bytes, 0, "no pixels allowed");
@@ -137,11 +137,11 @@ TEST(PngTest, RefusesMorePixelsThanAllowed) {
 }
 
 TEST(PngTest, RefusesTextsBeyondTheLimits) {
-  const auto long_text = Encode(NoisePicture(1, 1), {{"k", std::string(2 << 20, 'v')}});
+  const auto long_text = Encode(NoiseImage(1, 1), {{"k", std::string(2 << 20, 'v')}});
   ExpectRefused(long_text, kMaxPixels, "a text of 2 MiB");
   Texts many;
   for (int i = 0; i < 40; ++i) many.emplace(std::to_string(i), "v");
-  ExpectRefused(Encode(NoisePicture(1, 1), many), kMaxPixels, "40 texts");
+  ExpectRefused(Encode(NoiseImage(1, 1), many), kMaxPixels, "40 texts");
 }
 
 }  // namespace

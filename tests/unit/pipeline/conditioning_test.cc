@@ -201,7 +201,7 @@ TEST_F(ConditioningTest, ReturnsAnEncodersError) {
   EXPECT_EQ(conditioning.status().reason(), "OUT_OF_MEMORY");
 }
 
-TEST(TimeIdsTest, AreThePicturesSizeUnlessToldOtherwise) {
+TEST(TimeIdsTest, AreTheImagesSizeUnlessToldOtherwise) {
   GenerationParameters parameters{.width_px = 64, .height_px = 48};
   EXPECT_THAT(TimeIds(parameters), ElementsAre(48, 64, 0, 0, 48, 64));
   parameters.original_size = {.height_px = 1, .width_px = 2};

@@ -21,7 +21,7 @@ TEST(NarrowLatentsTest, AreThoseWhoseConvolutionsSeeOneOrTwoColumns) {
   EXPECT_FALSE(IsTooNarrow(2, 2));
   EXPECT_FALSE(IsTooNarrow(4, 4));
   EXPECT_FALSE(IsTooNarrow(256, 5));
-  EXPECT_FALSE(IsTooNarrow(2, 256)) << "a low picture is no narrow one";
+  EXPECT_FALSE(IsTooNarrow(2, 256)) << "a low image is no narrow one";
   EXPECT_FALSE(IsTooNarrow(18, 1, at::kFloat));
   EXPECT_FALSE(IsTooNarrow(18, 1, at::kBFloat16, "cuda:0"));
 }

@@ -71,7 +71,7 @@ TEST(PromptSyntaxTest, TagsOfExtraNetworksGoAway) {
   EXPECT_EQ(Parsed("a <3 b <c>"), "|a <3 b <c>");
 }
 
-TEST(PromptSyntaxTest, WeightsStayWithinWhatGivesAPicture) {
+TEST(PromptSyntaxTest, WeightsStayWithinWhatGivesAnImage) {
   EXPECT_EQ(Parsed("(a:1000)"), "|a*10");
   EXPECT_EQ(Parsed("(a:-1000)"), "|a*-10");
   const std::string deep(2000, '(');

@@ -53,11 +53,11 @@ class SdxlPipelineTest : public ::testing::Test {
     return {
         .run = [this, dtype](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
           ++decoder_calls_;
-          const at::Tensor picture = at::upsample_nearest2d(inputs[0].toTensor().slice(1, 0, 3),
-                                                            c10::nullopt, std::array{2.0, 2.0});
+          const at::Tensor image = at::upsample_nearest2d(inputs[0].toTensor().slice(1, 0, 3),
+                                                          c10::nullopt, std::array{2.0, 2.0});
           return std::vector<at::Tensor>{
-              dtype == at::kHalf ? at::full_like(picture, std::numeric_limits<float>::infinity())
-                                 : picture};
+              dtype == at::kHalf ? at::full_like(image, std::numeric_limits<float>::infinity())
+                                 : image};
         },
         .dtype = dtype};
   }

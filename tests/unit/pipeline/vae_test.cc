@@ -15,13 +15,13 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-at::Tensor Picture(std::vector<float> values, int64_t height, int64_t width) {
+at::Tensor Image(std::vector<float> values, int64_t height, int64_t width) {
   return at::tensor(at::ArrayRef<float>(values)).reshape({1, 3, height, width});
 }
 
 TEST(RgbPixelsTest, InterleavesChannelsRowByRow) {
   // One row of two pixels: red, then blue-green.
-  const auto pixels = ToRgbPixels(Picture({1, -1, -1, 1, -1, 1}, 1, 2));
+  const auto pixels = ToRgbPixels(Image({1, -1, -1, 1, -1, 1}, 1, 2));
   ASSERT_TRUE(pixels.ok());
   EXPECT_EQ(pixels->width_px, 2);
   EXPECT_EQ(pixels->height_px, 1);
@@ -30,15 +30,15 @@ TEST(RgbPixelsTest, InterleavesChannelsRowByRow) {
 
 TEST(RgbPixelsTest, ClampsAndRoundsTiesToEven) {
   // (x / 2 + 0.5) * 255 of 0 is 127.5: a tie that goes to 128.
-  const auto pixels = ToRgbPixels(Picture({-7, 0, 9}, 1, 1));
+  const auto pixels = ToRgbPixels(Image({-7, 0, 9}, 1, 1));
   ASSERT_TRUE(pixels.ok());
   EXPECT_THAT(pixels->rgb, ElementsAre(0, 128, 255));
 }
 
-TEST(RgbPixelsTest, RefusesAPictureThatIsNotFinite) {
+TEST(RgbPixelsTest, RefusesAnImageThatIsNotFinite) {
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    const auto pixels = ToRgbPixels(Picture({0, bad, 0}, 1, 1));
+    const auto pixels = ToRgbPixels(Image({0, bad, 0}, 1, 1));
     ASSERT_FALSE(pixels.ok());
     EXPECT_EQ(pixels.status().reason(), "NOT_FINITE");
   }
@@ -50,8 +50,8 @@ using Outputs = Result<std::vector<at::Tensor>>;
 Network Echo(at::ScalarType dtype, float scale, int* calls = nullptr) {
   return {.run = [dtype, scale, calls](std::vector<c10::IValue> inputs) -> Outputs {
             if (calls != nullptr) ++*calls;
-            const at::Tensor picture = inputs[0].toTensor().to(at::kFloat).slice(1, 0, 3) * scale;
-            return std::vector<at::Tensor>{picture.to(dtype)};
+            const at::Tensor image = inputs[0].toTensor().to(at::kFloat).slice(1, 0, 3) * scale;
+            return std::vector<at::Tensor>{image.to(dtype)};
           },
           .dtype = dtype};
 }
@@ -92,7 +92,7 @@ TEST(ImageDecodingTest, DecodesAgainInFp32WhatIsNotFiniteIn16Bits) {
   }
 }
 
-TEST(ImageDecodingTest, BeginsTheWholePictureAgainWhereOneTileIsNotFinite) {
+TEST(ImageDecodingTest, BeginsTheWholeImageAgainWhereOneTileIsNotFinite) {
   int calls = 0;
   VaeDecoder decoder(Echo(at::kHalf, 1.0f), 1.0,
                      [&]() -> Result<Network> { return Echo(at::kFloat, 1e-6f, &calls); });
@@ -132,29 +132,29 @@ at::Tensor Upsampled(const at::Tensor& latents) {
   return at::upsample_nearest2d(latents.slice(1, 0, 3), c10::nullopt, std::array{2.0, 2.0});
 }
 
-TEST(TiledPictureTest, HasNoSeamsWhereTilesAgree) {
+TEST(TiledImageTest, HasNoSeamsWhereTilesAgree) {
   for (const auto& [height, width] : {std::pair(9, 13), std::pair(8, 8), std::pair(4, 30)}) {
     // Also of sizes that have no whole quarter.
     for (const int64_t side : {8, 1, 2, 3, 5, 7, 10}) {
       const at::Tensor latents = at::rand({1, 4, height, width});
-      TiledPicture picture(latents, {.sample_px = 2 * side, .latents = side});
-      while (!picture.is_complete()) picture.Add(Upsampled(picture.NextTile()));
-      ASSERT_EQ(picture.Picture().sizes(), Upsampled(latents).sizes()) << side;
-      EXPECT_TRUE(at::allclose(picture.Picture(), Upsampled(latents), 1e-6, 1e-6))
+      TiledImage image(latents, {.sample_px = 2 * side, .latents = side});
+      while (!image.is_complete()) image.Add(Upsampled(image.NextTile()));
+      ASSERT_EQ(image.Image().sizes(), Upsampled(latents).sizes()) << side;
+      EXPECT_TRUE(at::allclose(image.Image(), Upsampled(latents), 1e-6, 1e-6))
           << height << "x" << width << " in tiles of " << side;
     }
   }
 }
 
-TEST(TiledPictureTest, FadesFromOneTileIntoTheNext) {
-  TiledPicture picture(at::zeros({1, 4, 8, 14}), {.sample_px = 8, .latents = 8});
+TEST(TiledImageTest, FadesFromOneTileIntoTheNext) {
+  TiledImage image(at::zeros({1, 4, 8, 14}), {.sample_px = 8, .latents = 8});
   float value = 0.0f;
-  while (!picture.is_complete()) {
-    picture.Add(at::full({1, 3, picture.NextTile().size(2), picture.NextTile().size(3)}, value));
+  while (!image.is_complete()) {
+    image.Add(at::full({1, 3, image.NextTile().size(2), image.NextTile().size(3)}, value));
     value += 1.0f;
   }
   // Tiles begin at 0, 6 and 12; the last two pixels of one fade into the next.
-  const at::Tensor row = picture.Picture()[0][0][0].contiguous();
+  const at::Tensor row = image.Image()[0][0][0].contiguous();
   EXPECT_THAT(std::vector<float>(row.data_ptr<float>(), row.data_ptr<float>() + row.numel()),
               ElementsAre(0, 0, 0, 0, 0, 0, 0, 0.5, 1, 1, 1, 1, 1, 1.5));
 }

@@ -18,7 +18,7 @@ class DenoisingRequestsTest : public RpcFixture {
   }
 };
 
-TEST_F(DenoisingRequestsTest, GiveTheWholeWeightedPromptAndAPictureUnlessToldOtherwise) {
+TEST_F(DenoisingRequestsTest, GiveTheWholeWeightedPromptAndAnImageUnlessToldOtherwise) {
   StartServer();
   const StreamResult result = Stream(Request());
   ASSERT_TRUE(result.status.ok()) << result.status.error_message();
@@ -84,7 +84,7 @@ TEST_F(DenoisingRequestsTest, TellHowManyTokensWereUsed) {
   EXPECT_EQ(response.prompt_tokens(0).used_token_count(), 3);
 }
 
-TEST_F(DenoisingRequestsTest, EchoTheTilesOfALargePicture) {
+TEST_F(DenoisingRequestsTest, EchoTheTilesOfALargeImage) {
   StartServer();
   v1::StreamImagesRequest request = Request();
   v1::ImageParameters& asked = *request.mutable_parameters();

@@ -69,7 +69,7 @@ TEST_F(GenerateImagesTest, RefusesEarlyWhatMayNotFitAndNamesTheOtherMethod) {
   EXPECT_TRUE(Stream(streamed).status.ok());
 }
 
-TEST_F(GenerateImagesTest, ServesTheLargestCommonPictureToADefaultClient) {
+TEST_F(GenerateImagesTest, ServesTheLargestCommonImageToADefaultClient) {
   StartServer();
   controls_->noisy = true;  // the worst case: nothing can be compressed
   v1::GenerateImagesRequest request;

@@ -34,7 +34,7 @@ class LimitsTest : public RpcFixture {
     return true;
   }
 
-  // Asks for a picture of one step, changed by `change`.
+  // Asks for an image of one step, changed by `change`.
   grpc::Status Ask(const std::function<void(v1::ImageParameters&)>& change) {
     v1::StreamImagesRequest request = Request();
     request.mutable_parameters()->set_step_count(1);
@@ -284,7 +284,7 @@ TEST_F(LimitsTest, image_chunk_bytes) {
 
 TEST_F(LimitsTest, max_stream_backlog_bytes) {
   controls_->noisy = true;
-  // Of eight pictures each takes the limit, so the next is encoded only when one was sent.
+  // Of eight images each takes the limit, so the next is encoded only when one was sent.
   limits_.max_stream_backlog_bytes = 1;
   StartServer();
   v1::StreamImagesRequest request = Request();
@@ -295,7 +295,7 @@ TEST_F(LimitsTest, max_stream_backlog_bytes) {
   bool sent = true;
   for (const v1::StreamImagesResponse& event : result.events) {
     if (event.has_progress() && event.progress().stage() == v1::STAGE_IMAGE_ENCODE) {
-      EXPECT_TRUE(sent) << "a picture was encoded while another one waited";
+      EXPECT_TRUE(sent) << "an image was encoded while another one waited";
       sent = false;
       ++encoding_after_chunks;
     }
@@ -337,7 +337,7 @@ TEST_F(LimitsTest, stalled_reader_seconds) {
 }
 
 TEST_F(LimitsTest, max_undelivered_image_bytes) {
-  // Two pictures that nothing compresses, and what comes with them.
+  // Two images that nothing compresses, and what comes with them.
   constexpr int64_t kRaw = (64 * 3 + 1) * 64;
   limits_.max_undelivered_image_bytes = 2 * (kRaw + kRaw / 256 + (48 << 10));
   max_running_requests_ = 1;

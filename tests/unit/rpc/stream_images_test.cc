@@ -146,7 +146,7 @@ TEST_F(StreamImagesTest, EchoesWhatWasAsked) {
   EXPECT_EQ(resolved.crop_top_left().top_px(), 6);
 }
 
-TEST_F(StreamImagesTest, ChunksMakeThePictureAgain) {
+TEST_F(StreamImagesTest, ChunksMakeTheImageAgain) {
   limits_.image_chunk_bytes = 1000;
   StartServer();
   controls_->noisy = true;
@@ -187,7 +187,7 @@ TEST_F(StreamImagesTest, TellsSeedSizeAndTimesOfEveryImage) {
   EXPECT_GT(completed.timings().image_encode_duration().nanos(), 0);
 }
 
-TEST_F(StreamImagesTest, GivesTheSamePictureWhenAskedWithTheResolvedSeed) {
+TEST_F(StreamImagesTest, GivesTheSameImageWhenAskedWithTheResolvedSeed) {
   StartServer();
   const StreamResult first = Stream(Request());
   ASSERT_TRUE(first.status.ok());
@@ -196,7 +196,7 @@ TEST_F(StreamImagesTest, GivesTheSamePictureWhenAskedWithTheResolvedSeed) {
   EXPECT_EQ(Reassemble(first), Reassemble(Stream(again)));
 }
 
-TEST_F(StreamImagesTest, WritesTheParametersIntoThePictureUnlessToldNotTo) {
+TEST_F(StreamImagesTest, WritesTheParametersIntoTheImageUnlessToldNotTo) {
   StartServer();
   v1::StreamImagesRequest request = Request("a very special cat");
   const std::string with = Reassemble(Stream(request)).at(0);

@@ -36,7 +36,7 @@ class RequestLogTest : public testing::Test {
   RequestLog log_;
 };
 
-TEST_F(RequestLogTest, TellsSizesAndTimeOfAPicture) {
+TEST_F(RequestLogTest, TellsSizesAndTimeOfAnImage) {
   const nlohmann::json line = LineOf(Record("StreamImages", OkStatus()));
   EXPECT_EQ(line["level"], "info");
   EXPECT_EQ(line["request_id"], "r-1");

@@ -12,7 +12,7 @@ from tightfit.async_client import AsyncClient
 from tightfit.async_connection import AsyncImageStream, AsyncModelWatch
 from tightfit.client import Client
 from tightfit.connection import ImageStream, ModelWatch
-from tightfit.drawn_picture import DrawnPicture
+from tightfit.drawn_image import DrawnImage
 from tightfit.errors import (
     AccessDeniedError,
     BrokenStreamError,
@@ -80,7 +80,7 @@ __all__ = [
     "ConnectionLostError",
     "DeadlineExceededError",
     "Device",
-    "DrawnPicture",
+    "DrawnImage",
     "Estimate",
     "Event",
     "FieldViolation",

@@ -12,7 +12,7 @@ from tightfit.async_connection import AsyncConnection, AsyncImageStream, AsyncMo
 from tightfit.client import MAX_PAGES
 from tightfit.configured_client import ConfiguredClient
 from tightfit.conversion import from_message
-from tightfit.drawn_picture import DrawnPicture, choose_model, read_png, with_parameters
+from tightfit.drawn_image import DrawnImage, choose_model, read_png, with_parameters
 from tightfit.errors import broken_stream
 from tightfit.event_decoder import ResultCollector
 from tightfit.generation import Estimate, GenerationResult
@@ -31,7 +31,7 @@ class AsyncClient(ConfiguredClient):
 
     For one event loop: calls may run at the same time in its tasks. Every method takes `timeout`,
     seconds for the whole call, retries included; left out, the client's. Every method raises
-    TightfitError; only UNAVAILABLE is retried, and pictures only before their first event.
+    TightfitError; only UNAVAILABLE is retried, and images only before their first event.
     """
 
     def _set_up(self, settings: Settings) -> None:
@@ -66,7 +66,7 @@ class AsyncClient(ConfiguredClient):
         timeout: float | None = None,
         **parameters: Unpack[ImageParameters],
     ) -> GenerationResult:
-        """Draws and waits for all pictures, of any size."""
+        """Draws and waits for all images, of any size."""
         events = self.stream(prompt, request_id=request_id, timeout=timeout, **parameters)
         collector = ResultCollector()
         async with events:
@@ -77,21 +77,21 @@ class AsyncClient(ConfiguredClient):
     @documented
     async def generate_from_png(
         self,
-        picture: bytes | str | os.PathLike[str],
+        image: bytes | str | os.PathLike[str],
         *,
         prompt: str | None = None,
         request_id: str = "",
         timeout: float | None = None,
         **parameters: Unpack[ImageParameters],
     ) -> GenerationResult:
-        """Draws the picture of a PNG file, or of its bytes, again, to the pixel.
+        """Draws the image of a PNG file, or of its bytes, again, to the pixel.
 
-        Reads the text of tightfit, A1111 or Forge. What is given here goes before what the picture
+        Reads the text of tightfit, A1111 or Forge. What is given here goes before what the image
         says; None is the model's default, for `seed` a random one. The result's `notes` tell what
-        of the picture is not done here. Raises ValueError where it holds no such text, was drawn on
+        of the image is not done here. Raises ValueError where it holds no such text, was drawn on
         from latents that are not given, or of a model that the server does not have.
         """
-        drawn = await self.parameters_from_png(picture, timeout=timeout, **parameters)
+        drawn = await self.parameters_from_png(image, timeout=timeout, **parameters)
         text = drawn.prompt if prompt is None else prompt
         result = await self.generate(
             text, request_id=request_id, timeout=timeout, **drawn.parameters
@@ -101,13 +101,13 @@ class AsyncClient(ConfiguredClient):
     @documented
     async def parameters_from_png(
         self,
-        picture: bytes | str | os.PathLike[str],
+        image: bytes | str | os.PathLike[str],
         *,
         timeout: float | None = None,
         **parameters: Unpack[ImageParameters],
-    ) -> DrawnPicture:
+    ) -> DrawnImage:
         """What `generate_from_png` would ask for, without drawing: prompt and keyword arguments."""
-        drawn = with_parameters(read_png(picture), parameters)
+        drawn = with_parameters(read_png(image), parameters)
         if parameters.get("model") is not None:
             return drawn
         return choose_model(await self.models(timeout=timeout), drawn)

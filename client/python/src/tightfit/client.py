@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tightfit.configured_client import ConfiguredClient
 from tightfit.connection import Connection, ImageStream, ModelWatch
 from tightfit.conversion import from_message
-from tightfit.drawn_picture import DrawnPicture, choose_model, read_png, with_parameters
+from tightfit.drawn_image import DrawnImage, choose_model, read_png, with_parameters
 from tightfit.errors import broken_stream
 from tightfit.event_decoder import ResultCollector
 from tightfit.generation import Estimate, GenerationResult
@@ -32,7 +32,7 @@ class Client(ConfiguredClient):
 
     Thread-safe: calls may run at the same time. Every method takes `timeout`, seconds for the whole
     call, retries included; left out, the client's. Every method raises TightfitError; only
-    UNAVAILABLE is retried, and pictures only before their first event.
+    UNAVAILABLE is retried, and images only before their first event.
     """
 
     def _set_up(self, settings: Settings) -> None:
@@ -63,7 +63,7 @@ class Client(ConfiguredClient):
         timeout: float | None = None,
         **parameters: Unpack[ImageParameters],
     ) -> GenerationResult:
-        """Draws and waits for all pictures, of any size."""
+        """Draws and waits for all images, of any size."""
         events = self.stream(prompt, request_id=request_id, timeout=timeout, **parameters)
         collector = ResultCollector()
         with events:
@@ -74,21 +74,21 @@ class Client(ConfiguredClient):
     @documented
     def generate_from_png(
         self,
-        picture: bytes | str | os.PathLike[str],
+        image: bytes | str | os.PathLike[str],
         *,
         prompt: str | None = None,
         request_id: str = "",
         timeout: float | None = None,
         **parameters: Unpack[ImageParameters],
     ) -> GenerationResult:
-        """Draws the picture of a PNG file, or of its bytes, again, to the pixel.
+        """Draws the image of a PNG file, or of its bytes, again, to the pixel.
 
-        Reads the text of tightfit, A1111 or Forge. What is given here goes before what the picture
+        Reads the text of tightfit, A1111 or Forge. What is given here goes before what the image
         says; None is the model's default, for `seed` a random one. The result's `notes` tell what
-        of the picture is not done here. Raises ValueError where it holds no such text, was drawn on
+        of the image is not done here. Raises ValueError where it holds no such text, was drawn on
         from latents that are not given, or of a model that the server does not have.
         """
-        drawn = self.parameters_from_png(picture, timeout=timeout, **parameters)
+        drawn = self.parameters_from_png(image, timeout=timeout, **parameters)
         text = drawn.prompt if prompt is None else prompt
         result = self.generate(
             text, request_id=request_id, timeout=timeout, **drawn.parameters
@@ -98,13 +98,13 @@ class Client(ConfiguredClient):
     @documented
     def parameters_from_png(
         self,
-        picture: bytes | str | os.PathLike[str],
+        image: bytes | str | os.PathLike[str],
         *,
         timeout: float | None = None,
         **parameters: Unpack[ImageParameters],
-    ) -> DrawnPicture:
+    ) -> DrawnImage:
         """What `generate_from_png` would ask for, without drawing: prompt and keyword arguments."""
-        drawn = with_parameters(read_png(picture), parameters)
+        drawn = with_parameters(read_png(image), parameters)
         if parameters.get("model") is not None:
             return drawn
         return choose_model(self.models(timeout=timeout), drawn)

@@ -24,7 +24,7 @@ from tightfit.v1 import model_pb2
 Message = TypeVar("Message", contravariant=True)
 Output = TypeVar("Output", covariant=True)
 
-# Larger than any picture a server draws; stops one that announces nonsense.
+# Larger than any image a server draws; stops one that announces nonsense.
 MAX_IMAGE_BYTES = 256 << 20
 
 
@@ -100,7 +100,7 @@ class ImageAssembler:
 
 
 class EventDecoder:
-    """Of a request for pictures."""
+    """Of a request for images."""
 
     may_begin_again = False
 

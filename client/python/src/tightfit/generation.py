@@ -12,10 +12,10 @@ from tightfit.parameters import Offset, PromptSyntax, Size
 
 @dataclass(frozen=True)
 class ResolvedParameters:
-    """The parameters with every default filled in: asking with them gives the same pictures.
+    """The parameters with every default filled in: asking with them gives the same images.
 
     format, scope: how the weights of the model's UNet are packed
-    vae_tile_px: side of the tiles that pictures are decoded in; 0: decoded whole
+    vae_tile_px: side of the tiles that images are decoded in; 0: decoded whole
     """
 
     model: str
@@ -188,10 +188,10 @@ Event: TypeAlias = Queued | Started | Progress | ImageReady | Completed
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """All pictures of one request, in the order of their seeds.
+    """All images of one request, in the order of their seeds.
 
     warnings: what is probably not what was meant
-    notes: of `generate_from_png`, what the picture was drawn with and is not done here
+    notes: of `generate_from_png`, what the image was drawn with and is not done here
     """
 
     request_id: str

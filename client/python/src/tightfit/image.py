@@ -1,4 +1,4 @@
-"""One finished picture, or its latents."""
+"""One finished image, or its latents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tightfit.latents import LATENTS_MIME_TYPE, read_latents
 
 @dataclass(frozen=True)
 class Image:
-    """An encoded picture, or its latents, as the server sent it.
+    """An encoded image, or its latents, as the server sent it.
 
     content: the file's bytes, in the format that mime_type names
     """
@@ -27,9 +27,9 @@ class Image:
 
     @property
     def png(self) -> bytes:
-        """The bytes of the PNG file. Raises ValueError if the picture is of another type."""
+        """The bytes of the PNG file. Raises ValueError if the image is of another type."""
         if self.mime_type != "image/png":
-            raise ValueError(f"the picture is {self.mime_type}, not image/png")
+            raise ValueError(f"the image is {self.mime_type}, not image/png")
         return self.content
 
     @property
@@ -39,20 +39,20 @@ class Image:
         Raises ValueError where latents were asked for.
         """
         if self.mime_type == LATENTS_MIME_TYPE:
-            raise ValueError("these are latents, undecoded: there is no picture")
-        picture = PIL.Image.open(io.BytesIO(self.content))
-        picture.load()
-        return picture
+            raise ValueError("these are latents, undecoded: there is no image")
+        image = PIL.Image.open(io.BytesIO(self.content))
+        image.load()
+        return image
 
     @property
     def latents(self) -> memoryview[float]:
         """[channels, height, width] fp32, of a request for "application/x-safetensors".
 
         `numpy.asarray` and `torch.asarray` take it as it is, and `tolist()` gives lists. Raises
-        ValueError for a picture.
+        ValueError for an image.
         """
         if self.mime_type != LATENTS_MIME_TYPE:
-            raise ValueError(f"the picture is {self.mime_type}, not {LATENTS_MIME_TYPE}")
+            raise ValueError(f"the image is {self.mime_type}, not {LATENTS_MIME_TYPE}")
         return read_latents(self.content)
 
     def save(self, path: str | os.PathLike[str]) -> Path:

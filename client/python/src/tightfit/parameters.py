@@ -1,4 +1,4 @@
-"""What may be asked of a picture: keyword arguments with the names of the contract's fields."""
+"""What may be asked of an image: keyword arguments with the names of the contract's fields."""
 
 from __future__ import annotations
 

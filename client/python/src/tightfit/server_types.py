@@ -67,7 +67,7 @@ class ModelDefaults:
 class Model:
     """One configured model. components and load_seconds are set while it is resident.
 
-    vae_tile_px: side of the tiles that large pictures are decoded in
+    vae_tile_px: side of the tiles that large images are decoded in
     state_reason: why it is in its state: "request", "evicted for NAME", "idle", ...
     pinned, keep_alive_seconds, priority: how long it stays on the device; see `update_model`
     weight_bytes: what its weights take on the device, or would take at most

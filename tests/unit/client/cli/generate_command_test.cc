@@ -64,7 +64,7 @@ TEST_F(GenerateCommandTest, OverwritesTheNamedFile) {
   EXPECT_TRUE(Content("apple.png") == ImageContent(0, 1000));
 }
 
-TEST_F(GenerateCommandTest, NumbersSeveralPictures) {
+TEST_F(GenerateCommandTest, NumbersSeveralImages) {
   const RunResult run = Generate(whole_, {"apple", "--count", "3", "-o", "apple.png"});
   EXPECT_EQ(run.out, "apple-1.png\napple-2.png\napple-3.png\n");
   EXPECT_THAT(folder_.Names(), ElementsAre("apple-1.png", "apple-2.png", "apple-3.png"));

@@ -45,7 +45,7 @@ class GenerateInterruptTest : public ::testing::Test {
       }}};
 };
 
-TEST_F(GenerateInterruptTest, CtrlCCancelsOnTheServerAndKeepsWholePictures) {
+TEST_F(GenerateInterruptTest, CtrlCCancelsOnTheServerAndKeepsWholeImages) {
   const RunResult run = InterruptWith(SIGINT);
   EXPECT_EQ(run.exit_code, 130);
   EXPECT_THAT(run.err, EndsWith("\ninterrupted\n"));

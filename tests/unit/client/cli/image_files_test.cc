@@ -16,17 +16,17 @@ using ::testing::ElementsAre;
 using testing::ReadFile;
 using testing::TemporaryFolder;
 
-client::Image Picture(int32_t index, int64_t seed, const std::string& content) {
+client::Image Image(int32_t index, int64_t seed, const std::string& content) {
   return {.index = index, .seed = seed, .mime_type = "image/png", .content = content};
 }
 
 TEST(ImageFilesTest, ReplacesTheNamedFileWhole) {
   const TemporaryFolder folder;
   const std::string path = (folder.path() / "apple.png").string();
-  std::ofstream(path) << "a longer old picture";
+  std::ofstream(path) << "a longer old image";
   const auto files = ImageFiles::Create(path);
   ASSERT_TRUE(files.ok());
-  EXPECT_EQ(files->Write(Picture(0, 5, "new"), 1).value(), path);
+  EXPECT_EQ(files->Write(Image(0, 5, "new"), 1).value(), path);
   EXPECT_EQ(ReadFile(path), "new");
   EXPECT_THAT(folder.Names(), ElementsAre("apple.png")) << "no temporary file stays";
 }
@@ -35,7 +35,7 @@ TEST(ImageFilesTest, GivesNewFilesWhatTheUmaskAllows) {
   const TemporaryFolder folder;
   const std::string path = (folder.path() / "apple.png").string();
   const mode_t previous = umask(027);
-  ASSERT_TRUE(ImageFiles::Create(path)->Write(Picture(0, 5, "x"), 1).ok());
+  ASSERT_TRUE(ImageFiles::Create(path)->Write(Image(0, 5, "x"), 1).ok());
   umask(previous);
   struct stat file = {};
   ASSERT_EQ(stat(path.c_str(), &file), 0);
@@ -45,7 +45,7 @@ TEST(ImageFilesTest, GivesNewFilesWhatTheUmaskAllows) {
 TEST(ImageFilesTest, NumbersByIndexFromOneAndKeepsTheExtension) {
   const TemporaryFolder folder;
   const auto files = ImageFiles::Create((folder.path() / "a.b").string());
-  ASSERT_TRUE(files->Write(Picture(1, 5, "x"), 2).ok());
+  ASSERT_TRUE(files->Write(Image(1, 5, "x"), 2).ok());
   EXPECT_THAT(folder.Names(), ElementsAre("a-2.b"));
 }
 
@@ -56,7 +56,7 @@ TEST(ImageFilesTest, RefusesFoldersThatAreNotThere) {
   EXPECT_FALSE(ImageFiles::Create((folder.path() / "no" / "no/").string()).ok());
 }
 
-TEST(ImageFilesTest, RefusesOtherPictureFormats) {
+TEST(ImageFilesTest, RefusesOtherImageFormats) {
   EXPECT_EQ(ImageFiles::Create("apple.jpg").status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(ImageFiles::Create("apple.webp").status().code(), StatusCode::kInvalidArgument);
   EXPECT_TRUE(ImageFiles::Create("apple").ok());

@@ -87,7 +87,7 @@ TEST(ProgressTrackerTest, WaitingTimeCountsFromTheFirstNotice) {
   EXPECT_EQ(tracker.At(clock.Now()).label, "queued, 1 request ahead");
 }
 
-TEST(ProgressTrackerTest, NumbersThePicturesThatAreDecoded) {
+TEST(ProgressTrackerTest, NumbersTheImagesThatAreDecoded) {
   ProgressTracker tracker;
   const FakeClock clock;
   tracker.Add(Started(3), clock.Now());

@@ -67,7 +67,7 @@ class RedrawCommandTest : public ::testing::Test {
     warning->set_message("LoRAs are not loaded;\nleave it out");
   }
 
-  // A picture of one pixel with this text.
+  // An image of one pixel with this text.
   std::string Png(const std::string& text) {
     const auto bytes = EncodePng({1, 1, {1, 2, 3}}, {{"parameters", text}});
     const std::string name = "drawn.png";
@@ -89,7 +89,7 @@ class RedrawCommandTest : public ::testing::Test {
   const ScriptedServer server_;
 };
 
-TEST_F(RedrawCommandTest, AsksForEverythingThatThePictureSays) {
+TEST_F(RedrawCommandTest, AsksForEverythingThatTheImageSays) {
   const RunResult run = Generate({"--from-png", Png(kText), "-q"});
   EXPECT_EQ(run.exit_code, 0);
   EXPECT_EQ(run.err, "");
@@ -115,7 +115,7 @@ TEST_F(RedrawCommandTest, AsksForEverythingThatThePictureSays) {
   EXPECT_EQ(seen_.DebugString(), wanted.DebugString());
 }
 
-TEST_F(RedrawCommandTest, FlagsGoBeforeThePicture) {
+TEST_F(RedrawCommandTest, FlagsGoBeforeTheImage) {
   const RunResult run = Generate(
       {"green pear", "--from-png",        Png(kText), "--seed",      "random", "--steps",
        "3",          "--sampler",         "Euler a",  "--model",     "pears",  "--prompt-syntax",
@@ -133,7 +133,7 @@ TEST_F(RedrawCommandTest, FlagsGoBeforeThePicture) {
   EXPECT_EQ(seen_.timestep_spacing(), "leading");
   EXPECT_TRUE(seen_.has_comma_backtrack_tokens());
   EXPECT_EQ(seen_.comma_backtrack_tokens(), 0);
-  EXPECT_EQ(seen_.guidance_scale(), 3.5f) << "the rest stays the picture's";
+  EXPECT_EQ(seen_.guidance_scale(), 3.5f) << "the rest stays the image's";
 }
 
 TEST_F(RedrawCommandTest, NotesWhatDiffersAlsoWhenQuiet) {
@@ -178,7 +178,7 @@ TEST_F(RedrawCommandTest, AnUnknownModelIsNamed) {
   const RunResult run = Generate({"--from-png", Png(text)});
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_EQ(run.err,
-            "error: the server has no model plums to draw the picture with; name one of its own; "
+            "error: the server has no model plums to draw the image with; name one of its own; "
             "the server has pears, apples [MODEL_NOT_FOUND]\n");
 }
 
@@ -215,7 +215,7 @@ TEST_F(RedrawCommandTest, TellsWhatTheServerWarnsOf) {
   }
 }
 
-TEST_F(RedrawCommandTest, EstimatesWhatAPictureWouldTake) {
+TEST_F(RedrawCommandTest, EstimatesWhatAnImageWouldTake) {
   const RunResult run = Generate({"--from-png", Png(kText), "--estimate", "--json"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(seen_.seed(), 77);

@@ -66,7 +66,7 @@ class StandardStreamsTest : public ::testing::Test {
   const ScriptedServer server_;
 };
 
-TEST_F(StandardStreamsTest, AnErrorStreamThatCannotBeWrittenCostsNoPicture) {
+TEST_F(StandardStreamsTest, AnErrorStreamThatCannotBeWrittenCostsNoImage) {
   for (const char* stream : {"2>&-", "2>/dev/full", "2>&- --json", "2>/dev/full -q", "1>&- 2>&-"}) {
     fs::remove(folder_.path() / "a.png");
     Shell("generate apple -o a.png >out " + std::string(stream));
@@ -130,7 +130,7 @@ TEST_F(StandardStreamsTest, LinksAreFollowedAndStay) {
   EXPECT_THAT(Content("err"), HasSubstr("error: cannot write circle.png: "));
 }
 
-TEST_F(StandardStreamsTest, OnePictureGoesToStdout) {
+TEST_F(StandardStreamsTest, OneImageGoesToStdout) {
   for (const char* output : {"-", "/dev/stdout"}) {
     EXPECT_EQ(Shell("generate apple -o " + std::string(output) + " 2>err | cat >out"), 0);
     EXPECT_TRUE(Content("out") == ImageContent(0, 1000)) << output;

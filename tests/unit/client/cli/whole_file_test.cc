@@ -48,7 +48,7 @@ TEST(WholeFileTest, APipeWithoutEndIsReadUpToTheLimit) {
   signal(SIGPIPE, SIG_IGN);
   std::thread endless([&path] {
     std::FILE* const fifo = std::fopen(path.c_str(), "w");
-    while (std::fputs("picture", fifo) >= 0) {
+    while (std::fputs("image", fifo) >= 0) {
     }
     std::fclose(fifo);
   });

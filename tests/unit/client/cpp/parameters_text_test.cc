@@ -16,20 +16,20 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-DrawnPicture Read(const std::string& text) {
-  const Result<DrawnPicture> picture = RequestFromParametersText(text);
-  EXPECT_TRUE(picture.ok()) << picture.status().message() << "\n" << text;
-  return picture.ok() ? *picture : DrawnPicture();
+DrawnImage Read(const std::string& text) {
+  const Result<DrawnImage> image = RequestFromParametersText(text);
+  EXPECT_TRUE(image.ok()) << image.status().message() << "\n" << text;
+  return image.ok() ? *image : DrawnImage();
 }
 
 // A text of A1111's, with this sampler and schedule and what else is given.
-DrawnPicture Foreign(const std::string& sampler, const std::string& more = "") {
+DrawnImage Foreign(const std::string& sampler, const std::string& more = "") {
   return Read("a cat\nSteps: 20, Sampler: " + sampler +
               ", CFG scale: 7, Seed: 1, Size: 832x1216, RNG: CPU, Version: v1.10.1" + more);
 }
 
 TEST(ParametersTextTest, ReadsAllThatTightfitWrites) {
-  const DrawnPicture picture = Read(
+  const DrawnImage image = Read(
       "a (cat:1.2)\nsecond line\nNegative prompt: \nSteps: 25, Sampler: DPM++ 2M, Schedule type: "
       "Karras, CFG scale: 5.5, Seed: 9223372036854775806, Size: 64x48, Model hash: 0123456789, "
       "Model: \"a, b\", Clip skip: 3, RNG: CPU, CFG Rescale: 0.7, Emphasis: No norm, Comma "
@@ -37,9 +37,9 @@ TEST(ParametersTextTest, ReadsAllThatTightfitWrites) {
       "top left: \"8,4\", Denoising start: 0.25, Denoising end: 0.8, VAE tile: 32, Weight format: "
       "hf8, Weight scope: linear, Compute dtype: bf16, Prompt 2: \"\", Negative prompt 2: \"x: "
       "\\\"y\\\"\\n\", Version: tightfit 0.1.0");
-  const ImageRequest& request = picture.request;
-  EXPECT_TRUE(picture.is_by_tightfit);
-  EXPECT_THAT(picture.notes, IsEmpty());
+  const ImageRequest& request = image.request;
+  EXPECT_TRUE(image.is_by_tightfit);
+  EXPECT_THAT(image.notes, IsEmpty());
   EXPECT_EQ(request.prompt, "a (cat:1.2)\nsecond line");
   EXPECT_EQ(request.negative_prompt, "");
   EXPECT_EQ(request.prompt_2, "");
@@ -62,27 +62,27 @@ TEST(ParametersTextTest, ReadsAllThatTightfitWrites) {
   EXPECT_EQ(request.crop_top_left->top_px, 4);
   EXPECT_EQ(request.denoising_start, 0.25f);
   EXPECT_EQ(request.denoising_end, 0.8f);
-  EXPECT_EQ(picture.model_hash, "0123456789");
-  EXPECT_EQ(picture.format, "hf8");
-  EXPECT_EQ(picture.scope, "linear");
-  EXPECT_EQ(picture.compute_dtype, "bf16");
+  EXPECT_EQ(image.model_hash, "0123456789");
+  EXPECT_EQ(image.format, "hf8");
+  EXPECT_EQ(image.scope, "linear");
+  EXPECT_EQ(image.compute_dtype, "bf16");
 }
 
 TEST(ParametersTextTest, TellsAbsentFromEmptyAndPlainFromWeighted) {
-  const DrawnPicture picture =
+  const DrawnImage image =
       Read("Steps: 1, Sampler: new-one, Seed: 1, Emphasis: None, Version: tightfit 0.2");
-  EXPECT_EQ(picture.request.prompt, "");
-  EXPECT_FALSE(picture.request.negative_prompt.has_value());
-  EXPECT_FALSE(picture.request.prompt_2.has_value());
-  EXPECT_EQ(picture.request.prompt_syntax, PromptSyntax::kPlain);
-  EXPECT_EQ(picture.request.sampler, "new-one") << "of a newer server, which knows it";
+  EXPECT_EQ(image.request.prompt, "");
+  EXPECT_FALSE(image.request.negative_prompt.has_value());
+  EXPECT_FALSE(image.request.prompt_2.has_value());
+  EXPECT_EQ(image.request.prompt_syntax, PromptSyntax::kPlain);
+  EXPECT_EQ(image.request.sampler, "new-one") << "of a newer server, which knows it";
 }
 
 TEST(ParametersTextTest, TakesTheExactPromptsOfTheListFirst) {
-  const DrawnPicture picture = Read(
+  const DrawnImage image = Read(
       "a\nNegative prompt: b\nSteps: 1, Sampler: Euler, Seed: 1, Prompt: \"a\\nNegative prompt: "
       "b\", Version: tightfit 0.1.0");
-  EXPECT_EQ(picture.request.prompt, "a\nNegative prompt: b");
+  EXPECT_EQ(image.request.prompt, "a\nNegative prompt: b");
 }
 
 TEST(ParametersTextTest, ReadsSamplersAndSchedulesOfA1111AsItMeansThem) {
@@ -117,12 +117,12 @@ TEST(ParametersTextTest, ReadsSamplersAndSchedulesOfA1111AsItMeansThem) {
                 "linspace", 0},
            Case{"euler_ancestral, Scheduler: simple", "euler_ancestral", "trailing", 0},
        }) {
-    const DrawnPicture picture = Foreign(each.sampler);
-    EXPECT_EQ(picture.request.sampler, each.wanted) << each.sampler;
-    EXPECT_EQ(picture.notes.size(), each.note_count) << each.sampler;
-    EXPECT_EQ(picture.request.timestep_spacing.value_or("none"), each.spacing) << each.sampler;
+    const DrawnImage image = Foreign(each.sampler);
+    EXPECT_EQ(image.request.sampler, each.wanted) << each.sampler;
+    EXPECT_EQ(image.notes.size(), each.note_count) << each.sampler;
+    EXPECT_EQ(image.request.timestep_spacing.value_or("none"), each.spacing) << each.sampler;
   }
-  const DrawnPicture unknown = Foreign("DPM++ 3M SDE Exponential");
+  const DrawnImage unknown = Foreign("DPM++ 3M SDE Exponential");
   EXPECT_FALSE(unknown.request.sampler.has_value());
   EXPECT_THAT(unknown.notes, ElementsAre(HasSubstr("DPM++ 3M SDE")));
 }
@@ -134,19 +134,19 @@ TEST(ParametersTextTest, ReadsClipSkipAndRescaleOfOthers) {
   EXPECT_EQ(Foreign("Euler", ", Clip skip: 3").request.clip_skip, 1);
   for (const char* name :
        {"CFG Rescale", "CFG Rescale phi", "CFG Rescale \u03C6", "Rescale CFG", "CFG rescale"}) {
-    const DrawnPicture picture = Foreign("Euler", ", " + std::string(name) + ": 0.7");
-    EXPECT_EQ(picture.request.guidance_rescale, 0.7f) << name;
-    EXPECT_THAT(picture.notes, IsEmpty()) << name;
+    const DrawnImage image = Foreign("Euler", ", " + std::string(name) + ": 0.7");
+    EXPECT_EQ(image.request.guidance_rescale, 0.7f) << name;
+    EXPECT_THAT(image.notes, IsEmpty()) << name;
   }
 }
 
 TEST(ParametersTextTest, NotesOnALineEachWhatIsNotDoneHere) {
-  const DrawnPicture picture = Read(
+  const DrawnImage image = Read(
       "a (cat)\nNegative prompt: b\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: "
       "512x512, Model hash: 45dee52b, Model: foo, VAE hash: 1, VAE: x.pt, Denoising strength: 0.5, "
       "ENSD: 31337, Hires upscale: 2, Hires steps: 10, Lora hashes: \"a: 1, b: 2\", Version: v1.9");
   EXPECT_THAT(
-      picture.notes,
+      image.notes,
       ElementsAre(HasSubstr("RNG: GPU"), HasSubstr("Emphasis: Original"),
                   "not done here: VAE hash: 1, VAE: x.pt", "not done here: Denoising strength: 0.5",
                   "not done here: ENSD: 31337", "not done here: Hires upscale: 2, Hires steps: 10",
@@ -154,10 +154,10 @@ TEST(ParametersTextTest, NotesOnALineEachWhatIsNotDoneHere) {
 }
 
 TEST(ParametersTextTest, ReadsTextThatGoesOnAfterTheList) {
-  const DrawnPicture picture =
+  const DrawnImage image =
       Read("a cat\r\nSteps: 20, Sampler: Euler, Seed: 1, RNG: CPU\r\nTemplate: a {cat|dog}\r\n");
-  EXPECT_EQ(picture.request.prompt, "a cat");
-  EXPECT_EQ(picture.request.seed, 1);
+  EXPECT_EQ(image.request.prompt, "a cat");
+  EXPECT_EQ(image.request.seed, 1);
 }
 
 TEST(ParametersTextTest, RefusesInOneLineWhatItCannotRead) {
@@ -171,10 +171,10 @@ TEST(ParametersTextTest, RefusesInOneLineWhatItCannotRead) {
         std::pair("a\nSteps: 20, Sampler: Euler, Size: 99999999999x1", "\"Size: "),
         std::pair("a\nSteps: 20, Sampler: Euler, CFG scale: 7..5", "\"CFG scale: 7..5\""),
         std::pair("\xFF\nSteps: 20, Sampler: Euler, Seed: 1", "UTF-8")}) {
-    const Result<DrawnPicture> picture = RequestFromParametersText(text);
-    ASSERT_FALSE(picture.ok()) << text;
-    EXPECT_THAT(picture.status().message(), HasSubstr(what));
-    EXPECT_EQ(picture.status().message().find('\n'), std::string::npos);
+    const Result<DrawnImage> image = RequestFromParametersText(text);
+    ASSERT_FALSE(image.ok()) << text;
+    EXPECT_THAT(image.status().message(), HasSubstr(what));
+    EXPECT_EQ(image.status().message().find('\n'), std::string::npos);
   }
 }
 
@@ -187,17 +187,17 @@ TEST(ParametersTextTest, HostileTextsTakeNoLongTime) {
   };
   for (const char* part :
        {"a", "- ", "aa: \"", "aa:,", "\n", "aa: \"\\\"", "bb: \",", "\xC3\xA9"}) {
-    const Result<DrawnPicture> picture =
+    const Result<DrawnImage> image =
         RequestFromParametersText("Steps: 1, Seed: 1, Sampler: x, " + repeated(part));
-    if (picture.ok()) {
-      EXPECT_LE(picture->notes.size(), 32u);
+    if (image.ok()) {
+      EXPECT_LE(image->notes.size(), 32u);
     }
   }
   std::string distinct = "Steps: 1, Seed: 1, Sampler: x";
   for (int i = 0; i < 100'000; ++i) distinct += ", k" + std::to_string(i) + ": 1";
-  const Result<DrawnPicture> picture = RequestFromParametersText(distinct);
-  ASSERT_TRUE(picture.ok());
-  EXPECT_LE(picture->notes.size(), 32u);
+  const Result<DrawnImage> image = RequestFromParametersText(distinct);
+  ASSERT_TRUE(image.ok());
+  EXPECT_LE(image->notes.size(), 32u);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
@@ -212,43 +212,43 @@ class ChooseModelTest : public ::testing::Test {
       model.scope = "linear";
       models_.push_back(model);
     }
-    picture_.request.model = "second";
-    picture_.model_hash = "2222222222";
+    image_.request.model = "second";
+    image_.model_hash = "2222222222";
   }
   std::vector<Model> models_;
-  DrawnPicture picture_;
+  DrawnImage image_;
 };
 
 TEST_F(ChooseModelTest, TakesItByNameAndNotesAnotherHashOrPacking) {
-  EXPECT_TRUE(ChooseModel(models_, &picture_).ok());
-  EXPECT_EQ(picture_.request.model, "second");
-  EXPECT_THAT(picture_.notes, IsEmpty());
-  picture_.model_hash = "1234567890";
-  picture_.format = "hf12";
-  picture_.scope = "linear";
-  EXPECT_TRUE(ChooseModel(models_, &picture_).ok());
-  EXPECT_EQ(picture_.request.model, "second");
-  EXPECT_THAT(picture_.notes, ElementsAre(HasSubstr("hash 1234567890, here it has 2222222222"),
-                                          HasSubstr("weight format hf12, here it has hf8")));
+  EXPECT_TRUE(ChooseModel(models_, &image_).ok());
+  EXPECT_EQ(image_.request.model, "second");
+  EXPECT_THAT(image_.notes, IsEmpty());
+  image_.model_hash = "1234567890";
+  image_.format = "hf12";
+  image_.scope = "linear";
+  EXPECT_TRUE(ChooseModel(models_, &image_).ok());
+  EXPECT_EQ(image_.request.model, "second");
+  EXPECT_THAT(image_.notes, ElementsAre(HasSubstr("hash 1234567890, here it has 2222222222"),
+                                        HasSubstr("weight format hf12, here it has hf8")));
 }
 
 TEST_F(ChooseModelTest, TakesItByHashUnderAnotherName) {
-  picture_.request.model = "renamed";
-  EXPECT_TRUE(ChooseModel(models_, &picture_).ok());
-  EXPECT_EQ(picture_.request.model, "second");
-  EXPECT_THAT(picture_.notes, IsEmpty());
+  image_.request.model = "renamed";
+  EXPECT_TRUE(ChooseModel(models_, &image_).ok());
+  EXPECT_EQ(image_.request.model, "second");
+  EXPECT_THAT(image_.notes, IsEmpty());
 }
 
 TEST_F(ChooseModelTest, TakesTheOnlyOneWithANoteAndElseNamesWhatIsMissing) {
-  picture_.request.model = "foreign";
-  picture_.model_hash = "45dee52b00";
-  const Status status = ChooseModel(models_, &picture_);
+  image_.request.model = "foreign";
+  image_.model_hash = "45dee52b00";
+  const Status status = ChooseModel(models_, &image_);
   EXPECT_EQ(status.code(), StatusCode::kNotFound);
   EXPECT_THAT(status.message(), HasSubstr("foreign"));
   models_.pop_back();
-  EXPECT_TRUE(ChooseModel(models_, &picture_).ok());
-  EXPECT_EQ(picture_.request.model, "first");
-  EXPECT_THAT(picture_.notes, ElementsAre(HasSubstr("first is taken"), HasSubstr("hash")));
+  EXPECT_TRUE(ChooseModel(models_, &image_).ok());
+  EXPECT_EQ(image_.request.model, "first");
+  EXPECT_THAT(image_.notes, ElementsAre(HasSubstr("first is taken"), HasSubstr("hash")));
 }
 
 }  // namespace

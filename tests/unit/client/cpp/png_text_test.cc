@@ -55,7 +55,7 @@ TEST(PngTextTest, ReadsEveryKindOfTextChunk) {
             "first");
 }
 
-TEST(PngTextTest, RefusesWhatIsNoSuchPictureInOneLine) {
+TEST(PngTextTest, RefusesWhatIsNoSuchImageInOneLine) {
   const std::string key = "parameters" + kNul;
   std::string damaged = Png(Chunk("tEXt", key + "a"));
   damaged[damaged.size() - 14] ^= 1;

@@ -1,4 +1,4 @@
-#include "client/fidelity/picture_metrics.h"
+#include "client/fidelity/image_metrics.h"
 
 #include <gtest/gtest.h>
 
@@ -82,16 +82,16 @@ double SlowSsim(const RgbImage& a, const RgbImage& b) {
   return sum / count;
 }
 
-TEST(PicturePsnr, IsInfiniteForEqualPictures) {
+TEST(ImagePsnr, IsInfiniteForEqualImages) {
   const RgbImage image = Noise(16, 16, 1);
-  EXPECT_EQ(PicturePsnrDb(image.rgb, image.rgb), INFINITY);
+  EXPECT_EQ(ImagePsnrDb(image.rgb, image.rgb), INFINITY);
 }
 
-TEST(PicturePsnr, OfAConstantShiftIsThatOfItsSquare) {
+TEST(ImagePsnr, OfAConstantShiftIsThatOfItsSquare) {
   const RgbImage image = Noise(16, 16, 1);
-  EXPECT_NEAR(PicturePsnrDb(image.rgb, Shifted(image, 1).rgb), 48.1308, 1e-4);
-  EXPECT_NEAR(PicturePsnrDb(image.rgb, Shifted(image, 10).rgb), 28.1308, 1e-4);
-  EXPECT_NEAR(PicturePsnrDb(image.rgb, Shifted(image, -10).rgb), 28.1308, 1e-4);
+  EXPECT_NEAR(ImagePsnrDb(image.rgb, Shifted(image, 1).rgb), 48.1308, 1e-4);
+  EXPECT_NEAR(ImagePsnrDb(image.rgb, Shifted(image, 10).rgb), 28.1308, 1e-4);
+  EXPECT_NEAR(ImagePsnrDb(image.rgb, Shifted(image, -10).rgb), 28.1308, 1e-4);
 }
 
 TEST(LatentPsnr, MeasuresNoiseOfKnownPowerAgainstTheLargestMagnitude) {
@@ -110,13 +110,13 @@ TEST(SignalToNoise, OfNoiseOfKnownPowerIsTheRatioOfPowers) {
   EXPECT_NEAR(SignalToNoiseDb(signal, std::vector<float>(signal.size(), 0.0f)), 0.0, 1e-9);
 }
 
-TEST(Ssim, IsOneForEqualPicturesAndOnlyForThose) {
+TEST(Ssim, IsOneForEqualImagesAndOnlyForThose) {
   const RgbImage image = Noise(24, 20, 6);
   EXPECT_DOUBLE_EQ(Ssim(image, image), 1.0);
   EXPECT_LT(Ssim(image, Shifted(image, 1)), 1.0);
 }
 
-TEST(Ssim, OfFlatPicturesIsTheLuminanceTermAlone) {
+TEST(Ssim, OfFlatImagesIsTheLuminanceTermAlone) {
   RgbImage flat{.width_px = 16, .height_px = 16, .rgb = std::vector<uint8_t>(16 * 16 * 3, 100)};
   const double expected = (2 * 100.0 * 120.0 + 6.5025) / (100.0 * 100 + 120.0 * 120 + 6.5025);
   EXPECT_NEAR(Ssim(flat, Shifted(flat, 20)), expected, 1e-9);
@@ -132,9 +132,9 @@ TEST(Ssim, EqualsItsDefinitionWindowByWindow) {
   EXPECT_LT(Ssim(one, Noise(25, 18, 9)), 0.2);
 }
 
-TEST(PictureMetrics, EndTheProcessForPicturesOfOtherSizes) {
+TEST(ImageMetrics, EndTheProcessForImagesOfOtherSizes) {
   const RgbImage image = Noise(16, 16, 1);
-  EXPECT_DEATH(PicturePsnrDb(image.rgb, std::span(image.rgb).first(3)), "");
+  EXPECT_DEATH(ImagePsnrDb(image.rgb, std::span(image.rgb).first(3)), "");
   EXPECT_DEATH(Ssim(image, Noise(16, 17, 1)), "");
   EXPECT_DEATH(Ssim(Noise(8, 8, 1), Noise(8, 8, 1)), "");
 }

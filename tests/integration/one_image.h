@@ -1,6 +1,6 @@
-// A real model behind an executor, and one picture of it at a time.
-#ifndef TIGHTFIT_TESTS_INTEGRATION_ONE_PICTURE_H_
-#define TIGHTFIT_TESTS_INTEGRATION_ONE_PICTURE_H_
+// A real model behind an executor, and one image of it at a time.
+#ifndef TIGHTFIT_TESTS_INTEGRATION_ONE_IMAGE_H_
+#define TIGHTFIT_TESTS_INTEGRATION_ONE_IMAGE_H_
 
 #include "server/base/status.h"
 #include "server/engine/device_executor.h"
@@ -24,7 +24,7 @@ class OneModelServer {
 
   Status Load();
   Status Unload();
-  // Pixels of a small picture in two steps; the same for the same sampler.
+  // Pixels of a small image in two steps; the same for the same sampler.
   Result<std::vector<uint8_t>> Draw(const std::string& sampler = "euler");
 
  private:
@@ -35,4 +35,4 @@ class OneModelServer {
 
 }  // namespace tightfit
 
-#endif  // TIGHTFIT_TESTS_INTEGRATION_ONE_PICTURE_H_
+#endif  // TIGHTFIT_TESTS_INTEGRATION_ONE_IMAGE_H_

@@ -6,10 +6,10 @@ import time
 
 import pytest
 from client_sides import tightfit
-from tightfit.drawn_picture import choose_model, read_parameters_text, read_png, with_parameters
+from tightfit.drawn_image import choose_model, read_parameters_text, read_png, with_parameters
 
 
-def foreign(sampler: str, more: str = "") -> tightfit.DrawnPicture:
+def foreign(sampler: str, more: str = "") -> tightfit.DrawnImage:
     return read_parameters_text(
         f"a cat\nSteps: 20, Sampler: {sampler}, CFG scale: 7, Seed: 1, Size: 832x1216, RNG: CPU, "
         f"Version: v1.10.1{more}"
@@ -88,7 +88,7 @@ def test_hostile_texts_take_no_long_time() -> None:
             read_png(png)
 
 
-def test_what_is_given_goes_before_the_picture() -> None:
+def test_what_is_given_goes_before_the_image() -> None:
     read = with_parameters(foreign("Euler"), {"seed": None, "step_count": 3})
     assert "seed" not in read.parameters and read.parameters["step_count"] == 3
     with pytest.raises(ValueError, match="initial_latents"):

@@ -16,10 +16,10 @@ void RequireOneLine(const tightfit::Status& status) {
 }
 
 void Read(std::string_view text) {
-  const auto picture = tightfit::client::RequestFromParametersText(text);
-  if (!picture.ok()) return RequireOneLine(picture.status());
-  tightfit::Require(picture->notes.size() <= 32);
-  tightfit::Require(picture->request.prompt.size() <= text.size());
+  const auto image = tightfit::client::RequestFromParametersText(text);
+  if (!image.ok()) return RequireOneLine(image.status());
+  tightfit::Require(image->notes.size() <= 32);
+  tightfit::Require(image->request.prompt.size() <= text.size());
 }
 
 }  // namespace

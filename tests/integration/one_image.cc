@@ -1,4 +1,4 @@
-#include "tests/integration/one_picture.h"
+#include "tests/integration/one_image.h"
 
 #include "server/base/clock.h"
 #include "server/pipeline/sdxl_model.h"
@@ -9,7 +9,7 @@
 namespace tightfit {
 namespace {
 
-class OnePicture final : public GenerationObserver {
+class OneImage final : public GenerationObserver {
  public:
   void OnQueued(int32_t) override {}
   void OnStarted(const GenerationParameters&) override {}
@@ -79,7 +79,7 @@ Result<std::vector<uint8_t>> OneModelServer::Draw(const std::string& sampler) {
   parameters.guidance_scale = 5.0f;
   parameters.sampler = sampler;
   parameters.seed = 1;
-  auto picture = std::make_shared<OnePicture>();
+  auto picture = std::make_shared<OneImage>();
   TF_RETURN_IF_ERROR(
       executor_->Submit(std::move(parameters), picture, std::make_shared<Cancellation>()));
   return picture->Wait();

@@ -1,4 +1,4 @@
-"""Pictures a few latents wide come out the same each time in bf16, and as in fp32."""
+"""Images a few latents wide come out the same each time in bf16, and as in fp32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from server_process import ServerProcess
 
 
 @pytest.mark.parametrize("packed", ["fp16", "hf8"])
-def test_narrow_pictures_are_the_same_each_time(tmp_path: Path, packed: str) -> None:
+def test_narrow_images_are_the_same_each_time(tmp_path: Path, packed: str) -> None:
     models = [
         f"{dtype}={MODEL},format={packed},compute_dtype={dtype}" for dtype in ("bf16", "fp32")
     ]

@@ -1,4 +1,4 @@
-#include "client/fidelity/picture_metrics.h"
+#include "client/fidelity/image_metrics.h"
 
 #include <algorithm>
 #include <array>
@@ -95,7 +95,7 @@ Plane Product(const Plane& a, const Plane& b) {
 
 }  // namespace
 
-double PicturePsnrDb(std::span<const uint8_t> reference, std::span<const uint8_t> measured) {
+double ImagePsnrDb(std::span<const uint8_t> reference, std::span<const uint8_t> measured) {
   const double noise = SquaredError(reference, measured);
   return RatioDb(255.0 * 255.0 * static_cast<double>(reference.size()), noise);
 }

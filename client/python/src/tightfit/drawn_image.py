@@ -1,4 +1,4 @@
-"""From the text that tightfit, A1111 or Forge writes into its pictures to a request.
+"""From the text that tightfit, A1111 or Forge writes into its images to a request.
 
 The list of parameters is split as A1111 splits it; client/cpp/parameters_text does the same.
 """
@@ -62,7 +62,7 @@ _SPACINGS = {
     "ddim": "leading",
     "ddim uniform": "leading",
 }
-# What does not change the pixels, or is told where the picture's model is chosen.
+# What does not change the pixels, or is told where the image's model is chosen.
 _HARMLESS = (
     *("version", "model", "model hash", "vae tile", "weight format", "weight scope"),
     *("compute dtype", "batch size", "batch pos", "user", "app", "backend", "hashes"),
@@ -75,10 +75,10 @@ _MAX_FILE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class DrawnPicture:
-    """What a picture says of its drawing.
+class DrawnImage:
+    """What an image says of its drawing.
 
-    parameters: keyword arguments of `generate`; initial latents are no part of a picture
+    parameters: keyword arguments of `generate`; initial latents are no part of an image
     by_tightfit: written by a tightfit server, so nothing was guessed
     model_hash, format, scope, compute_dtype: of the model; empty where the text does not tell
     notes: a line for each thing that it was drawn with and that is not done here
@@ -94,12 +94,12 @@ class DrawnPicture:
     notes: tuple[str, ...]
 
 
-def read_png(picture: bytes | str | os.PathLike[str]) -> DrawnPicture:
+def read_png(image: bytes | str | os.PathLike[str]) -> DrawnImage:
     """What a PNG file, or its bytes, says of its drawing.
 
     Raises ValueError, one line, where it holds no such text, and OSError.
     """
-    png = picture if isinstance(picture, bytes) else _read_bounded(Path(picture))
+    png = image if isinstance(image, bytes) else _read_bounded(Path(image))
     return read_parameters_text(parameters_text_of_png(png))
 
 
@@ -112,7 +112,7 @@ def _read_bounded(path: Path) -> bytes:
     return content
 
 
-def read_parameters_text(text: str) -> DrawnPicture:
+def read_parameters_text(text: str) -> DrawnImage:
     """The same of the text itself."""
     lines = [_trimmed(line) for line in text.split("\n")]
     while lines:
@@ -126,30 +126,30 @@ def read_parameters_text(text: str) -> DrawnPicture:
     )
 
 
-def with_parameters(picture: DrawnPicture, given: ImageParameters) -> DrawnPicture:
-    """With what is given in the place of what the picture says; None takes that away."""
-    both: Any = {**picture.parameters, **given}
+def with_parameters(image: DrawnImage, given: ImageParameters) -> DrawnImage:
+    """With what is given in the place of what the image says; None takes that away."""
+    both: Any = {**image.parameters, **given}
     told: Any = {name: value for name, value in both.items() if value is not None}
     if told.get("denoising_start", 0) > 0 and not told.get("initial_latents"):
         raise ValueError(
-            "the picture was drawn on from latents, which are not in it; give them as"
+            "the image was drawn on from latents, which are not in it; give them as"
             " initial_latents"
         )
-    return replace(picture, parameters=told)
+    return replace(image, parameters=told)
 
 
-def choose_model(models: Iterable[Model], picture: DrawnPicture) -> DrawnPicture:
-    """With the one of `models` that the picture names, or that has its hash.
+def choose_model(models: Iterable[Model], image: DrawnImage) -> DrawnImage:
+    """With the one of `models` that the image names, or that has its hash.
 
     A model that differs in hash or packing is noted; the only model is taken whatever it is.
     Raises ValueError where there is none.
     """
     models = tuple(models)
-    name = picture.parameters.get("model") or ""
-    notes = list(picture.notes)
+    name = image.parameters.get("model") or ""
+    notes = list(image.notes)
 
     def same_hash(model: Model) -> bool:
-        return len(picture.model_hash) >= 8 and model.hash.startswith(picture.model_hash)
+        return len(image.model_hash) >= 8 and model.hash.startswith(image.model_hash)
 
     chosen = next((model for model in models if model.name == name), None)
     chosen = chosen or next((model for model in models if same_hash(model)), None)
@@ -160,26 +160,26 @@ def choose_model(models: Iterable[Model], picture: DrawnPicture) -> DrawnPicture
     if chosen is None:
         told = _shown(name) if name else "by its hash"
         raise ValueError(
-            f"the server has no model {told} to draw the picture with; name one of its own"
+            f"the server has no model {told} to draw the image with; name one of its own"
         )
     pairs = [
-        ("weight format", picture.format, chosen.format),
-        ("weight scope", picture.scope, chosen.scope),
-        ("compute dtype", picture.compute_dtype, chosen.compute_dtype),
+        ("weight format", image.format, chosen.format),
+        ("weight scope", image.scope, chosen.scope),
+        ("compute dtype", image.compute_dtype, chosen.compute_dtype),
     ]
     if not same_hash(chosen):
-        pairs.insert(0, ("hash", picture.model_hash, chosen.hash))
+        pairs.insert(0, ("hash", image.model_hash, chosen.hash))
     notes += [
         f"its model had the {what} {_shown(drawn)}, here it has {here}: pixels differ"
         for what, drawn, here in pairs
         if drawn and here and drawn != here
     ]
-    parameters: ImageParameters = {**picture.parameters, "model": chosen.name}
-    return replace(picture, parameters=parameters, notes=tuple(notes))
+    parameters: ImageParameters = {**image.parameters, "model": chosen.name}
+    return replace(image, parameters=parameters, notes=tuple(notes))
 
 
 class _Reader:
-    """Fills one picture from the fields of its list, of which the last of a name counts."""
+    """Fills one image from the fields of its list, of which the last of a name counts."""
 
     def __init__(self, fields: list[tuple[str, str]]) -> None:
         self._fields = {name.lower(): (name, value) for name, value in fields}
@@ -187,7 +187,7 @@ class _Reader:
         self._notes: list[str] = []
         self._by_tightfit = self._fields.get("version", ("", ""))[1].startswith("tightfit")
 
-    def read(self, lines: list[str]) -> DrawnPicture:
+    def read(self, lines: list[str]) -> DrawnImage:
         facts = {
             key: self._fields.get(name, ("", ""))[1]
             for key, name in (
@@ -211,7 +211,7 @@ class _Reader:
             self._take(name)
         self._rest()
         told: Any = {name: value for name, value in self._told.items() if value is not None}
-        return DrawnPicture(
+        return DrawnImage(
             prompt, told, self._by_tightfit, notes=tuple(self._notes[:MAX_NOTES]), **facts
         )
 
@@ -337,7 +337,7 @@ class _Reader:
             return
         self._notes.append(
             f"its noise was drawn on a GPU (RNG: {_shown(noise or 'GPU')}), here it is drawn on"
-            " the CPU: another picture comes out"
+            " the CPU: another image comes out"
         )
 
     def _weights(self, prompt: str, emphasis: str) -> None:

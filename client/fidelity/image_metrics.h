@@ -1,6 +1,6 @@
-// How far two pictures, or two sets of latents, are apart.
-#ifndef TIGHTFIT_CLIENT_FIDELITY_PICTURE_METRICS_H_
-#define TIGHTFIT_CLIENT_FIDELITY_PICTURE_METRICS_H_
+// How far two images, or two sets of latents, are apart.
+#ifndef TIGHTFIT_CLIENT_FIDELITY_IMAGE_METRICS_H_
+#define TIGHTFIT_CLIENT_FIDELITY_IMAGE_METRICS_H_
 
 #include "server/image/png.h"
 
@@ -11,7 +11,7 @@ namespace tightfit::fidelity {
 
 // Peak signal to noise of 8-bit samples, 10 log10(255^2 / mean squared error). +infinity where all
 // are equal. The spans have the same length, not 0.
-double PicturePsnrDb(std::span<const uint8_t> reference, std::span<const uint8_t> measured);
+double ImagePsnrDb(std::span<const uint8_t> reference, std::span<const uint8_t> measured);
 
 // The same for latents, whose peak is the reference's largest magnitude: the measure that Apple's
 // ml-stable-diffusion published its compressed models with.
@@ -21,10 +21,10 @@ double LatentPsnrDb(std::span<const float> reference, std::span<const float> mea
 double SignalToNoiseDb(std::span<const float> reference, std::span<const float> measured);
 
 // Structural similarity (Wang et al. 2004) of the luma: a Gaussian window of 11 x 11 with a
-// deviation of 1.5, K1 = 0.01, K2 = 0.03, mean over all windows that lie within the picture. 1 for
-// equal pictures. Both have the same size, at least 11 x 11.
+// deviation of 1.5, K1 = 0.01, K2 = 0.03, mean over all windows that lie within the image. 1 for
+// equal images. Both have the same size, at least 11 x 11.
 double Ssim(const RgbImage& reference, const RgbImage& measured);
 
 }  // namespace tightfit::fidelity
 
-#endif  // TIGHTFIT_CLIENT_FIDELITY_PICTURE_METRICS_H_
+#endif  // TIGHTFIT_CLIENT_FIDELITY_IMAGE_METRICS_H_
