@@ -1,6 +1,7 @@
 #include "server/config/config_models.h"
 
 #include "server/base/closest_name.h"
+#include "server/base/component_formats.h"
 #include "server/base/keep_alive.h"
 #include "server/base/parse_number.h"
 
@@ -80,6 +81,16 @@ Status CheckDirectory(const ModelSpec& spec, const std::string& origin) {
   if (status.type() != fs::file_type::directory) return refuse("is not a directory");
   if (!fs::is_regular_file(fs::path(spec.path) / "model.json", error)) {
     return refuse("holds no model.json; export a pipeline with tightfit-export");
+  }
+  return OkStatus();
+}
+
+Status CheckFormats(const ModelSpec& spec, const std::string& origin) {
+  const Result<ComponentFormats> formats = ParseComponentFormats(spec.format, spec.scope);
+  if (!formats.ok()) return BadConfiguration(origin + ": " + formats.status().message());
+  for (const auto& [component, format] : *formats) {
+    TF_RETURN_IF_ERROR(CheckChoice(format.format, ModelFormats(), origin));
+    TF_RETURN_IF_ERROR(CheckChoice(format.scope, kScopes, origin));
   }
   return OkStatus();
 }
@@ -207,8 +218,8 @@ Status ValidateModel(const ModelSpec& spec, const ConfigOrigins& origins) {
     return BadConfiguration(origin("name") + ": \"" + spec.name +
                             "\" is no model name; names are 1 to 64 of A-Z a-z 0-9 . _ -");
   }
-  TF_RETURN_IF_ERROR(CheckChoice(spec.format, ModelFormats(), origin("format")));
   TF_RETURN_IF_ERROR(CheckChoice(spec.scope, kScopes, origin("scope")));
+  TF_RETURN_IF_ERROR(CheckFormats(spec, origin("format")));
   TF_RETURN_IF_ERROR(CheckChoice(spec.compute_dtype, kComputeDtypes, origin("compute_dtype")));
   TF_RETURN_IF_ERROR(CheckChoice(spec.vae_tiling, kVaeTilings, origin("vae_tiling")));
   TF_RETURN_IF_ERROR(CheckVae(spec, origin("vae"), origin("vae_tile_px")));

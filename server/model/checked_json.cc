@@ -3,6 +3,7 @@
 #include "server/base/json_text.h"
 #include "server/model/model_errors.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -60,6 +61,20 @@ std::string CheckedJson::Text(const std::string& key, size_t max_bytes) const {
     return {};
   }
   return value->get<std::string>();
+}
+
+std::vector<std::string> CheckedJson::Texts(const std::string& key, size_t max_count) const {
+  constexpr size_t kMaxTextBytes = 512;
+  if (Absent(key)) return {};
+  const Json& value = *Find(key);
+  const auto is_text = [](const Json& item) {
+    return item.is_string() && item.get_ref<const std::string&>().size() <= kMaxTextBytes;
+  };
+  if (!value.is_array() || value.size() > max_count || !std::ranges::all_of(value, is_text)) {
+    Refuse(key, "must be a list of at most " + std::to_string(max_count) + " texts");
+    return {};
+  }
+  return value.get<std::vector<std::string>>();
 }
 
 int64_t CheckedJson::Integer(const std::string& key, int64_t low, int64_t high) const {

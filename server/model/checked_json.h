@@ -36,6 +36,9 @@ class CheckedJson {
     return Absent(key) ? absent : Text(key);
   }
 
+  // A list of texts of at most 512 bytes each; empty where it is absent.
+  std::vector<std::string> Texts(const std::string& key, size_t max_count) const;
+
   // From `low` to `high`.
   int64_t Integer(const std::string& key, int64_t low, int64_t high) const;
   int32_t Integer32(const std::string& key, int32_t low, int32_t high) const {

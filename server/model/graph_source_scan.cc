@@ -13,10 +13,6 @@ namespace {
 bool IsWordStart(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool IsWord(char c) { return IsWordStart(c) || (c >= '0' && c <= '9'); }
 
-bool StartsWith(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
 bool Contains(auto&& list, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
@@ -138,12 +134,12 @@ class SourceScan {
       return CheckDefinition(word);
     }
     const bool call = NextIsCall();
-    if (StartsWith(word, "__torch__.")) {
+    if (word.starts_with("__torch__.")) {
       // A type; to call one would construct an object or call a function of the archive.
       return call ? ForbiddenOperator(file_, word) : OkStatus();
     }
-    if (StartsWith(word, "torch.")) return CheckOperator(word, "aten::", word.substr(6), call);
-    if (StartsWith(word, "ops.")) {
+    if (word.starts_with("torch.")) return CheckOperator(word, "aten::", word.substr(6), call);
+    if (word.starts_with("ops.")) {
       const std::string_view rest = word.substr(4);
       const size_t dot = rest.find('.');
       if (dot == std::string_view::npos) return ForbiddenOperator(file_, word);
@@ -175,7 +171,7 @@ class SourceScan {
     }
     if (keyword == "class") {
       const std::string_view rest = source_.substr(at_);
-      return StartsWith(rest, "(Module):") ? OkStatus() : ForbiddenOperator(file_, name);
+      return rest.starts_with("(Module):") ? OkStatus() : ForbiddenOperator(file_, name);
     }
     return ForbiddenOperator(file_, "an import");
   }

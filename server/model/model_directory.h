@@ -4,16 +4,22 @@
 #define TIGHTFIT_SERVER_MODEL_MODEL_DIRECTORY_H_
 
 #include "server/base/status.h"
+#include "server/model/layer_kind.h"
 #include "server/model/listed_file.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
 namespace tightfit {
 
+// By the name of the module: those whose weight a Linear or Conv2d multiplies by.
+using LayerKinds = std::map<std::string, LayerKind, std::less<>>;
+
 struct ManifestComponent {
   int64_t parameter_count = 0;
+  LayerKinds layers;                         // empty where the exporter recorded none
   std::map<std::string, ListedFile> graphs;  // by dtype: "fp32", "bf16", "fp16"
   ListedFile weights;
 };

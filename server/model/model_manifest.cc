@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kMaxFileBytes = int64_t{1} << 40;
 constexpr int64_t kMaxParameterCount = int64_t{1} << 40;
+constexpr int64_t kMaxLayers = 65536;
 constexpr int64_t kSchemaVersion = 2;
 
 Status Unimplemented(const std::string& what) {
@@ -50,6 +51,17 @@ ListedFile ReadFileEntry(const CheckedJson& json) {
   return file;
 }
 
+LayerKinds ReadLayers(const CheckedJson& json) {
+  LayerKinds layers;
+  for (const auto& [key, kind] :
+       {std::pair("linear", LayerKind::kLinear), std::pair("conv2d", LayerKind::kConv2d)}) {
+    for (const std::string& module : json.Texts(key, kMaxLayers)) {
+      if (!layers.emplace(module, kind).second) json.Refuse(key, "names a module twice");
+    }
+  }
+  return layers;
+}
+
 ManifestComponent ReadComponent(const CheckedJson& json) {
   ManifestComponent component;
   component.parameter_count = json.Integer("parameter_count", 1, kMaxParameterCount);
@@ -62,6 +74,7 @@ ManifestComponent ReadComponent(const CheckedJson& json) {
   }
   if (component.graphs.empty()) json.Refuse("graphs", "must list at least one graph");
   component.weights = ReadFileEntry(json.Object("weights"));
+  if (!json.Absent("layers")) component.layers = ReadLayers(json.Object("layers"));
   return component;
 }
 

@@ -68,13 +68,9 @@ Argument ArgumentOf(uint8_t opcode) {
   }
 }
 
-bool StartsWith(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
 bool IsAllowedGlobal(std::string_view module, std::string_view name) {
   // Types of the archive itself: their code is scanned.
-  if (module == "__torch__" || StartsWith(module, "__torch__.")) return true;
+  if (module == "__torch__" || module.starts_with("__torch__.")) return true;
   if (module == "collections") return name == "OrderedDict";
   if (module == "torch._utils") return name == "_rebuild_tensor_v2" || name == "_rebuild_parameter";
   if (module == "torch.jit._pickle") {

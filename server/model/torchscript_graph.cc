@@ -16,6 +16,7 @@ namespace {
 namespace jit = torch::jit;
 
 constexpr char kWeight[] = "weight";
+constexpr char kWeightObject[] = "tightfit_weight";
 
 LayerKind KindOf(const jit::Module& module) {
   if (!module.type()->name().has_value()) return LayerKind::kOther;
@@ -97,7 +98,7 @@ std::set<const c10::Type*> TypesReadFromOutside(const jit::Module& root) {
 
 }  // namespace
 
-std::vector<ParameterSlot> FindParameterSlots(const jit::Module& root, const PackingScope& scope) {
+std::vector<ParameterSlot> FindParameterSlots(const jit::Module& root) {
   std::map<const c10::ClassType*, int> modules_of_type;
   for (const jit::Module& module : root.modules()) ++modules_of_type[module.type().get()];
   const std::set<const c10::Type*> read_from_outside = TypesReadFromOutside(root);
@@ -111,16 +112,13 @@ std::vector<ParameterSlot> FindParameterSlots(const jit::Module& root, const Pac
       slot.module = name;
       slot.owner = module;
       slot.attribute = parameter.name;
-      slot.kind = kind;
-      slot.in_scope = slot.attribute == kWeight && IsInScope(scope, slot.module, slot.kind);
-      if (IsExcluded(scope, name)) {
-        slot.unpackable = "excluded by the configuration";
-      } else if (modules_of_type[module.type().get()] > 1) {
-        slot.unpackable = "its code is shared with another module";
+      if (slot.attribute == kWeight) slot.kind = kind;
+      if (modules_of_type[module.type().get()] > 1) {
+        slot.why_plain = "its code is shared with another module";
       } else if (read_from_outside.count(module.type().get()) > 0) {
-        slot.unpackable = "another module reads its weight";
+        slot.why_plain = "another module reads its weight";
       } else if (module.find_method("forward1").has_value()) {
-        slot.unpackable = "the graph calls it more than once";
+        slot.why_plain = "the graph calls it more than once";
       }
       slots.push_back(std::move(slot));
     }
@@ -128,31 +126,30 @@ std::vector<ParameterSlot> FindParameterSlots(const jit::Module& root, const Pac
   return slots;
 }
 
-void RewriteForPacking(ParameterSlot* slot, const std::vector<int64_t>& shape,
-                       WeightFormat format) {
+void RewriteForWeight(ParameterSlot* slot, const c10::IValue& weight) {
   const bool conv = slot->kind == LayerKind::kConv2d;
   const std::shared_ptr<jit::Graph> graph =
       jit::toGraphFunction(slot->owner.get_method("forward").function()).graph();
   jit::Node* const node = FindProduct(*graph, conv ? "aten::_convolution" : "aten::linear");
   if (node == nullptr || (conv && !IsConstantFalse(node->input(kTransposed)))) {
-    slot->unpackable = "its graph is not that of a plain Linear or Conv2d";
+    slot->why_plain = "its graph is not that of a plain Linear or Conv2d";
     return;
   }
+  slot->owner.register_attribute(kWeightObject, weight.type(), weight);
   const jit::WithInsertPoint insert_point(node);
-  std::vector<jit::Value*> inputs{node->input(0), node->input(1), graph->insertConstant(shape),
-                                  graph->insertConstant(static_cast<int64_t>(format)),
-                                  node->input(kBias)};
+  std::vector<jit::Value*> inputs{
+      node->input(0), graph->insertGetAttr(graph->inputs()[0], kWeightObject), node->input(kBias)};
   if (conv) {
     for (const int index : {kStride, kPadding, kDilation, kGroups}) {
       inputs.push_back(node->input(index));
     }
   }
-  jit::Node* const packed = graph->create(
+  jit::Node* const product = graph->create(
       c10::Symbol::fromQualString(conv ? "tightfit::conv2d" : "tightfit::linear"), inputs, 1);
-  packed->output()->setType(node->output()->type());
-  packed->setSourceRange(node->sourceRange());
-  packed->insertBefore(node);
-  node->output()->replaceAllUsesWith(packed->output());
+  product->output()->setType(node->output()->type());
+  product->setSourceRange(node->sourceRange());
+  product->insertBefore(node);
+  node->output()->replaceAllUsesWith(product->output());
   node->destroy();
   jit::EliminateDeadCode(graph);
   graph->lint();

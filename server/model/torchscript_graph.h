@@ -1,11 +1,10 @@
-// The parameters of a loaded graph, which of them are to be packed, and the rewriting that lets the
-// graph use packed ones.
+// The parameters of a loaded graph, and the rewriting that lets its Linear and Conv2d take weights
+// as objects.
 #ifndef TIGHTFIT_SERVER_MODEL_TORCHSCRIPT_GRAPH_H_
 #define TIGHTFIT_SERVER_MODEL_TORCHSCRIPT_GRAPH_H_
 
-#include "kernels/format.h"
 #include "server/base/status.h"
-#include "server/model/packing_scope.h"
+#include "server/model/layer_kind.h"
 
 #include <torch/script.h>
 
@@ -22,24 +21,24 @@ struct ParameterSlot {
   std::string module;  // "down_blocks.0.resnets.0.conv1"
   torch::jit::Module owner;
   std::string attribute;  // "weight"
+  // Of the weight of a Linear or Conv2d; kOther for every other parameter.
   LayerKind kind = LayerKind::kOther;
-  // A weight of the scope. `unpackable` is empty, or says why it must stay as it is all the same.
-  bool in_scope = false;
-  std::string unpackable;
+  // Of such a weight: empty, or why the graph must keep it as a plain tensor all the same.
+  std::string why_plain;
 
-  bool is_packable() const { return in_scope && unpackable.empty(); }
+  bool takes_weight() const { return kind != LayerKind::kOther && why_plain.empty(); }
   void Set(at::Tensor tensor) { owner.setattr(attribute, std::move(tensor)); }
 };
 
 // Every parameter of `root`, in the order of the graph.
-std::vector<ParameterSlot> FindParameterSlots(const torch::jit::Module& root,
-                                              const PackingScope& scope);
+std::vector<ParameterSlot> FindParameterSlots(const torch::jit::Module& root);
 
-// Makes the module of `slot` call tightfit::linear or tightfit::conv2d (packed_ops.h) with `shape`,
-// that of its dense weight, and `format`. Before the module's first forward only: afterwards
-// LibTorch goes on with a plan that it made. Where the graph is not of the known shape it stays as
-// it was and slot->unpackable says why. Requires slot->is_packable().
-void RewriteForPacking(ParameterSlot* slot, const std::vector<int64_t>& shape, WeightFormat format);
+// Makes the module of `slot` call tightfit::linear or tightfit::conv2d (weights/operators.h) with
+// `weight`, an object of the operators' type, instead of its parameter, which no code reads any
+// more. Before the module's first forward only: afterwards LibTorch goes on with a plan that it
+// made. Where the graph is not of the known shape it stays as it was and slot->why_plain says why.
+// Requires slot->takes_weight().
+void RewriteForWeight(ParameterSlot* slot, const c10::IValue& weight);
 
 // Makes every graph compute on `device`: replaces the device that tracing has put into constants,
 // and moves buffers and tensors that are constants. Those of one element without dimensions stay on

@@ -4,8 +4,8 @@
 #include "server/device/counting_allocator.h"
 #include "server/device/device_accounts.h"
 #include "server/device/run_torch.h"
-#include "server/model/packed_ops.h"
-#include "server/pipeline/component_store.h"
+#include "server/weights/decode_product.h"
+#include "server/weights/weight_store.h"
 
 #include <ATen/Parallel.h>
 #include <malloc.h>
@@ -17,7 +17,7 @@
 namespace tightfit {
 
 DeviceRuntime::DeviceRuntime(std::string device, int thread_count, int64_t host_cache_bytes)
-    : device_(std::move(device)), components_(std::make_unique<ComponentStore>()) {
+    : device_(std::move(device)), weights_(std::make_unique<WeightStore>()) {
   if (at::Device(device_).is_cpu()) {
     InstallCountingAllocator();
   } else {
@@ -26,7 +26,7 @@ DeviceRuntime::DeviceRuntime(std::string device, int thread_count, int64_t host_
   }
   // LibTorch's own default is one thread for each core.
   if (thread_count > 0) at::set_num_threads(thread_count);
-  components_->SetHostCacheLimit(host_cache_bytes);
+  weights_->SetHostCacheLimit(host_cache_bytes);
 }
 
 DeviceRuntime::~DeviceRuntime() = default;
@@ -46,11 +46,11 @@ void DeviceRuntime::InitThread() {
   torch::jit::setGraphExecutorOptimize(false);
 }
 
-void DeviceRuntime::ExitThread() { components_->SetHostCacheLimit(0); }
+void DeviceRuntime::ExitThread() { weights_->SetHostCacheLimit(0); }
 
 void DeviceRuntime::DropCaches() {
   // On a CPU they are of the same memory.
-  if (at::Device(device_).is_cpu()) components_->DropHostCache();
+  if (at::Device(device_).is_cpu()) weights_->DropHostCache();
   ReleaseDecodeScratch();
   ReleaseCachedBlocks();
   // It waits for the device, whose errors come up then.

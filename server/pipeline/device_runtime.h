@@ -21,7 +21,7 @@
 
 namespace tightfit {
 
-class ComponentStore;
+class WeightStore;
 
 // Made before any tensor exists; then for the one thread that calls the device's models.
 class DeviceRuntime {
@@ -35,7 +35,7 @@ class DeviceRuntime {
   DeviceRuntime& operator=(const DeviceRuntime&) = delete;
 
   const std::string& device() const { return device_; }
-  ComponentStore& components() { return *components_; }
+  WeightStore& weights() { return *weights_; }
 
   // Settings of LibTorch that are local to a thread. Call first on the models' thread.
   void InitThread();
@@ -55,7 +55,7 @@ class DeviceRuntime {
 
  private:
   const std::string device_;
-  const std::unique_ptr<ComponentStore> components_;  // keeps LibTorch out of this header
+  const std::unique_ptr<WeightStore> weights_;  // keeps LibTorch out of this header
   // Nearly all SDXL models have the same two.
   std::map<std::string, std::weak_ptr<const ClipTokenizer>> tokenizers_;
   std::map<std::vector<std::string>, RequestCosts> costs_;

@@ -1,11 +1,11 @@
 #include "server/pipeline/sdxl_description.h"
 
 #include "kernels/format.h"
-#include "server/model/packing_check.h"
 #include "server/model/safetensors.h"
-#include "server/model/weight_estimate.h"
 #include "server/model/weight_files.h"
 #include "server/pipeline/samplers.h"
+#include "server/weights/packing_check.h"
+#include "server/weights/weight_table.h"
 
 #include <algorithm>
 #include <memory>
@@ -32,30 +32,24 @@ int32_t DownsamplerCount(const std::vector<StoredTensor>& tensors) {
 Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirectory& servable) {
   ModelMemory memory;
   const bool is_cpu = servable.device.is_cpu();
+  const int64_t block_bytes = is_cpu ? 1 : kCudaBlockBytes;
   for (const auto& [name, component] : servable.directory.components) {
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
                         SafetensorsFile::Open(servable.directory.PathOf(component.weights),
                                               component.weights.file));
-    const std::optional<WeightFormat> format =
-        name == "unet" ? FormatByName(spec.format) : std::nullopt;
-    if (name == "unet") {
-      TF_RETURN_IF_ERROR(CheckPacking(file->tensors(),
-                                      {.name = spec.scope, .exclude = spec.exclude},
-                                      /*packs=*/format.has_value()));
-    }
-    const at::ScalarType dtype = name == "vae" ? servable.dtypes.vae : servable.dtypes.model;
-    const WeightEstimate estimate = EstimateWeights(
-        file->tensors(), format, {.name = spec.scope, .exclude = spec.exclude},
-        static_cast<int64_t>(c10::elementSize(dtype)), is_cpu ? 1 : kCudaBlockBytes);
+    const ComponentOptions options =
+        ComponentOptionsOf(spec, servable.formats, servable.dtypes, servable.device, name);
+    const ComponentPacking packing{FormatByName(options.format), options.scope};
+    TF_RETURN_IF_ERROR(CheckPacking(name, file->tensors(), component.layers, packing));
+    const WeightTable table(file->tensors(), component.layers, packing);
+    const WeightEstimate estimate =
+        table.Estimate(static_cast<int64_t>(c10::elementSize(options.dtype)), block_bytes);
     if (name == "unet") memory.unet_halvings = DownsamplerCount(file->tensors());
     int64_t graph_bytes = 0;
     for (const auto& [graph_dtype, graph] : component.graphs) {
       graph_bytes = std::max(graph_bytes, graph.bytes);
     }
-    TF_ASSIGN_OR_RETURN(
-        std::string content_key,
-        ContentKeyOf(servable.directory,
-                     ComponentOptionsOf(spec, servable.dtypes, servable.device, name)));
+    TF_ASSIGN_OR_RETURN(std::string content_key, ContentKeyOf(servable.directory, options));
     memory.weights.push_back({.component = name,
                               .content_key = std::move(content_key),
                               .bytes = estimate.weight_bytes + graph_bytes});
@@ -64,10 +58,9 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
       memory.load_scratch_bytes = std::max(memory.load_scratch_bytes, estimate.staging_bytes);
     }
     memory.decode_scratch_bytes = std::max(memory.decode_scratch_bytes, estimate.decoded_bytes);
-    if (name == "vae" && dtype != at::kFloat) {
+    if (name == "vae" && options.dtype != at::kFloat) {
       const WeightEstimate in_fp32 =
-          EstimateWeights(file->tensors(), std::nullopt, {.name = spec.scope},
-                          static_cast<int64_t>(sizeof(float)), is_cpu ? 1 : kCudaBlockBytes);
+          WeightTable(file->tensors(), component.layers, {}).Estimate(sizeof(float), block_bytes);
       memory.fallback_weight_bytes =
           in_fp32.weight_bytes + graph_bytes + (is_cpu ? in_fp32.staging_bytes : 0);
     }
@@ -77,12 +70,14 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
 
 }  // namespace
 
-ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComputeDtypes& dtypes,
-                                    at::Device device, const std::string& component) {
+ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComponentFormats& formats,
+                                    const ComputeDtypes& dtypes, at::Device device,
+                                    const std::string& component) {
+  const ComponentFormat format = FormatOf(formats, component);
   return {.component = component,
-          .format = component == "unet" ? spec.format : "fp16",
-          .scope = spec.scope,
-          .exclude = spec.exclude,
+          .format = format.format,
+          .scope = {.name = format.scope,
+                    .exclude = component == "unet" ? spec.exclude : std::vector<std::string>()},
           .dtype = component == "vae" ? dtypes.vae : dtypes.model,
           .device = device,
           .weights_path = component == "vae" ? spec.vae : std::string(),
@@ -101,14 +96,15 @@ Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std
   TF_ASSIGN_OR_RETURN(
       const ComputeDtypes dtypes,
       ResolveComputeDtype(directory, spec.compute_dtype, PreferredDtypes(at::Device(device))));
-  return ServableDirectory{std::move(directory), dtypes, at::Device(device)};
+  TF_ASSIGN_OR_RETURN(ComponentFormats formats, ParseComponentFormats(spec.format, spec.scope));
+  return ServableDirectory{std::move(directory), std::move(formats), dtypes, at::Device(device)};
 }
 
 Status CheckFilesAreThere(const ModelSpec& spec, const ServableDirectory& servable) {
   const ModelDirectory& directory = servable.directory;
   for (const auto& [name, component] : directory.components) {
     const ComponentOptions options =
-        ComponentOptionsOf(spec, servable.dtypes, servable.device, name);
+        ComponentOptionsOf(spec, servable.formats, servable.dtypes, servable.device, name);
     TF_RETURN_IF_ERROR(OpenWeights(directory, component.weights, options.weights_path).status());
     const auto graph = component.graphs.find(std::string(DtypeName(options.dtype)));
     if (graph == component.graphs.end()) continue;  // ContentKeyOf says so

@@ -2,11 +2,12 @@
 #ifndef TIGHTFIT_SERVER_PIPELINE_SDXL_DESCRIPTION_H_
 #define TIGHTFIT_SERVER_PIPELINE_SDXL_DESCRIPTION_H_
 
+#include "server/base/component_formats.h"
 #include "server/base/status.h"
 #include "server/engine/diffusion_model.h"
-#include "server/model/component.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/compute_dtype.h"
+#include "server/weights/component.h"
 
 #include <string>
 
@@ -15,6 +16,7 @@ namespace tightfit {
 // A directory that can be served as `spec` says.
 struct ServableDirectory {
   ModelDirectory directory;
+  ComponentFormats formats;
   ComputeDtypes dtypes;
   at::Device device;
 };
@@ -25,8 +27,9 @@ struct ServableDirectory {
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device);
 
 // How a component of the model is to be held. The VAE's dtype may be another one than the model's.
-ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComputeDtypes& dtypes,
-                                    at::Device device, const std::string& component);
+ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComponentFormats& formats,
+                                    const ComputeDtypes& dtypes, at::Device device,
+                                    const std::string& component);
 
 // Whether every file that a load reads is there, as long as model.json says, and a `vae` of the
 // configuration has this model's tensors; what is in them the load checks. Errors: OpenWeights',

@@ -1,15 +1,15 @@
 #include "server/pipeline/sdxl_model.h"
 
 #include "server/memory/memory_accounts.h"
-#include "server/model/component.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/clip_tokenizer.h"
-#include "server/pipeline/component_store.h"
 #include "server/pipeline/conditioning.h"
 #include "server/pipeline/prompt_chunks.h"
 #include "server/pipeline/sdxl_description.h"
 #include "server/pipeline/sdxl_pipeline.h"
 #include "server/pipeline/sdxl_sampling.h"
+#include "server/weights/component.h"
+#include "server/weights/weight_store.h"
 
 #include <chrono>
 #include <filesystem>
@@ -70,6 +70,7 @@ class SdxlLoader {
     if (dtypes_.vae != at::kFloat) {
       ComponentOptions options = OptionsOf("vae");
       options.dtype = at::kFloat;
+      options.format = kUnpackedFormat;
       options.owner = spec_.name;
       load_fp32_vae = [directory = directory_, options]() -> Result<Network> {
         TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
@@ -131,7 +132,7 @@ class SdxlLoader {
   }
 
   ComponentOptions OptionsOf(const std::string& name) const {
-    return ComponentOptionsOf(spec_, dtypes_, servable_.device, name);
+    return ComponentOptionsOf(spec_, servable_.formats, dtypes_, servable_.device, name);
   }
 
   // Runs the component for `model`, which what it allocates meanwhile is charged to.
@@ -163,7 +164,7 @@ class SdxlLoader {
     TF_ASSIGN_OR_RETURN(options.owner, ContentKeyOf(directory_, options));
     const std::string& content_key = options.owner;
     const auto progress = [&](int64_t bytes) { return Report(name, bytes); };
-    ComponentStore& store = runtime_.components();
+    WeightStore& store = runtime_.weights();
     std::shared_ptr<Component> component = store.Find(content_key);
     if (component != nullptr && store.IsChecked(content_key, directory_.path)) {
       if (!progress(directory_.components.at(name).weights.bytes)) return LoadStopped();

@@ -6,9 +6,10 @@
 #include "server/device/open_device.h"
 #include "server/device/run_torch.h"
 #include "server/memory/memory_accounts.h"
-#include "server/model/component.h"
-#include "server/model/packed_ops.h"
-#include "server/model/packed_weight.h"
+#include "server/weights/component.h"
+#include "server/weights/decode_product.h"
+#include "server/weights/operators.h"
+#include "server/weights/weight.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
@@ -44,6 +45,8 @@ at::Tensor Call(const char* name, Arguments... arguments) {
   return stack.front().toTensor();
 }
 
+using Held = c10::intrusive_ptr<Weight>;
+
 class ModelGpuTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -59,11 +62,19 @@ class ModelGpuTest : public testing::Test {
   }
   void TearDown() override { ReleaseDecodeScratch(); }
 
-  static at::Tensor Pack(const at::Tensor& weight, WeightFormat format) {
-    const at::Tensor fp16 = weight.to(at::kHalf).contiguous();
+  // `rows_first`: the weight in the order of its codes; `shape`: that of the dense one.
+  static Held Pack(const at::Tensor& rows_first, WeightFormat format,
+                   const std::vector<int64_t>& shape) {
+    const at::Tensor fp16 = rows_first.to(at::kHalf).contiguous();
     const auto* const patterns = static_cast<const uint16_t*>(fp16.const_data_ptr());
-    const EncodingPlan plan = PlanWeight(format, weight.sizes(), patterns);
-    return PackWeight(plan.layout, weight.sizes(), patterns);
+    const EncodingPlan plan = PlanWeight(format, rows_first.sizes(), patterns);
+    auto weight = c10::make_intrusive<Weight>();
+    weight->SetPacked(plan.layout, shape, EncodeWeight(plan.layout, patterns));
+    return weight;
+  }
+
+  static Held OnDevice(const Held& weight) {
+    return c10::make_intrusive<Weight>(weight->CopyTo(kDevice));
   }
 };
 
@@ -72,13 +83,12 @@ TEST_F(ModelGpuTest, DecodesEveryFormatToTheBitsOfTheCpuInEveryDtype) {
   const std::vector<int64_t> shape = {96, 160};
   const at::Tensor weight = (Random(shape, 1) * 0.05).clamp(-0.7, 0.7);
   for (const FormatInfo& info : kFormats) {
-    const at::Tensor packed = Pack(weight, info.format);
-    const at::Tensor moved = CopyPackedWeight(packed, kDevice);
+    const Held packed = Pack(weight, info.format, shape);
+    const Held moved = OnDevice(packed);
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
       const at::Tensor identity = at::eye(shape[1], dtype);
-      const auto product = [&](const at::Tensor& x, const at::Tensor& w) {
-        return Call("tightfit::linear", x, w, shape, static_cast<int64_t>(info.format),
-                    c10::IValue());
+      const auto product = [&](const at::Tensor& x, const Held& w) {
+        return Call("tightfit::linear", x, w, c10::IValue());
       };
       const at::Tensor expected = product(identity, packed);
       const at::Tensor found = product(identity.to(kDevice), moved);
@@ -94,18 +104,13 @@ TEST_F(ModelGpuTest, ConvolvesWithPackedWeightsAsTheCpuDoes) {
   const at::Tensor x = Random({2, 24, 17, 13}, 3);
   const at::Tensor bias = Random({32}, 4);
   for (const FormatInfo& info : kFormats) {
-    const at::Tensor fp16 = weight.to(at::kHalf).contiguous();
-    const auto* const patterns = static_cast<const uint16_t*>(fp16.const_data_ptr());
-    const EncodingPlan plan = PlanWeight(info.format, shape, patterns);
-    const at::Tensor packed = PackWeight(plan.layout, shape, patterns);
+    const Held packed = Pack(weight, info.format, shape);
     const std::vector<int64_t> ones = {1, 1};
-    const auto convolve = [&](const at::Tensor& input, const at::Tensor& w, const at::Tensor& b) {
-      return Call("tightfit::conv2d", input, w, shape, static_cast<int64_t>(info.format), b, ones,
-                  ones, ones, int64_t{1});
+    const auto convolve = [&](const at::Tensor& input, const Held& w, const at::Tensor& b) {
+      return Call("tightfit::conv2d", input, w, b, ones, ones, ones, int64_t{1});
     };
     const at::Tensor expected = convolve(x, packed, bias);
-    const at::Tensor found =
-        convolve(x.to(kDevice), CopyPackedWeight(packed, kDevice), bias.to(kDevice));
+    const at::Tensor found = convolve(x.to(kDevice), OnDevice(packed), bias.to(kDevice));
     EXPECT_TRUE(at::allclose(found.cpu(), expected, 1e-4, 1e-4)) << info.name;
   }
 }

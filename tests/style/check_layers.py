@@ -37,13 +37,22 @@ ALLOWED: dict[str, set[str]] = {
         "kernels",
     },
     "server/device": {"server/base", "server/memory", "kernels"},
-    "server/model": {"server/base", "server/memory", "server/engine", "server/device", "kernels"},
+    "server/model": {"server/base", "server/memory", "server/device", "kernels"},
+    "server/weights": {
+        "server/base",
+        "server/memory",
+        "server/engine",
+        "server/device",
+        "server/model",
+        "kernels",
+    },
     "server/pipeline": {
         "server/base",
         "server/memory",
         "server/engine",
         "server/device",
         "server/model",
+        "server/weights",
         "kernels",
     },
     # The composition root.

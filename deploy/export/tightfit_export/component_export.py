@@ -12,6 +12,7 @@ from tightfit_export import COMPONENTS, architecture, memory, verification
 from tightfit_export.architecture import TORCH_DTYPES, TRACED_BATCH, TRACED_LATENT_SIZE
 from tightfit_export.export_summary import ExportSummary
 from tightfit_export.graph import trace
+from tightfit_export.layers import Layers, layers_of
 from tightfit_export.manifest import ComponentFiles, FileEntry, file_entry
 from tightfit_export.progress import Progress
 from tightfit_export.source_pipeline import SourcePipeline
@@ -34,6 +35,7 @@ class WeightPlan:
     source: ComponentWeights
     keys: dict[str, str]  # of the source, by parameter
     shapes: dict[str, torch.Size]
+    layers: Layers
 
     @property
     def fp16_bytes(self) -> int:
@@ -57,7 +59,7 @@ def plan_weights(pipeline: SourcePipeline) -> dict[str, WeightPlan]:
         keys = match_keys(component, source, shapes)
         for key in keys.values():
             check_dtype(component, key, source.tensors[key])
-        plans[component] = WeightPlan(source, keys, shapes)
+        plans[component] = WeightPlan(source, keys, shapes, layers_of(module))
     return plans
 
 

@@ -134,6 +134,7 @@ def _write(
             summary,
             progress,
         )
+        components[component].layers = plans[component].layers
     content = manifest(
         pipeline,
         components,

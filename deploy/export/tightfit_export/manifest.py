@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit_export import COMPONENTS, MAX_TOKENS, __version__
+from tightfit_export.layers import Layers
 from tightfit_export.source_pipeline import SourcePipeline
 
 SCHEMA_VERSION = 2
@@ -31,6 +32,7 @@ class ComponentFiles:
 
     parameter_count: int
     weights: FileEntry
+    layers: Layers = field(default_factory=dict)
     graphs: dict[str, FileEntry] = field(default_factory=dict)  # by dtype
 
 
@@ -103,6 +105,7 @@ def manifest(
         "components": {
             name: {
                 "parameter_count": files.parameter_count,
+                "layers": files.layers,
                 "graphs": files.graphs,
                 "weights": files.weights,
             }

@@ -1,12 +1,14 @@
-#include "server/model/packed_ops.h"
+#include "server/weights/decode_product.h"
 
 #include "kernels/codec.h"
 #include "server/device/cuda_device.h"
-#include "server/model/packed_weight.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/linear.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <torch/library.h>
 
 #include <algorithm>
 #include <optional>
@@ -18,13 +20,6 @@ thread_local at::Tensor decode_scratch;
 
 // Enough weights that a thread's share outweighs its start.
 constexpr int64_t kWeightsPerTask = 1 << 16;
-
-WeightFormat FormatByValue(int64_t value) {
-  for (const FormatInfo& info : kFormats) {
-    if (static_cast<int64_t>(info.format) == value) return info.format;
-  }
-  TORCH_CHECK(false, "unknown weight format ", value);
-}
 
 template <typename Value, typename Decode>
 void DecodeAllRows(const PackedLayout& layout, void* out, Decode decode) {
@@ -69,54 +64,60 @@ cuda::DecodedType DecodedTypeOf(at::ScalarType dtype) {
   }
 }
 
-void DecodeWeightOnCuda(const PackedLayout& layout, const at::Tensor& weight, at::ScalarType dtype,
-                        void* out) {
-  const c10::Stream stream =
-      c10::impl::VirtualGuardImpl(weight.device().type()).getStream(weight.device());
-  TORCH_CHECK(stream.id() == c10::Stream(c10::Stream::DEFAULT, weight.device()).id(),
+void DecodeWeightOnCuda(const Weight& weight, at::ScalarType dtype, void* out) {
+  const at::Device device = weight.tensor().device();
+  const c10::Stream stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device);
+  TORCH_CHECK(stream.id() == c10::Stream(c10::Stream::DEFAULT, device).id(),
               "packed weights are decoded on the default stream only");
   // Kernels go to the device that is current on the thread, whoever set it.
-  const c10::DeviceGuard device(weight.device());
-  const Status status = DecodeOnCuda(layout, PackedBytes(weight), DecodedTypeOf(dtype), out);
+  const c10::DeviceGuard guard(device);
+  const Status status = DecodeOnCuda(weight.layout(), weight.codes(), DecodedTypeOf(dtype), out);
   TORCH_CHECK(status.ok(), status.ForLog());
 }
 
-// The weight as the product needs it; a packed one is a view of the scratch buffer, good until the
-// thread's next call.
-at::Tensor DenseWeight(const at::Tensor& weight, at::IntArrayRef shape, int64_t format,
-                       at::ScalarType dtype) {
-  if (weight.scalar_type() != at::kByte) return weight;
-  const PackedLayout layout = LayoutOfPackedWeight(weight, FormatByValue(format), shape);
+// The weight as LibTorch's operators need it; of a packed one a view of the scratch buffer, good
+// until the thread's next call.
+at::Tensor DenseWeight(const Weight& weight, at::ScalarType dtype) {
+  const at::Tensor& held = weight.tensor();
+  if (!weight.is_packed()) return held;
+  const PackedLayout& layout = weight.layout();
   ReserveDecodeScratch(layout.rows * layout.columns * static_cast<int64_t>(c10::elementSize(dtype)),
-                       weight.device());
+                       held.device());
   void* const out = decode_scratch.mutable_data_ptr();
-  if (weight.is_cpu()) {
-    DecodeWeightOnCpu(layout, PackedBytes(weight), dtype, out);
+  if (held.is_cpu()) {
+    DecodeWeightOnCpu(layout, weight.codes(), dtype, out);
   } else {
-    DecodeWeightOnCuda(layout, weight, dtype, out);
+    DecodeWeightOnCuda(weight, dtype, out);
   }
-  const at::TensorOptions options = at::TensorOptions().dtype(dtype).device(weight.device());
+  const at::TensorOptions options = at::TensorOptions().dtype(dtype).device(held.device());
+  const at::IntArrayRef shape = weight.shape();
   if (shape.size() != 4) return at::from_blob(out, shape, options);
   const int64_t c = shape[1];
   const int64_t s = shape[3];
   return at::from_blob(out, shape, {layout.columns, 1, s * c, c}, options);
 }
 
-at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, at::IntArrayRef shape,
-                  int64_t format, const std::optional<at::Tensor>& bias) {
-  TORCH_CHECK(shape.size() == 2, "a linear weight has 2 dimensions");
-  return at::linear(x, DenseWeight(weight, shape, format, x.scalar_type()), bias);
-}
+class DecodingProduct final : public Product {
+ public:
+  at::Tensor Linear(const at::Tensor& x, const Weight& weight,
+                    const std::optional<at::Tensor>& bias) const override {
+    return at::linear(x, DenseWeight(weight, x.scalar_type()), bias);
+  }
 
-at::Tensor Conv2d(const at::Tensor& x, const at::Tensor& weight, at::IntArrayRef shape,
-                  int64_t format, const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
-                  at::IntArrayRef padding, at::IntArrayRef dilation, int64_t groups) {
-  TORCH_CHECK(shape.size() == 4, "a conv2d weight has 4 dimensions");
-  return at::conv2d(x, DenseWeight(weight, shape, format, x.scalar_type()), bias, stride, padding,
-                    dilation, groups);
-}
+  at::Tensor Conv2d(const at::Tensor& x, const Weight& weight,
+                    const std::optional<at::Tensor>& bias,
+                    const ConvGeometry& geometry) const override {
+    return at::conv2d(x, DenseWeight(weight, x.scalar_type()), bias, geometry.stride,
+                      geometry.padding, geometry.dilation, geometry.groups);
+  }
+};
 
 }  // namespace
+
+const Product& DecodeProduct() {
+  static const DecodingProduct product;
+  return product;
+}
 
 MemoryAccount* DecodeScratchAccount() {
   static MemoryAccount* const account =
@@ -137,21 +138,3 @@ void ReserveDecodeScratch(int64_t size_bytes, at::Device device) {
 void ReleaseDecodeScratch() { decode_scratch.reset(); }
 
 }  // namespace tightfit
-
-TORCH_LIBRARY(tightfit, library) {
-  library.def("linear(Tensor x, Tensor weight, int[] shape, int format, Tensor? bias) -> Tensor");
-  library.def(
-      "conv2d(Tensor x, Tensor weight, int[] shape, int format, Tensor? bias, int[] stride, "
-      "int[] padding, int[] dilation, int groups) -> Tensor");
-}
-
-TORCH_LIBRARY_IMPL(tightfit, CPU, library) {
-  library.impl("linear", &tightfit::Linear);
-  library.impl("conv2d", &tightfit::Conv2d);
-}
-
-// Entries of the dispatcher's table, reached once LibTorch's CUDA libraries are loaded.
-TORCH_LIBRARY_IMPL(tightfit, CUDA, library) {
-  library.impl("linear", &tightfit::Linear);
-  library.impl("conv2d", &tightfit::Conv2d);
-}

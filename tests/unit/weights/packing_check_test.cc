@@ -1,4 +1,4 @@
-#include "server/model/packing_check.h"
+#include "server/weights/packing_check.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,20 +11,22 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-StoredTensor Tensor(std::string name, std::vector<int64_t> shape) {
+StoredTensor Named(std::string name, std::vector<int64_t> shape) {
   return {.name = std::move(name), .shape = std::move(shape)};
 }
 
 std::vector<StoredTensor> UnetTensors() {
-  return {Tensor("conv_in.weight", {4, 4, 3, 3}), Tensor("conv_in.bias", {4}),
-          Tensor("down_blocks.0.attentions.1.transformer_blocks.0.attn1.to_q.weight", {4, 4}),
-          Tensor("down_blocks.10.resnets.0.conv1.weight", {4, 4, 3, 3}),
-          Tensor("conv_norm_out.weight", {4})};
+  return {Named("conv_in.weight", {4, 4, 3, 3}), Named("conv_in.bias", {4}),
+          Named("down_blocks.0.attentions.1.transformer_blocks.0.attn1.to_q.weight", {4, 4}),
+          Named("down_blocks.10.resnets.0.conv1.weight", {4, 4, 3, 3}),
+          Named("conv_norm_out.weight", {4})};
 }
 
 Status Check(std::vector<std::string> exclude, std::string scope = "linear+conv", bool packs = true,
              const std::vector<StoredTensor>& tensors = UnetTensors()) {
-  return CheckPacking(tensors, {.name = std::move(scope), .exclude = std::move(exclude)}, packs);
+  return CheckPacking("unet", tensors, {},
+                      {packs ? std::optional(WeightFormat::kHf8) : std::nullopt,
+                       {.name = std::move(scope), .exclude = std::move(exclude)}});
 }
 
 TEST(CheckPackingTest, AnExcludedNameIsAModuleOrOneThatModulesLieIn) {
@@ -56,8 +58,8 @@ TEST(CheckPackingTest, TheNearestModuleIsNamed) {
 }
 
 TEST(CheckPackingTest, AScopeThatTakesNothingIsRefusedWhereSomethingIsToBePacked) {
-  const std::vector<StoredTensor> convolutions = {Tensor("conv_in.weight", {4, 4, 3, 3}),
-                                                  Tensor("norm.weight", {4})};
+  const std::vector<StoredTensor> convolutions = {Named("conv_in.weight", {4, 4, 3, 3}),
+                                                  Named("norm.weight", {4})};
   EXPECT_TRUE(Check({}, "linear+conv", true, convolutions).ok());
   for (const char* scope : {"attention", "linear"}) {
     const Status refused = Check({}, scope, true, convolutions);

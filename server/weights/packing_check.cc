@@ -1,8 +1,7 @@
-#include "server/model/packing_check.h"
+#include "server/weights/packing_check.h"
 
 #include "server/base/closest_name.h"
 #include "server/model/model_errors.h"
-#include "server/model/weight_estimate.h"
 
 #include <algorithm>
 #include <set>
@@ -11,11 +10,6 @@
 
 namespace tightfit {
 namespace {
-
-std::string_view ModuleOf(std::string_view tensor) {
-  const size_t dot = tensor.rfind('.');
-  return dot == tensor.npos ? std::string_view() : tensor.substr(0, dot);
-}
 
 // Every module that has tensors, and every one that such a module lies in.
 std::set<std::string_view> ModulesOf(const std::vector<StoredTensor>& tensors) {
@@ -31,22 +25,23 @@ std::set<std::string_view> ModulesOf(const std::vector<StoredTensor>& tensors) {
 
 }  // namespace
 
-Status CheckPacking(const std::vector<StoredTensor>& tensors, const PackingScope& scope,
-                    bool packs) {
+Status CheckPacking(const std::string& component, const std::vector<StoredTensor>& tensors,
+                    const LayerKinds& layers, const ComponentPacking& packing) {
+  const PackingScope& scope = packing.scope;
+  const std::string called = component == "unet" ? "UNet" : component;
   const std::set<std::string_view> modules = ModulesOf(tensors);
   for (const std::string& name : scope.exclude) {
     if (modules.contains(name)) continue;
     const std::string hint = DidYouMean(name, {modules.begin(), modules.end()});
-    return InvalidArgument("exclude: the UNet has no module \"" + Shown(name) + "\"" +
+    return InvalidArgument("exclude: the " + called + " has no module \"" + Shown(name) + "\"" +
                            Shown(hint, 200));
   }
   const auto is_taken = [&](const StoredTensor& tensor) {
-    return IsInScope(scope, ModuleOf(tensor.name), KindOf(tensor));
+    return IsInScope(scope, ModuleOf(tensor.name), KindOf(tensor, layers));
   };
-  if (!packs || std::ranges::any_of(tensors, is_taken)) return OkStatus();
-  return InvalidArgument("scope: \"" + scope.name +
-                         "\" takes no weight of this model's UNet; use \"linear+conv\", or "
-                         "format \"fp16\" to pack nothing");
+  if (!packing.format.has_value() || std::ranges::any_of(tensors, is_taken)) return OkStatus();
+  return InvalidArgument("scope: \"" + scope.name + "\" takes no weight of this model's " + called +
+                         "; use \"linear+conv\", or format \"fp16\" to pack nothing");
 }
 
 }  // namespace tightfit

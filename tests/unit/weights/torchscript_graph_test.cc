@@ -1,6 +1,7 @@
 #include "server/model/torchscript_graph.h"
 
-#include "server/model/packed_ops.h"
+#include "server/weights/operators.h"
+#include "server/weights/weight.h"
 #include "tests/unit/model/traced_layers.h"
 
 #include <gtest/gtest.h>
@@ -16,10 +17,11 @@ namespace {
 
 namespace jit = torch::jit;
 
-std::set<std::string> KeysInScope(const jit::Module& module, const PackingScope& scope) {
+// Keys of the parameters that a Weight can take the place of.
+std::set<std::string> ReplaceableKeys(const jit::Module& module) {
   std::set<std::string> keys;
-  for (const ParameterSlot& slot : FindParameterSlots(module, scope)) {
-    if (slot.is_packable()) keys.insert(slot.key);
+  for (const ParameterSlot& slot : FindParameterSlots(module)) {
+    if (slot.takes_weight()) keys.insert(slot.key);
   }
   return keys;
 }
@@ -37,31 +39,17 @@ constexpr char kPlainForward[] =
     "def forward(self, x: Tensor) -> Tensor:\n  return torch.linear(x, self.weight)\n";
 
 ParameterSlot SlotOf(const jit::Module& module, const std::string& key) {
-  for (ParameterSlot& slot : FindParameterSlots(module, {})) {
+  for (ParameterSlot& slot : FindParameterSlots(module)) {
     if (slot.key == key) return slot;
   }
   ADD_FAILURE() << "no parameter " << key;
   return {};
 }
 
-TEST(FindParameterSlotsTest, SelectsByScopeAndNeverNormsOrBiases) {
+TEST(FindParameterSlotsTest, TakesTheWeightsOfLinearAndConv2dAndNeverNormsOrBiases) {
   const jit::Module module = TwoLayerGraph(at::kFloat);
-  using Keys = std::set<std::string>;
-  EXPECT_EQ(KeysInScope(module, {"attention", {}}), Keys{"attn1.to_q.weight"});
-  EXPECT_EQ(KeysInScope(module, {"linear", {}}), Keys{"attn1.to_q.weight"});
-  EXPECT_EQ(KeysInScope(module, {"linear+conv", {}}), (Keys{"attn1.to_q.weight", "conv.weight"}));
-  EXPECT_EQ(KeysInScope(module, {"linear+conv", {"attn1"}}), Keys{"conv.weight"});
-  EXPECT_EQ(FindParameterSlots(module, {}).size(), 6u);
-}
-
-TEST(FindParameterSlotsTest, AttentionLeavesOtherLinearLayersOut) {
-  const auto unit = std::make_shared<jit::CompilationUnit>();
-  jit::Module root(c10::QualifiedName("__torch__.tests.Root"), unit);
-  for (const char* name : {"proj_in", "to_qs", "attn3", "self_attn", "attn2", "to_k"}) {
-    root.register_module(name, Linear(unit, kPlainForward));
-  }
-  EXPECT_EQ(KeysInScope(root, {"attention", {}}),
-            (std::set<std::string>{"self_attn.weight", "attn2.weight", "to_k.weight"}));
+  EXPECT_EQ(ReplaceableKeys(module), (std::set<std::string>{"attn1.to_q.weight", "conv.weight"}));
+  EXPECT_EQ(FindParameterSlots(module).size(), 6u);
 }
 
 TEST(FindParameterSlotsTest, RefusesModulesThatShareTheirCode) {
@@ -71,8 +59,8 @@ TEST(FindParameterSlotsTest, RefusesModulesThatShareTheirCode) {
   root.register_module("a", linear);
   root.register_module("b", linear.deepcopy());
   root.register_module("c", Linear(unit, kPlainForward));
-  EXPECT_EQ(KeysInScope(root, {}), std::set<std::string>{"c.weight"});
-  EXPECT_EQ(SlotOf(root, "a.weight").unpackable, "its code is shared with another module");
+  EXPECT_EQ(ReplaceableKeys(root), std::set<std::string>{"c.weight"});
+  EXPECT_EQ(SlotOf(root, "a.weight").why_plain, "its code is shared with another module");
 }
 
 TEST(FindParameterSlotsTest, RefusesAModuleThatIsCalledTwice) {
@@ -81,7 +69,7 @@ TEST(FindParameterSlotsTest, RefusesAModuleThatIsCalledTwice) {
   root.register_module(
       "a", Linear(unit, std::string(kPlainForward) + "def forward1(self, x: Tensor) -> Tensor:\n"
                                                      "  return torch.linear(x, self.weight)\n"));
-  EXPECT_EQ(SlotOf(root, "a.weight").unpackable, "the graph calls it more than once");
+  EXPECT_EQ(SlotOf(root, "a.weight").why_plain, "the graph calls it more than once");
 }
 
 TEST(FindParameterSlotsTest, RefusesAWeightThatAnotherModuleReads) {
@@ -92,24 +80,29 @@ TEST(FindParameterSlotsTest, RefusesAWeightThatAnotherModuleReads) {
   root.define(
       "def forward(self, x: Tensor) -> Tensor:\n"
       "  return torch.matmul(self.b.forward(self.a.forward(x)), self.a.weight)\n");
-  EXPECT_EQ(SlotOf(root, "a.weight").unpackable, "another module reads its weight");
-  EXPECT_TRUE(SlotOf(root, "b.weight").is_packable());
+  EXPECT_EQ(SlotOf(root, "a.weight").why_plain, "another module reads its weight");
+  EXPECT_TRUE(SlotOf(root, "b.weight").takes_weight());
 }
 
-TEST(RewriteForPackingTest, CallsThePackedOperatorWithTheSameResult) {
+TEST(RewriteForWeightTest, CallsTheOperatorWithTheWeightInPlaceOfTheParameter) {
   const auto unit = std::make_shared<jit::CompilationUnit>();
   jit::Module root(c10::QualifiedName("__torch__.tests.Root"), unit);
   root.register_module("a", Linear(unit, kPlainForward));
   ParameterSlot slot = SlotOf(root, "a.weight");
-  RewriteForPacking(&slot, {2, 3}, WeightFormat::kHf8);
-  ASSERT_EQ(slot.unpackable, "");
+  const auto weight = c10::make_intrusive<Weight>();
+  RewriteForWeight(&slot, c10::IValue(weight));
+  ASSERT_EQ(slot.why_plain, "");
   const std::string graph = slot.owner.get_method("forward").graph()->toString();
   EXPECT_NE(graph.find("tightfit::linear"), std::string::npos) << graph;
   EXPECT_EQ(graph.find("aten::linear"), std::string::npos) << graph;
-  EXPECT_TRUE(at::equal(slot.owner.forward({at::ones({1, 3})}).toTensor(), at::full({1, 2}, 3.0)));
+  weight->SetDense(at::full({2, 3}, 2.0));
+  EXPECT_TRUE(at::equal(slot.owner.forward({at::ones({1, 3})}).toTensor(), at::full({1, 2}, 6.0)));
+  weight->SetDense(at::full({2, 3}, 5.0));
+  EXPECT_TRUE(at::equal(slot.owner.forward({at::ones({1, 3})}).toTensor(), at::full({1, 2}, 15.0)))
+      << "what the object holds at the call counts";
 }
 
-TEST(RewriteForPackingTest, LeavesAnUnknownGraphAsItWas) {
+TEST(RewriteForWeightTest, LeavesAnUnknownGraphAsItWas) {
   const std::vector<std::string> unknown = {
       // The weight has a second use.
       "  return torch.linear(x, self.weight) + torch.sum(self.weight)\n",
@@ -124,8 +117,8 @@ TEST(RewriteForPackingTest, LeavesAnUnknownGraphAsItWas) {
         "a", Linear(unit, std::string("def forward(self, x: Tensor) -> Tensor:\n").append(body)));
     ParameterSlot slot = SlotOf(root, "a.weight");
     const std::string before = slot.owner.get_method("forward").graph()->toString();
-    RewriteForPacking(&slot, {2, 3}, WeightFormat::kHf8);
-    EXPECT_EQ(slot.unpackable, "its graph is not that of a plain Linear or Conv2d") << body;
+    RewriteForWeight(&slot, c10::IValue(c10::make_intrusive<Weight>()));
+    EXPECT_EQ(slot.why_plain, "its graph is not that of a plain Linear or Conv2d") << body;
     EXPECT_EQ(slot.owner.get_method("forward").graph()->toString(), before);
   }
 }

@@ -1,12 +1,11 @@
-// The classes of model/ on a whole SDXL pipeline as the exporter writes it, with random weights.
+// The classes of weights/ on a whole SDXL pipeline as the exporter writes it, with random weights.
 // TIGHTFIT_TINY_MODEL names its directory.
-#include "kernels/packed_header.h"
-#include "server/model/component.h"
-#include "server/model/packed_ops.h"
 #include "server/model/safetensors.h"
 #include "server/model/sha256.h"
+#include "server/weights/component.h"
 #include "tests/unit/model/golden_tables.h"
 #include "tests/unit/model/temporary_directory.h"
+#include "tests/unit/weights/meta_operators.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
@@ -42,7 +41,7 @@ class TinyModelTest : public ::testing::Test {
     options.owner = kModel;
     options.component = component;
     options.format = format;
-    options.scope = scope;
+    options.scope.name = scope;
     options.dtype = dtype;
     auto loaded = Component::Load(model, options, {});
     EXPECT_TRUE(loaded.ok()) << component << " " << format << ": " << loaded.status().ForLog();
@@ -193,8 +192,7 @@ TEST_F(TinyModelTest, HoldsThePackedBytesAndNothingOfTheFp16Copy) {
     EXPECT_LE(scratch->peak_bytes(), 2 * largest) << format;
     EXPECT_EQ(scratch->current_bytes(), 0) << format;
     // Rows are padded to 16 bytes, which shows in so small a model.
-    const int64_t code_bytes =
-        description.packed_bytes - description.packed_module_count * kPackedHeaderBytes;
+    const int64_t code_bytes = description.packed_bytes;
     const double bits = 8.0 * static_cast<double>(code_bytes) /
                         static_cast<double>(description.packed_parameter_count);
     const double expected_bits = InfoOf(*FormatByName(format)).bits;
@@ -208,6 +206,7 @@ TEST_F(TinyModelTest, HoldsThePackedBytesAndNothingOfTheFp16Copy) {
 // always there. Its operators refuse a tensor of another device, and there is no value to be read:
 // on a GPU each such read would wait for all that is under way.
 TEST_F(TinyModelTest, EveryGraphRunsWhollyOnItsDeviceAndReadsNothingBack) {
+  RegisterWeightOperatorsOfMeta();
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     for (const std::string component : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
       ComponentOptions options;

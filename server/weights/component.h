@@ -1,14 +1,15 @@
 // Component: one graph of a pipeline with its weights set, ready to run.
-#ifndef TIGHTFIT_SERVER_MODEL_COMPONENT_H_
-#define TIGHTFIT_SERVER_MODEL_COMPONENT_H_
+#ifndef TIGHTFIT_SERVER_WEIGHTS_COMPONENT_H_
+#define TIGHTFIT_SERVER_WEIGHTS_COMPONENT_H_
 
 #include "server/base/status.h"
 #include "server/engine/diffusion_model.h"
 #include "server/memory/memory_accounts.h"
 #include "server/model/model_directory.h"
 #include "server/model/safetensors.h"
-#include "server/model/torchscript_graph.h"
-#include "server/model/weight_converter.h"
+#include "server/weights/weight_loader.h"
+#include "server/weights/weight_slot.h"
+#include "server/weights/weight_table.h"
 
 #include <torch/script.h>
 
@@ -25,8 +26,7 @@ struct ComponentOptions {
   std::string owner;            // of the memory accounts: a model, or a content
   std::string component;        // "unet", "text_encoder", "text_encoder_2", "vae"
   std::string format = "fp16";  // "fp16": every weight in `dtype`; else a name of kernels/format.h
-  std::string scope = "linear+conv";
-  std::vector<std::string> exclude;
+  PackingScope scope;
   at::ScalarType dtype = at::kFloat;  // of graph and activations: kFloat, kBFloat16, kHalf
   at::Device device = at::kCPU;
   // A safetensors file with the graph's keys, and maybe others, to take the weights from instead of
@@ -83,16 +83,16 @@ class Component {
 
   Result<int64_t> MoveWeights(const char* what, at::Device device);
   // May throw what LibTorch throws.
-  Status Fill(const SafetensorsFile& file, const std::string& sha256,
-              const ConversionOptions& conversion, const std::function<bool(int64_t)>& progress);
+  Status Fill(const SafetensorsFile& file, const std::string& sha256, const WeightTable& table,
+              const std::function<bool(int64_t)>& progress);
 
   ComponentOptions options_;
   ComponentDescription description_;
   torch::jit::Module module_;
-  std::vector<ParameterSlot> slots_;
+  std::vector<WeightSlot> slots_;
   bool has_weights_ = false;
 };
 
 }  // namespace tightfit
 
-#endif  // TIGHTFIT_SERVER_MODEL_COMPONENT_H_
+#endif  // TIGHTFIT_SERVER_WEIGHTS_COMPONENT_H_

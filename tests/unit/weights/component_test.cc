@@ -1,7 +1,5 @@
-#include "server/model/component.h"
+#include "server/weights/component.h"
 
-#include "kernels/packed_header.h"
-#include "server/model/packed_ops.h"
 #include "tests/unit/model/golden_tables.h"
 #include "tests/unit/model/temporary_directory.h"
 #include "tests/unit/model/traced_layers.h"
@@ -87,7 +85,7 @@ TEST_F(ComponentTest, RunsPackedLikeLibTorchWithDecodedWeights) {
   for (const std::string& format : kFormatNames) {
     for (const auto& [scope, modules] : scopes) {
       options_.format = format;
-      options_.scope = scope;
+      options_.scope.name = scope;
       const auto component = Load();
       ASSERT_TRUE(component.ok()) << component.status().ForLog();
       const at::Tensor found = (*component)->Run({x}).value()[0];
@@ -123,8 +121,8 @@ TEST_F(ComponentTest, DescribesWhatItHoldsToTheByte) {
   ASSERT_TRUE(component.ok()) << component.status().ForLog();
   const ComponentDescription& description = (*component)->description();
   const int64_t parameters = 16 * 72 + 16 + 32 * 16 + 32 + 32 + 32;
-  // Two headers; low plane and high plane, each row padded to 16 bytes: 80 + 32 and 16 + 16.
-  const int64_t packed_bytes = 2 * kPackedHeaderBytes + 16 * (80 + 32) + 32 * (16 + 16);
+  // Low plane and high plane, each row padded to 16 bytes: 80 + 32 and 16 + 16.
+  const int64_t packed_bytes = 16 * (80 + 32) + 32 * (16 + 16);
   EXPECT_EQ(description.name, "unet");
   EXPECT_EQ(description.format, "hf10");
   EXPECT_EQ(description.parameter_count, parameters);
@@ -164,7 +162,7 @@ TEST_F(ComponentTest, ChargesWhatItComputesToTheCurrentAccount) {
 
 TEST_F(ComponentTest, LeavesExcludedModulesUnpackedAndSaysSo) {
   options_.format = "hf8";
-  options_.exclude = {"attn1"};
+  options_.scope.exclude = {"attn1"};
   const auto component = Load();
   ASSERT_TRUE(component.ok()) << component.status().ForLog();
   const ComponentDescription& description = (*component)->description();
@@ -176,7 +174,7 @@ TEST_F(ComponentTest, LeavesExcludedModulesUnpackedAndSaysSo) {
 
 TEST_F(ComponentTest, ExcludesWholeNamesOnly) {
   options_.format = "hf8";
-  options_.exclude = {"attn", "con"};
+  options_.scope.exclude = {"attn", "con"};
   const auto component = Load();
   ASSERT_TRUE(component.ok());
   EXPECT_EQ((*component)->description().packed_module_count, 2);
@@ -184,7 +182,7 @@ TEST_F(ComponentTest, ExcludesWholeNamesOnly) {
 
 TEST_F(ComponentTest, CallsAComponentThatPacksNothingFp16) {
   options_.format = "hf8";
-  options_.exclude = {"attn1", "conv"};
+  options_.scope.exclude = {"attn1", "conv"};
   const auto component = Load();
   ASSERT_TRUE(component.ok());
   EXPECT_EQ((*component)->description().format, "fp16");

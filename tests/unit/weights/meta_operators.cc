@@ -1,5 +1,9 @@
 // Operators that LibTorch lacks for its device "meta", whose tensors have shapes and no values.
 // They refuse tensors of another device, as those of a GPU do.
+#include "tests/unit/weights/meta_operators.h"
+
+#include "server/weights/weight.h"
+
 #include <torch/library.h>
 #include <torch/script.h>
 
@@ -57,7 +61,31 @@ at::Tensor IndexSelectOfMeta(const at::Tensor& self, int64_t dim, const at::Tens
   return at::empty(shape, self.options());
 }
 
+at::Tensor LinearOfMeta(const at::Tensor& x, const c10::intrusive_ptr<Weight>& weight,
+                        const std::optional<at::Tensor>& bias) {
+  return at::linear(x, weight->tensor(), bias);
+}
+
+at::Tensor Conv2dOfMeta(const at::Tensor& x, const c10::intrusive_ptr<Weight>& weight,
+                        const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
+                        at::IntArrayRef padding, at::IntArrayRef dilation, int64_t groups) {
+  return at::conv2d(x, weight->tensor(), bias, stride, padding, dilation, groups);
+}
+
 }  // namespace
+
+// Not when the program starts: the class of weights may not be registered then.
+void RegisterWeightOperatorsOfMeta() {
+  static torch::Library library(torch::Library::IMPL, "tightfit", c10::DispatchKey::Meta, __FILE__,
+                                __LINE__);
+  static const bool registered = [] {
+    library.impl("linear", &LinearOfMeta);
+    library.impl("conv2d", &Conv2dOfMeta);
+    return true;
+  }();
+  static_cast<void>(registered);
+}
+
 }  // namespace tightfit
 
 TORCH_LIBRARY_IMPL(aten, Meta, library) {

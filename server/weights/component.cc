@@ -1,12 +1,12 @@
-#include "server/model/component.h"
+#include "server/weights/component.h"
 
 #include "kernels/format.h"
 #include "server/device/run_torch.h"
 #include "server/model/model_errors.h"
-#include "server/model/packed_ops.h"
 #include "server/model/sha256.h"
 #include "server/model/torchscript_archive.h"
 #include "server/model/weight_files.h"
+#include "server/weights/decode_product.h"
 
 #include <memory>
 #include <optional>
@@ -34,6 +34,7 @@ const char* DtypeName(at::ScalarType dtype) {
 
 // The manifest's entry and graph for these options, and the format where one is asked for.
 struct Sources {
+  const ManifestComponent* component = nullptr;
   const ListedFile* graph = nullptr;
   const ListedFile* weights = nullptr;
   std::optional<WeightFormat> format;
@@ -50,20 +51,20 @@ Result<Sources> FindSources(const ModelDirectory& directory, const ComponentOpti
                                                ".graphs has no graph in " +
                                                DtypeName(options.dtype) + "; export it again");
   }
-  Sources sources{&graph->second, &component->second.weights, FormatByName(options.format)};
+  Sources sources{&component->second, &graph->second, &component->second.weights,
+                  FormatByName(options.format)};
   if (!sources.format.has_value() && options.format != kUnpackedFormat) {
     return InvalidArgument("format \"" + options.format + "\" is unknown");
   }
-  if (!IsPackingScope(options.scope)) {
-    return InvalidArgument("scope \"" + options.scope + "\" is unknown");
+  if (!IsPackingScope(options.scope.name)) {
+    return InvalidArgument("scope \"" + options.scope.name + "\" is unknown");
   }
   return sources;
 }
 
-ConversionOptions ConversionOf(const Sources& sources, const ComponentOptions& options) {
+LoadOptions LoadOptionsOf(const ComponentOptions& options) {
   MemoryAccounts& accounts = MemoryAccounts::Instance();
-  return {.format = sources.format,
-          .dtype = options.dtype,
+  return {.dtype = options.dtype,
           .device = options.device,
           .weights = accounts.Get(options.owner, options.component, MemoryPurpose::kWeights),
           .scratch = accounts.Get(options.owner, options.component, MemoryPurpose::kScratch)};
@@ -74,30 +75,16 @@ std::string DigestOf(const Sources& sources, const ComponentOptions& options) {
   return options.weights_path.empty() ? sources.weights->sha256 : std::string();
 }
 
-// Rewrites every packable slot's module. Before the first forward.
-Status RewriteGraph(const SafetensorsFile& file, WeightFormat format,
-                    std::vector<ParameterSlot>& slots) {
-  std::unordered_map<std::string_view, const StoredTensor*> tensors;
-  for (const StoredTensor& tensor : file.tensors()) tensors[tensor.name] = &tensor;
-  for (ParameterSlot& slot : slots) {
-    if (!slot.is_packable()) continue;
-    const auto tensor = tensors.find(slot.key);
-    if (tensor == tensors.end()) continue;  // the conversion refuses the file
-    const size_t rank = slot.kind == LayerKind::kConv2d ? 4 : 2;
-    if (tensor->second->shape.size() != rank) {
-      return BadModelDirectory(
-          file.name(), "\"" + slot.key + "\" must have " + std::to_string(rank) + " dimensions");
-    }
-    RewriteForPacking(&slot, tensor->second->shape, format);
-  }
-  return OkStatus();
+WeightTable TableOf(const SafetensorsFile& file, const Sources& sources,
+                    const ComponentOptions& options) {
+  return WeightTable(file.tensors(), sources.component->layers, {sources.format, options.scope});
 }
 
-int64_t ParameterCount(const SafetensorsFile& file, const std::vector<ParameterSlot>& slots) {
+int64_t ParameterCount(const SafetensorsFile& file, const std::vector<WeightSlot>& slots) {
   std::unordered_map<std::string_view, int64_t> counts;
   for (const StoredTensor& tensor : file.tensors()) counts[tensor.name] = tensor.element_count;
   int64_t total = 0;
-  for (const ParameterSlot& slot : slots) total += counts[slot.key];
+  for (const WeightSlot& slot : slots) total += counts[slot.parameter.key];
   return total;
 }
 
@@ -111,8 +98,8 @@ Result<std::string> ContentKeyOf(const ModelDirectory& directory, const Componen
                      options.exclusive_to + "\n";
   // Where nothing is packed, nothing depends on what would be.
   if (sources.format.has_value()) {
-    text += options.scope + "\n";
-    for (const std::string& module : options.exclude) text += module + "\n";
+    text += options.scope.name + "\n";
+    for (const std::string& module : options.scope.exclude) text += module + "\n";
   }
   constexpr size_t kDigits = 16;
   return options.component + "-" + Sha256::HexDigestOf(text).substr(0, kDigits);
@@ -139,19 +126,16 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
 
   std::unique_ptr<Component> component(new Component);
   component->options_ = options;
-  const ConversionOptions conversion = ConversionOf(sources, options);
+  const WeightTable table = TableOf(*file, sources, options);
   const Status loaded = RunTorch("load a component", [&]() -> Status {
     {
-      const ScopedMemoryAccount account(conversion.weights);
+      const ScopedMemoryAccount account(LoadOptionsOf(options).weights);
       TF_ASSIGN_OR_RETURN(component->module_, LoadTorchScript(sources.graph->file, graph_bytes));
       graph_bytes = std::string();
       RetargetDevice(component->module_, options.device);
-      component->slots_ = FindParameterSlots(component->module_, {options.scope, options.exclude});
-      if (sources.format.has_value()) {
-        TF_RETURN_IF_ERROR(RewriteGraph(*file, *sources.format, component->slots_));
-      }
+      component->slots_ = MakeWeightSlots(component->module_);
     }
-    return component->Fill(*file, DigestOf(sources, options), conversion, progress);
+    return component->Fill(*file, DigestOf(sources, options), table, progress);
   });
   if (!loaded.ok()) return loaded;
   return component;
@@ -163,15 +147,14 @@ Status Component::ReadWeights(const ModelDirectory& directory,
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
                       OpenWeights(directory, *sources.weights, options_.weights_path));
   return RunTorch("load a component", [&] {
-    return Fill(*file, DigestOf(sources, options_), ConversionOf(sources, options_), progress);
+    return Fill(*file, DigestOf(sources, options_), TableOf(*file, sources, options_), progress);
   });
 }
 
 Status Component::Fill(const SafetensorsFile& file, const std::string& sha256,
-                       const ConversionOptions& conversion,
-                       const std::function<bool(int64_t)>& progress) {
-  TF_ASSIGN_OR_RETURN(ConversionReport report,
-                      LoadWeights(file, sha256, slots_, conversion, progress));
+                       const WeightTable& table, const std::function<bool(int64_t)>& progress) {
+  const LoadOptions load = LoadOptionsOf(options_);
+  TF_ASSIGN_OR_RETURN(LoadReport report, LoadWeights(file, sha256, table, slots_, load, progress));
   if (report.largest_decoded_bytes > 0) {
     ReserveDecodeScratch(report.largest_decoded_bytes, options_.device);
   }
@@ -181,8 +164,9 @@ Status Component::Fill(const SafetensorsFile& file, const std::string& sha256,
   description_.parameter_count = ParameterCount(file, slots_);
   description_.fp16_bytes = 2 * description_.parameter_count;
   // On another device than the CPU the allocator gives whole blocks.
-  description_.weight_bytes =
-      options_.device.is_cuda() ? conversion.weights->current_bytes() : TensorBytes(module_);
+  description_.weight_bytes = options_.device.is_cuda()
+                                  ? load.weights->current_bytes()
+                                  : TensorBytes(module_) + WeightObjectBytes(slots_);
   description_.packed_bytes = report.packed_bytes;
   description_.packed_parameter_count = report.packed_parameter_count;
   description_.packed_module_count = report.packed_module_count;

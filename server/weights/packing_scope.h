@@ -1,6 +1,8 @@
 // PackingScope: which modules' weights are packed. Free of LibTorch.
-#ifndef TIGHTFIT_SERVER_MODEL_PACKING_SCOPE_H_
-#define TIGHTFIT_SERVER_MODEL_PACKING_SCOPE_H_
+#ifndef TIGHTFIT_SERVER_WEIGHTS_PACKING_SCOPE_H_
+#define TIGHTFIT_SERVER_WEIGHTS_PACKING_SCOPE_H_
+
+#include "server/model/layer_kind.h"
 
 #include <string>
 #include <string_view>
@@ -18,12 +20,10 @@ struct PackingScope {
 };
 bool IsPackingScope(std::string_view name);
 
-enum class LayerKind { kOther, kLinear, kConv2d };
-
 // Whether the scope takes the weight of a module of this kind, whatever it excludes.
 bool IsInScope(const PackingScope& scope, std::string_view module, LayerKind kind);
 bool IsExcluded(const PackingScope& scope, std::string_view module);
 
 }  // namespace tightfit
 
-#endif  // TIGHTFIT_SERVER_MODEL_PACKING_SCOPE_H_
+#endif  // TIGHTFIT_SERVER_WEIGHTS_PACKING_SCOPE_H_

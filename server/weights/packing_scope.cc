@@ -1,4 +1,4 @@
-#include "server/model/packing_scope.h"
+#include "server/weights/packing_scope.h"
 
 #include <algorithm>
 #include <array>

@@ -1,13 +1,13 @@
-// ComponentStore: the components on one device by content, so that models of equal content share
+// WeightStore: the components on one device by content, so that models of equal content share
 // them and a model that returns finds what it left.
 //
 // A component is on the device as long as a model uses it. When the last one lets go, its weights
 // stay packed in host memory, those that were used last up to a limit; of the others the graph
 // stays. On a CPU the device's memory is the host's: leaving and coming back moves no byte.
-#ifndef TIGHTFIT_SERVER_PIPELINE_COMPONENT_STORE_H_
-#define TIGHTFIT_SERVER_PIPELINE_COMPONENT_STORE_H_
+#ifndef TIGHTFIT_SERVER_WEIGHTS_WEIGHT_STORE_H_
+#define TIGHTFIT_SERVER_WEIGHTS_WEIGHT_STORE_H_
 
-#include "server/model/component.h"
+#include "server/weights/component.h"
 
 #include <cstdint>
 #include <list>
@@ -20,11 +20,11 @@
 namespace tightfit {
 
 // For the executor's thread, or before it starts. Outlives what it shares.
-class ComponentStore {
+class WeightStore {
  public:
-  ComponentStore() = default;
-  ComponentStore(const ComponentStore&) = delete;
-  ComponentStore& operator=(const ComponentStore&) = delete;
+  WeightStore() = default;
+  WeightStore(const WeightStore&) = delete;
+  WeightStore& operator=(const WeightStore&) = delete;
 
   // Bytes of weights that may stay in host memory from now on; 0 at first.
   void SetHostCacheLimit(int64_t bytes);
@@ -70,4 +70,4 @@ class ComponentStore {
 
 }  // namespace tightfit
 
-#endif  // TIGHTFIT_SERVER_PIPELINE_COMPONENT_STORE_H_
+#endif  // TIGHTFIT_SERVER_WEIGHTS_WEIGHT_STORE_H_

@@ -1,4 +1,4 @@
-#include "server/pipeline/component_store.h"
+#include "server/weights/weight_store.h"
 
 #include "server/memory/memory_accounts.h"
 
@@ -18,9 +18,9 @@ MemoryAccount* AccountOf(const Component& component, const std::string& content_
 
 }  // namespace
 
-void ComponentStore::SetHostCacheLimit(int64_t bytes) { host_cache_limit_bytes_ = bytes; }
+void WeightStore::SetHostCacheLimit(int64_t bytes) { host_cache_limit_bytes_ = bytes; }
 
-std::shared_ptr<Component> ComponentStore::Find(const std::string& content_key) {
+std::shared_ptr<Component> WeightStore::Find(const std::string& content_key) {
   if (const auto used = used_.find(content_key); used != used_.end()) {
     if (std::shared_ptr<Component> component = used->second.lock()) return component;
   }
@@ -29,20 +29,20 @@ std::shared_ptr<Component> ComponentStore::Find(const std::string& content_key) 
   return Share(content_key, TakeIdle(idle));
 }
 
-std::unique_ptr<Component> ComponentStore::TakeGraph(const std::string& content_key) {
+std::unique_ptr<Component> WeightStore::TakeGraph(const std::string& content_key) {
   const auto idle = std::ranges::find(idle_, content_key, &Idle::content_key);
   if (idle == idle_.end() || idle->component->has_weights()) return nullptr;
   return TakeIdle(idle);
 }
 
-std::unique_ptr<Component> ComponentStore::TakeIdle(std::list<Idle>::iterator idle) {
+std::unique_ptr<Component> WeightStore::TakeIdle(std::list<Idle>::iterator idle) {
   std::unique_ptr<Component> component = std::move(idle->component);
   idle_.erase(idle);
   return component;
 }
 
-std::shared_ptr<Component> ComponentStore::Share(const std::string& content_key,
-                                                 std::unique_ptr<Component> component) {
+std::shared_ptr<Component> WeightStore::Share(const std::string& content_key,
+                                              std::unique_ptr<Component> component) {
   std::erase_if(used_, [](const auto& entry) { return entry.second.expired(); });
   std::shared_ptr<Component> shared(component.release(), [this, content_key](Component* last) {
     Release(content_key, std::unique_ptr<Component>(last));
@@ -51,18 +51,18 @@ std::shared_ptr<Component> ComponentStore::Share(const std::string& content_key,
   return shared;
 }
 
-bool ComponentStore::IsChecked(const std::string& content_key, const std::string& directory) const {
+bool WeightStore::IsChecked(const std::string& content_key, const std::string& directory) const {
   return checked_.contains({content_key, directory});
 }
 
-void ComponentStore::SetChecked(const std::string& content_key, const std::string& directory) {
+void WeightStore::SetChecked(const std::string& content_key, const std::string& directory) {
   checked_.insert({content_key, directory});
 }
 
-void ComponentStore::DropHostCache() { Trim(0); }
+void WeightStore::DropHostCache() { Trim(0); }
 
 // On a CPU the weights stay where they are, and change the account they are charged to.
-bool ComponentStore::KeepOnHost(Idle* idle) {
+bool WeightStore::KeepOnHost(Idle* idle) {
   Component& component = *idle->component;
   MemoryAccount* const host = AccountOf(component, idle->content_key, MemoryPurpose::kHostCache);
   if (component.device().is_cpu()) {
@@ -81,7 +81,7 @@ bool ComponentStore::KeepOnHost(Idle* idle) {
   return true;
 }
 
-bool ComponentStore::BringBack(Idle* idle) {
+bool WeightStore::BringBack(Idle* idle) {
   Component& component = *idle->component;
   MemoryAccount* const host = AccountOf(component, idle->content_key, MemoryPurpose::kHostCache);
   MemoryAccount* const weights = AccountOf(component, idle->content_key, MemoryPurpose::kWeights);
@@ -99,7 +99,7 @@ bool ComponentStore::BringBack(Idle* idle) {
   return true;
 }
 
-void ComponentStore::Free(Idle* idle) {
+void WeightStore::Free(Idle* idle) {
   Component& component = *idle->component;
   MemoryAccount* const host = AccountOf(component, idle->content_key, MemoryPurpose::kHostCache);
   if (component.device().is_cpu()) {
@@ -111,7 +111,7 @@ void ComponentStore::Free(Idle* idle) {
   component.ClearWeights();
 }
 
-void ComponentStore::Release(const std::string& content_key, std::unique_ptr<Component> component) {
+void WeightStore::Release(const std::string& content_key, std::unique_ptr<Component> component) {
   Idle idle{.content_key = content_key, .component = std::move(component)};
   if (!KeepOnHost(&idle)) idle.component->ClearWeights();
   idle_.push_front(std::move(idle));
@@ -120,7 +120,7 @@ void ComponentStore::Release(const std::string& content_key, std::unique_ptr<Com
   while (idle_.size() > kMaxIdle && !idle_.back().component->has_weights()) idle_.pop_back();
 }
 
-void ComponentStore::Trim(int64_t limit_bytes) {
+void WeightStore::Trim(int64_t limit_bytes) {
   int64_t held_bytes = 0;
   for (Idle& idle : idle_) {
     if (!idle.component->has_weights()) continue;

@@ -1,0 +1,63 @@
+// LoadWeights: a weight file becomes the tensors of a graph, one tensor at a time.
+#ifndef TIGHTFIT_SERVER_WEIGHTS_WEIGHT_LOADER_H_
+#define TIGHTFIT_SERVER_WEIGHTS_WEIGHT_LOADER_H_
+
+#include "kernels/codec.h"
+#include "server/base/status.h"
+#include "server/engine/diffusion_model.h"
+#include "server/memory/memory_accounts.h"
+#include "server/model/safetensors.h"
+#include "server/weights/weight_slot.h"
+#include "server/weights/weight_table.h"
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tightfit {
+
+struct LoadOptions {
+  at::ScalarType dtype = at::kFloat;  // of what is not packed
+  at::Device device = at::kCPU;
+  MemoryAccount* weights = nullptr;  // charged with what stays
+  MemoryAccount* scratch = nullptr;  // charged with the staging buffers
+};
+
+struct LoadReport {
+  int64_t packed_bytes = 0;
+  int64_t packed_parameter_count = 0;
+  int32_t packed_module_count = 0;
+  // Bytes of the largest packed weight once decoded to the compute dtype.
+  int64_t largest_decoded_bytes = 0;
+  // Weights of the scope that are not packed, in the order of the slots.
+  std::vector<UnpackedModule> unpacked_modules;
+};
+
+// Why a weight cannot be packed although the table says so: "3 NaN", "7 values above the largest
+// value 0.75 of hf8". Empty when it can; *plan is then how. `fp16`: its values; their order does
+// not matter.
+std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, const uint16_t* fp16,
+                           EncodingPlan* plan);
+
+// Reads `file` once from beginning to end into one staging buffer of the largest tensor's size (one
+// more for convolutions, to change the order of their weights, and one for those in bf16, which are
+// packed as fp16), hashing every byte, and fills each slot with its tensor on the device, held as
+// `table`, which is of this file, says. It is packed in host memory: over the bus go packed bytes.
+// Tensors without a slot are read, hashed and dropped. `sha256` is what the file must have, ""
+// where that is not known. `progress` gets the bytes read since the last call; if it returns false
+// the end is LoadStopped. Errors: DATA_LOSS FILE_TRUNCATED, CHECKSUM_MISMATCH; BAD_MODEL_DIRECTORY
+// for a slot without a tensor or of another rank. After an error the slots are empty. May throw
+// what LibTorch throws: call inside RunTorch.
+Result<LoadReport> LoadWeights(const SafetensorsFile& file, const std::string& sha256,
+                               const WeightTable& table, std::vector<WeightSlot>& slots,
+                               const LoadOptions& options,
+                               const std::function<bool(int64_t)>& progress);
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_WEIGHTS_WEIGHT_LOADER_H_
