@@ -120,9 +120,9 @@ TEST(ImageDecodingTest, SaysWhatIsNotFiniteWhereFp32DoesNotHelp) {
   const auto fallback = []() -> Result<Network> {
     return Echo(at::kFloat, std::numeric_limits<float>::infinity());
   };
-  EXPECT_THAT(message(VaeDecoder(Echo(at::kHalf, 1e6f), 1.0), 1.0f), HasSubstr("picture"));
+  EXPECT_THAT(message(VaeDecoder(Echo(at::kHalf, 1e6f), 1.0), 1.0f), HasSubstr("image"));
   EXPECT_THAT(message(VaeDecoder(Echo(at::kHalf, 1e6f), 1.0, fallback), 1.0f),
-              HasSubstr("picture"));
+              HasSubstr("image"));
   EXPECT_THAT(message(VaeDecoder(Echo(at::kHalf, 1.0f), 1.0, fallback), NAN), HasSubstr("latents"));
 }
 
