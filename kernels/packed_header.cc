@@ -18,7 +18,8 @@ constexpr size_t kShapeAt = 16;
 constexpr size_t kSideCountAt = 48;
 constexpr size_t kPayloadBytesAt = 56;
 constexpr size_t kSha256At = 64;
-constexpr size_t kReservedAt = 96;
+constexpr size_t kCodeOrderAt = 96;
+constexpr size_t kReservedAt = 97;
 constexpr size_t kChecksumAt = 124;
 
 // The CRC-32 of IEEE 802.3, as in zlib and PNG.
@@ -72,6 +73,16 @@ PackedHeaderError ParseShape(std::span<const uint8_t> bytes, PackedHeader* heade
     if (dimension < 1 || dimension > kMaxTensorWeights) return PackedHeaderError::kDimension;
     header->shape[i] = dimension;
   }
+  return PackedHeaderError::kNone;
+}
+
+PackedHeaderError ParseOrder(std::span<const uint8_t> bytes, PackedHeader* header) {
+  const uint8_t order = bytes[kCodeOrderAt];
+  const bool channels_last = order == static_cast<uint8_t>(CodeOrder::kChannelsLast);
+  if (order != 0 && !(channels_last && header->rank == kMaxPackedRank)) {
+    return PackedHeaderError::kCodeOrder;
+  }
+  header->order = channels_last ? CodeOrder::kChannelsLast : CodeOrder::kAsShape;
   return PackedHeaderError::kNone;
 }
 
@@ -131,6 +142,8 @@ std::string_view PackedHeaderErrorText(PackedHeaderError error) {
       return "the header says a longer side list than the format allows";
     case PackedHeaderError::kPayloadBytes:
       return "the header says another size than its format and shape make";
+    case PackedHeaderError::kCodeOrder:
+      return "the order of its codes is not known: the file was written by another release";
     case PackedHeaderError::kReserved:
       return "reserved bytes of the header are not 0: the file was written by another release";
     case PackedHeaderError::kFileTruncated:
@@ -170,6 +183,8 @@ void SerializePackedHeader(const PackedHeader& header, std::span<uint8_t, kPacke
   WriteInteger(static_cast<uint64_t>(layout.side_count), 8, bytes + kSideCountAt);
   WriteInteger(static_cast<uint64_t>(layout.total_bytes), 8, bytes + kPayloadBytesAt);
   std::copy(header.sha256.begin(), header.sha256.end(), bytes + kSha256At);
+  HWY_ASSERT(header.order == CodeOrder::kAsShape || header.rank == kMaxPackedRank);
+  bytes[kCodeOrderAt] = static_cast<uint8_t>(header.order);
   WriteInteger(Crc32(out.first(kChecksumAt)), 4, bytes + kChecksumAt);
 }
 
@@ -192,6 +207,7 @@ PackedHeaderError ParsePackedHeader(std::span<const uint8_t> bytes,
 
   PackedHeader parsed;
   PackedHeaderError error = ParseShape(bytes, &parsed);
+  if (error == PackedHeaderError::kNone) error = ParseOrder(bytes, &parsed);
   if (error == PackedHeaderError::kNone) error = ParseLayout(bytes, &parsed);
   if (error != PackedHeaderError::kNone) return error;
   std::copy_n(bytes.begin() + kSha256At, parsed.sha256.size(), parsed.sha256.begin());

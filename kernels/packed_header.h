@@ -24,9 +24,16 @@ namespace tightfit {
 inline constexpr int64_t kPackedHeaderBytes = 128;
 inline constexpr int kMaxPackedRank = 4;
 
+// In which order the codes of a row lie.
+enum class CodeOrder : uint8_t {
+  kAsShape = 0,       // as the shape says: the last dimension runs fastest
+  kChannelsLast = 1,  // of a shape [K, C, R, S]: K, R, S, C, as the server multiplies
+};
+
 struct PackedHeader {
   int rank = 0;
   std::array<int64_t, kMaxPackedRank> shape = {};  // dimensions from `rank` on are 0
+  CodeOrder order = CodeOrder::kAsShape;           // kChannelsLast: of four dimensions alone
   PackedLayout layout;                             // of shape[0] rows
   std::array<uint8_t, 32> sha256 = {};             // of the layout.total_bytes that follow
 };
@@ -45,6 +52,7 @@ enum class PackedHeaderError : uint8_t {
   kExponentBias,
   kSideCount,
   kPayloadBytes,
+  kCodeOrder,
   kReserved,
   kFileTruncated,
   kFileTooLong,

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <memory>
 
 namespace tightfit::weights {
@@ -14,12 +13,7 @@ namespace {
 std::array<uint8_t, 32> Sha256BytesOf(std::span<const uint8_t> bytes) {
   Sha256 sha256;
   sha256.Update(bytes.data(), bytes.size());
-  const std::string hex = sha256.HexDigest();
-  std::array<uint8_t, 32> digest = {};
-  for (size_t i = 0; i < digest.size(); ++i) {
-    std::from_chars(hex.data() + 2 * i, hex.data() + 2 * i + 2, digest[i], 16);
-  }
-  return digest;
+  return sha256.Digest();
 }
 
 }  // namespace
@@ -38,6 +32,12 @@ Result<PackedTensor> ReadPackedFile(const std::string& path) {
   if (error != PackedHeaderError::kNone) {
     return Status(StatusCode::kDataLoss, "BAD_PACKED_FILE",
                   path + ": " + std::string(PackedHeaderErrorText(error)));
+  }
+  if (tensor.header.order != CodeOrder::kAsShape) {
+    return Status(StatusCode::kDataLoss, "BAD_PACKED_FILE",
+                  path +
+                      ": its codes are in the order of a packed checkpoint; unpack the model "
+                      "with tightfit pack --unpack");
   }
   tensor.bytes.resize(static_cast<size_t>(tensor.header.layout.total_bytes));
   if (Status read =

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 namespace tightfit {
@@ -17,11 +18,19 @@ namespace tightfit {
 // By the name of the module: those whose weight a Linear or Conv2d multiplies by.
 using LayerKinds = std::map<std::string, LayerKind, std::less<>>;
 
+// What model.json says of a packed checkpoint's weight file.
+struct PackedWeightFile {
+  std::string index_sha256;     // of the file's bytes before its first weight
+  std::string original_sha256;  // of the weight file that was packed
+  std::string format;           // "e2m5r", "fp16" where nothing is packed, "mixed" of several
+};
+
 struct ManifestComponent {
   int64_t parameter_count = 0;
   LayerKinds layers;                         // empty where the exporter recorded none
   std::map<std::string, ListedFile> graphs;  // by dtype: "fp32", "bf16", "fp16"
   ListedFile weights;
+  std::optional<PackedWeightFile> packed;  // of a packed checkpoint
 };
 
 // diffusers' scheduler_config.json, as far as the samplers read it. How noise levels are spread

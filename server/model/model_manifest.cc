@@ -16,6 +16,7 @@ constexpr int64_t kMaxFileBytes = int64_t{1} << 40;
 constexpr int64_t kMaxParameterCount = int64_t{1} << 40;
 constexpr int64_t kMaxLayers = 65536;
 constexpr int64_t kSchemaVersion = 2;
+constexpr int64_t kPackedVersion = 1;
 
 Status Unimplemented(const std::string& what) {
   return {StatusCode::kUnimplemented, "UNSUPPORTED_MODEL",
@@ -51,6 +52,22 @@ ListedFile ReadFileEntry(const CheckedJson& json) {
   return file;
 }
 
+std::string ReadDigest(const CheckedJson& json, const std::string& key) {
+  std::string digest = json.Text(key);
+  if (!IsHexDigest(digest)) json.Refuse(key, "must be 64 lower-case hex digits");
+  return digest;
+}
+
+PackedWeightFile ReadPacked(const CheckedJson& json) {
+  if (json.Integer("version", 1, 1000000) != kPackedVersion) {
+    json.Refuse("version", "must be " + std::to_string(kPackedVersion) +
+                               "; the checkpoint was packed by another release: pack it again");
+  }
+  return {.index_sha256 = ReadDigest(json, "index_sha256"),
+          .original_sha256 = ReadDigest(json, "original_sha256"),
+          .format = json.Text("format", 64)};
+}
+
 LayerKinds ReadLayers(const CheckedJson& json) {
   LayerKinds layers;
   for (const auto& [key, kind] :
@@ -73,7 +90,9 @@ ManifestComponent ReadComponent(const CheckedJson& json) {
     component.graphs[dtype] = ReadFileEntry(graphs.Object(dtype));
   }
   if (component.graphs.empty()) json.Refuse("graphs", "must list at least one graph");
-  component.weights = ReadFileEntry(json.Object("weights"));
+  const CheckedJson weights = json.Object("weights");
+  component.weights = ReadFileEntry(weights);
+  if (!weights.Absent("packed")) component.packed = ReadPacked(weights.Object("packed"));
   if (!json.Absent("layers")) component.layers = ReadLayers(json.Object("layers"));
   return component;
 }
@@ -106,7 +125,10 @@ std::string HashOf(const std::map<std::string, ManifestComponent>& components) {
   for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
     const auto found = components.find(name);
     if (found == components.end()) continue;
-    lines += std::string(name) + " " + found->second.weights.sha256 + "\n";
+    const ManifestComponent& component = found->second;
+    lines += std::string(name) + " " +
+             (component.packed ? component.packed->original_sha256 : component.weights.sha256) +
+             "\n";
   }
   return Sha256::HexDigestOf(lines);
 }

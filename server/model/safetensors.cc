@@ -10,7 +10,8 @@ namespace tightfit {
 static_assert(std::endian::native == std::endian::little, "the header's size is little-endian");
 
 Result<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string& path,
-                                                               std::string name) {
+                                                               std::string name,
+                                                               AllowedDtypes allowed) {
   std::unique_ptr<SafetensorsFile> file(new SafetensorsFile);
   TF_ASSIGN_OR_RETURN(file->reader_, FileReader::Open(path, std::move(name)));
   const FileReader& reader = *file->reader_;
@@ -31,8 +32,9 @@ Result<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string
   bytes.resize(static_cast<size_t>(data_start));
   TF_RETURN_IF_ERROR(reader.ReadAt(0, data_start, bytes.data()));
   const std::string_view json = std::string_view(bytes).substr(sizeof(header_bytes));
-  TF_ASSIGN_OR_RETURN(file->tensors_, ParseSafetensorsHeader(reader.name(), json, data_start,
-                                                             reader.size_bytes() - data_start));
+  TF_ASSIGN_OR_RETURN(file->tensors_,
+                      ParseSafetensorsHeader(reader.name(), json, data_start,
+                                             reader.size_bytes() - data_start, allowed));
   return file;
 }
 

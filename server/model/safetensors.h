@@ -20,9 +20,9 @@ inline constexpr int64_t kMaxSafetensorsTensors = 65536;
 inline constexpr int64_t kMaxSafetensorsRank = 5;
 inline constexpr int64_t kMaxSafetensorsDimension = 2147483647;
 
-enum class StoredDtype { kF16, kBF16, kF32 };
+enum class StoredDtype { kF16, kBF16, kF32, kU8 };
 int64_t BytesOf(StoredDtype dtype);
-std::string_view StoredDtypeName(StoredDtype dtype);  // "F16", "BF16", "F32"
+std::string_view StoredDtypeName(StoredDtype dtype);  // "F16", "BF16", "F32", "U8"
 
 struct StoredTensor {
   std::string name;
@@ -33,21 +33,24 @@ struct StoredTensor {
   int64_t size_bytes = 0;    // element_count x dtype
 };
 
+// Which tensors a file may hold: U8 stands in packed checkpoints alone.
+enum class AllowedDtypes { kNumbers, kNumbersAndBytes };
+
 // Checks the JSON text `header` of a file whose tensors take `data_bytes` after it, and returns the
 // tensors in order of offset, which then cover the data without hole or overlap. `data_start_bytes`
 // is added to each offset. Errors: BAD_MODEL_DIRECTORY naming `file` and the tensor; FILE_TRUNCATED
 // where the tensors need more than `data_bytes`.
-Result<std::vector<StoredTensor>> ParseSafetensorsHeader(std::string_view file,
-                                                         std::string_view header,
-                                                         int64_t data_start_bytes,
-                                                         int64_t data_bytes);
+Result<std::vector<StoredTensor>> ParseSafetensorsHeader(
+    std::string_view file, std::string_view header, int64_t data_start_bytes, int64_t data_bytes,
+    AllowedDtypes allowed = AllowedDtypes::kNumbers);
 
 // An open file whose header was checked. Thread-safe.
 class SafetensorsFile {
  public:
   // Errors: as FileReader::Open and ParseSafetensorsHeader. Allocates no more than the header's
   // size (at most 16 MiB, and never more than the file has) times a small factor.
-  static Result<std::unique_ptr<SafetensorsFile>> Open(const std::string& path, std::string name);
+  static Result<std::unique_ptr<SafetensorsFile>> Open(
+      const std::string& path, std::string name, AllowedDtypes allowed = AllowedDtypes::kNumbers);
 
   const std::string& name() const { return reader_->name(); }
   int64_t size_bytes() const { return reader_->size_bytes(); }

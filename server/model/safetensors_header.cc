@@ -14,8 +14,10 @@ namespace {
 constexpr size_t kMaxNameBytes = 512;
 constexpr char kMetadataName[] = "__metadata__";
 
-std::optional<StoredDtype> DtypeByName(std::string_view name) {
-  for (const StoredDtype dtype : {StoredDtype::kF16, StoredDtype::kBF16, StoredDtype::kF32}) {
+std::optional<StoredDtype> DtypeByName(std::string_view name, AllowedDtypes allowed) {
+  for (const StoredDtype dtype :
+       {StoredDtype::kF16, StoredDtype::kBF16, StoredDtype::kF32, StoredDtype::kU8}) {
+    if (dtype == StoredDtype::kU8 && allowed != AllowedDtypes::kNumbersAndBytes) continue;
     if (StoredDtypeName(dtype) == name) return dtype;
   }
   return std::nullopt;
@@ -39,6 +41,8 @@ bool HasControlCharacter(std::string_view name) {
 // parser at the first event that the format does not allow.
 class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
  public:
+  explicit HeaderEvents(AllowedDtypes allowed) : allowed_(allowed) {}
+
   std::vector<StoredTensor> tensors;
   std::string problem;
 
@@ -76,8 +80,10 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     if (state_ != State::kTensor || key_ != "dtype") {
       return Refuse("a text stands where it may not");
     }
-    const std::optional<StoredDtype> dtype = DtypeByName(value);
-    if (!dtype) return Refuse("dtype " + Quoted(value) + " is not F16, BF16 or F32");
+    const std::optional<StoredDtype> dtype = DtypeByName(value, allowed_);
+    if (!dtype)
+      return Refuse("dtype " + Quoted(value) + " is not F16, BF16 or F32" +
+                    std::string(allowed_ == AllowedDtypes::kNumbersAndBytes ? " or U8" : ""));
     tensor_.dtype = *dtype;
     has_dtype_ = true;
     return true;
@@ -191,6 +197,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
+  const AllowedDtypes allowed_;
   State state_ = State::kStart;
   StoredTensor tensor_;
   bool has_dtype_ = false;
@@ -203,7 +210,10 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
 
 }  // namespace
 
-int64_t BytesOf(StoredDtype dtype) { return dtype == StoredDtype::kF32 ? 4 : 2; }
+int64_t BytesOf(StoredDtype dtype) {
+  if (dtype == StoredDtype::kU8) return 1;
+  return dtype == StoredDtype::kF32 ? 4 : 2;
+}
 
 std::string_view StoredDtypeName(StoredDtype dtype) {
   switch (dtype) {
@@ -213,6 +223,8 @@ std::string_view StoredDtypeName(StoredDtype dtype) {
       return "BF16";
     case StoredDtype::kF32:
       return "F32";
+    case StoredDtype::kU8:
+      return "U8";
   }
   return "unknown";
 }
@@ -220,13 +232,14 @@ std::string_view StoredDtypeName(StoredDtype dtype) {
 Result<std::vector<StoredTensor>> ParseSafetensorsHeader(std::string_view file,
                                                          std::string_view header,
                                                          int64_t data_start_bytes,
-                                                         int64_t data_bytes) {
+                                                         int64_t data_bytes,
+                                                         AllowedDtypes allowed) {
   if (header.empty() || header.front() != '{') {
     return BadModelDirectory(file, "the header does not start with '{'");
   }
   if (HoldsNul(header))
     return BadModelDirectory(file, "the header is not valid JSON: it holds NUL");
-  HeaderEvents events;
+  HeaderEvents events(allowed);
   if (!nlohmann::json::sax_parse(header.begin(), header.end(), &events)) {
     return BadModelDirectory(file, events.problem);
   }

@@ -27,16 +27,18 @@ void Sha256::Update(const void* bytes, size_t size) {
   Require(EVP_DigestUpdate(context_, bytes, size));
 }
 
+std::array<uint8_t, 32> Sha256::Digest() {
+  std::array<uint8_t, 32> digest;
+  Require(EVP_DigestFinal_ex(context_, digest.data(), nullptr));
+  return digest;
+}
+
 std::string Sha256::HexDigest() {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned int size = 0;
-  Require(EVP_DigestFinal_ex(context_, digest.data(), &size));
   constexpr char kDigits[] = "0123456789abcdef";
   std::string hex;
-  hex.reserve(2 * size);
-  for (unsigned int i = 0; i < size; ++i) {
-    hex.push_back(kDigits[digest[i] >> 4]);
-    hex.push_back(kDigits[digest[i] & 15]);
+  for (const uint8_t byte : Digest()) {
+    hex.push_back(kDigits[byte >> 4]);
+    hex.push_back(kDigits[byte & 15]);
   }
   return hex;
 }

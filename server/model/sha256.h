@@ -2,7 +2,9 @@
 #ifndef TIGHTFIT_SERVER_MODEL_SHA256_H_
 #define TIGHTFIT_SERVER_MODEL_SHA256_H_
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,7 +22,8 @@ class Sha256 {
   Sha256& operator=(const Sha256&) = delete;
 
   void Update(const void* bytes, size_t size);
-  // 64 lower-case hex digits. The object may only be destroyed afterwards.
+  std::array<uint8_t, 32> Digest();
+  // 64 lower-case hex digits. After either of both the object may only be destroyed.
   std::string HexDigest();
 
   static std::string HexDigestOf(std::string_view bytes);

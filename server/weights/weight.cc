@@ -1,8 +1,5 @@
 #include "server/weights/weight.h"
 
-#include <ATen/Parallel.h>
-
-#include <functional>
 #include <utility>
 
 namespace tightfit {
@@ -18,11 +15,6 @@ RowsAndColumns RowsAndColumnsOf(at::IntArrayRef shape) {
   RowsAndColumns size{.rows = shape[0]};
   for (const int64_t dimension : shape.slice(1)) size.columns *= dimension;
   return size;
-}
-
-void InLibTorchThreads(int64_t count, int64_t grain,
-                       const std::function<void(int64_t, int64_t)>& work) {
-  at::parallel_for(0, count, grain, work);
 }
 
 }  // namespace
@@ -66,17 +58,6 @@ void Weight::Swap(Weight& other) {
   std::swap(shape_, other.shape_);
   std::swap(layout_, other.layout_);
   std::swap(tensor_, other.tensor_);
-}
-
-EncodingPlan PlanWeight(WeightFormat format, at::IntArrayRef shape, const uint16_t* fp16) {
-  const RowsAndColumns size = RowsAndColumnsOf(shape);
-  return PlanEncoding(format, size.rows, size.columns, fp16, InLibTorchThreads);
-}
-
-at::Tensor EncodeWeight(const PackedLayout& layout, const uint16_t* fp16) {
-  at::Tensor codes = at::empty({layout.total_bytes}, at::TensorOptions().dtype(at::kByte));
-  EncodeTensor(layout, fp16, codes.mutable_data_ptr<uint8_t>(), InLibTorchThreads);
-  return codes;
 }
 
 }  // namespace tightfit

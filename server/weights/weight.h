@@ -8,7 +8,7 @@
 #ifndef TIGHTFIT_SERVER_WEIGHTS_WEIGHT_H_
 #define TIGHTFIT_SERVER_WEIGHTS_WEIGHT_H_
 
-#include "kernels/codec.h"
+#include "kernels/packed_layout.h"
 
 #include <torch/custom_class.h>
 
@@ -50,13 +50,6 @@ class Weight final : public torch::CustomClassHolder {
   std::optional<PackedLayout> layout_;
   at::Tensor tensor_;
 };
-
-// Rows and columns of a dense weight of any rank >= 1: the first dimension are the rows.
-EncodingPlan PlanWeight(WeightFormat format, at::IntArrayRef shape, const uint16_t* fp16);
-
-// The codes of a weight that was planned. `fp16`: in the order of its codes. Allocates in host
-// memory; may throw c10::OutOfMemoryError.
-at::Tensor EncodeWeight(const PackedLayout& layout, const uint16_t* fp16);
 
 }  // namespace tightfit
 

@@ -3,13 +3,13 @@
 #include "server/base/load_stop.h"
 #include "server/model/model_errors.h"
 #include "server/model/sha256.h"
+#include "server/weights/weight_encoding.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -25,6 +25,8 @@ at::ScalarType ScalarTypeOf(StoredDtype dtype) {
       return at::kBFloat16;
     case StoredDtype::kF32:
       return at::kFloat;
+    case StoredDtype::kU8:
+      return at::kByte;
   }
   return at::kFloat;
 }
@@ -59,53 +61,13 @@ class HashingReader {
   Sha256 sha256_;
 };
 
-// Rows of [C, R*S] become rows of [R*S, C].
-void PutChannelsLast(const StoredTensor& tensor, const uint16_t* from, uint16_t* to) {
-  const int64_t channels = tensor.shape[1];
-  const int64_t taps = tensor.shape[2] * tensor.shape[3];
-  const int64_t columns = channels * taps;
-  at::parallel_for(0, tensor.shape[0], 1, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const uint16_t* const in = from + row * columns;
-      uint16_t* const out = to + row * columns;
-      for (int64_t channel = 0; channel < channels; ++channel) {
-        for (int64_t tap = 0; tap < taps; ++tap) {
-          out[tap * channels + channel] = in[channel * taps + tap];
-        }
-      }
-    }
-  });
-}
-
-bool NeedsChannelsLast(const WeightEntry& entry) {
-  const StoredTensor& tensor = entry.tensor;
-  return entry.format.has_value() && entry.kind == LayerKind::kConv2d && tensor.shape.size() == 4 &&
-         tensor.shape[2] * tensor.shape[3] > 1;
-}
-
-bool NeedsFp16(const WeightEntry& entry) {
-  return entry.format.has_value() && entry.tensor.dtype == StoredDtype::kBF16;
-}
-
-void ToFp16(int64_t count, const c10::BFloat16* from, c10::Half* to) {
-  constexpr int64_t kGrain = 1 << 16;
-  at::parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = static_cast<float>(from[i]);
-  });
+void InLibTorchThreads(int64_t count, int64_t grain,
+                       const std::function<void(int64_t, int64_t)>& work) {
+  at::parallel_for(0, count, grain, work);
 }
 
 at::Tensor NewBytes(int64_t size_bytes) {
   return at::empty({size_bytes}, at::TensorOptions().dtype(at::kByte));
-}
-
-std::string Counted(int64_t count, const std::string& one, const std::string& many) {
-  return std::to_string(count) + " " + (count == 1 ? one : many);
-}
-
-std::string Decimal(double value) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%g", value);
-  return text;
 }
 
 using SlotsByKey = std::unordered_map<std::string_view, WeightSlot*>;
@@ -135,19 +97,18 @@ class Loading {
  private:
   void MakeStaging() {
     int64_t largest = 0;
-    int64_t largest_channels_last = 0;
-    int64_t largest_fp16 = 0;
+    EncodingScratch scratch;
     for (const WeightEntry& entry : table_.entries()) {
-      const int64_t size_bytes = entry.tensor.size_bytes;
-      largest = std::max(largest, size_bytes);
-      if (NeedsChannelsLast(entry))
-        largest_channels_last = std::max(largest_channels_last, size_bytes);
-      if (NeedsFp16(entry)) largest_fp16 = std::max(largest_fp16, size_bytes);
+      const EncodingScratch needed = EncodingScratchOf(entry);
+      largest = std::max(largest, entry.tensor.size_bytes);
+      scratch.fp16_bytes = std::max(scratch.fp16_bytes, needed.fp16_bytes);
+      scratch.channels_last_bytes =
+          std::max(scratch.channels_last_bytes, needed.channels_last_bytes);
     }
     const ScopedMemoryAccount account(options_.scratch);
     staging_ = NewBytes(largest);
-    channels_last_ = NewBytes(largest_channels_last);
-    fp16_ = NewBytes(largest_fp16);
+    fp16_ = NewBytes(scratch.fp16_bytes);
+    channels_last_ = NewBytes(scratch.channels_last_bytes);
   }
 
   void Fill(const WeightEntry& entry, WeightSlot* slot) {
@@ -170,22 +131,12 @@ class Loading {
   // Why not; empty once it is.
   std::string Pack(const WeightEntry& entry, WeightSlot* slot) {
     const StoredTensor& tensor = entry.tensor;
-    const void* values = staging_.const_data_ptr();
-    if (NeedsFp16(entry)) {
-      ToFp16(tensor.element_count, static_cast<const c10::BFloat16*>(values),
-             static_cast<c10::Half*>(fp16_.mutable_data_ptr()));
-      values = fp16_.const_data_ptr();
-    }
-    const auto* fp16 = static_cast<const uint16_t*>(values);
-    EncodingPlan plan;
-    std::string why_not = WhyNotPackable(*entry.format, tensor, fp16, &plan);
-    if (!why_not.empty()) return why_not;
-    if (NeedsChannelsLast(entry)) {
-      auto* const ordered = static_cast<uint16_t*>(channels_last_.mutable_data_ptr());
-      PutChannelsLast(tensor, fp16, ordered);
-      fp16 = ordered;
-    }
-    at::Tensor codes = EncodeWeight(plan.layout, fp16);
+    const WeightEncoding encoding(entry, staging_.const_data_ptr(), fp16_.mutable_data_ptr(),
+                                  channels_last_.mutable_data_ptr(), parallel_for_);
+    if (!encoding.why_not().empty()) return encoding.why_not();
+    at::Tensor codes =
+        at::empty({encoding.layout().total_bytes}, at::TensorOptions().dtype(at::kByte));
+    encoding.Encode(codes.mutable_data_ptr<uint8_t>());
     report_.packed_bytes += codes.numel();
     report_.packed_parameter_count += tensor.element_count;
     report_.packed_module_count += 1;
@@ -193,13 +144,14 @@ class Loading {
         std::max(report_.largest_decoded_bytes,
                  tensor.element_count * static_cast<int64_t>(c10::elementSize(options_.dtype)));
     slot->weight->SetPacked(
-        plan.layout, tensor.shape,
+        encoding.layout(), tensor.shape,
         options_.device.is_cpu() ? std::move(codes) : codes.to(options_.device));
     return {};
   }
 
   const WeightTable& table_;
   const LoadOptions& options_;
+  const ParallelFor parallel_for_ = InLibTorchThreads;
   HashingReader reader_;
   at::Tensor staging_;
   at::Tensor channels_last_;
@@ -245,23 +197,6 @@ class ClearOnFailure {
 };
 
 }  // namespace
-
-std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, const uint16_t* fp16,
-                           EncodingPlan* plan) {
-  *plan = PlanWeight(format, tensor.shape, fp16);
-  const Representability& counts = plan->representability;
-  if (counts.ok()) return {};
-  std::string why;
-  const auto append = [&why](const std::string& part) { why += (why.empty() ? "" : ", ") + part; };
-  if (counts.nan_count > 0) append(std::to_string(counts.nan_count) + " NaN");
-  if (counts.infinity_count > 0) append(Counted(counts.infinity_count, "infinity", "infinities"));
-  if (counts.out_of_range_count > 0) {
-    const FormatInfo& info = InfoOf(format);
-    append(Counted(counts.out_of_range_count, "value", "values") + " above the largest value " +
-           Decimal(info.max_value) + " of " + std::string(info.name));
-  }
-  return why;
-}
 
 Result<LoadReport> LoadWeights(const SafetensorsFile& file, const std::string& sha256,
                                const WeightTable& table, std::vector<WeightSlot>& slots,

@@ -2,7 +2,6 @@
 #ifndef TIGHTFIT_SERVER_WEIGHTS_WEIGHT_LOADER_H_
 #define TIGHTFIT_SERVER_WEIGHTS_WEIGHT_LOADER_H_
 
-#include "kernels/codec.h"
 #include "server/base/status.h"
 #include "server/engine/diffusion_model.h"
 #include "server/memory/memory_accounts.h"
@@ -15,7 +14,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,12 +35,6 @@ struct LoadReport {
   // Weights of the scope that are not packed, in the order of the slots.
   std::vector<UnpackedModule> unpacked_modules;
 };
-
-// Why a weight cannot be packed although the table says so: "3 NaN", "7 values above the largest
-// value 0.75 of hf8". Empty when it can; *plan is then how. `fp16`: its values; their order does
-// not matter.
-std::string WhyNotPackable(WeightFormat format, const StoredTensor& tensor, const uint16_t* fp16,
-                           EncodingPlan* plan);
 
 // Reads `file` once from beginning to end into one staging buffer of the largest tensor's size (one
 // more for convolutions, to change the order of their weights, and one for those in bf16, which are

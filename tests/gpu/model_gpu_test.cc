@@ -1,5 +1,6 @@
 // Packed weights, graphs and accounts on a CUDA device, beside the CPU. Without a device the tests
 // are skipped; with TIGHTFIT_DEVICE=cpu they run dry, on the CPU: all but the device.
+#include "kernels/codec.h"
 #include "server/device/compute_device.h"
 #include "server/device/counting_allocator.h"
 #include "server/device/device_accounts.h"
@@ -67,9 +68,12 @@ class ModelGpuTest : public testing::Test {
                    const std::vector<int64_t>& shape) {
     const at::Tensor fp16 = rows_first.to(at::kHalf).contiguous();
     const auto* const patterns = static_cast<const uint16_t*>(fp16.const_data_ptr());
-    const EncodingPlan plan = PlanWeight(format, rows_first.sizes(), patterns);
+    const int64_t rows = fp16.size(0);
+    const PackedLayout layout = PlanEncoding(format, rows, fp16.numel() / rows, patterns).layout;
+    at::Tensor codes = at::empty({layout.total_bytes}, at::TensorOptions().dtype(at::kByte));
+    EncodeTensor(layout, patterns, codes.mutable_data_ptr<uint8_t>());
     auto weight = c10::make_intrusive<Weight>();
-    weight->SetPacked(plan.layout, shape, EncodeWeight(plan.layout, patterns));
+    weight->SetPacked(layout, shape, std::move(codes));
     return weight;
   }
 

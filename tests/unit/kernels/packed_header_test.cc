@@ -162,7 +162,9 @@ TEST(PackedHeaderTest, IsRefusedForEveryFieldThatIsWrong) {
       {"negative bytes", Changed(56, 8, kAllOnes), Error::kPayloadBytes},
       {"fewer columns than the side list needs", Changed(24, 8, 999), Error::kSideCount},
       {"columns of another size", Changed(24, 8, 1296), Error::kPayloadBytes},
-      {"a first reserved byte", Changed(96, 1, 1), Error::kReserved},
+      {"channels last of two dimensions", Changed(96, 1, 1), Error::kCodeOrder},
+      {"an order after the last", Changed(96, 1, 2), Error::kCodeOrder},
+      {"a first reserved byte", Changed(97, 1, 1), Error::kReserved},
       {"a last reserved byte", Changed(123, 1, 0x80), Error::kReserved},
       {"a bias of a format without", Changed(10, 2, 1), Error::kExponentBias},
   };
@@ -170,6 +172,18 @@ TEST(PackedHeaderTest, IsRefusedForEveryFieldThatIsWrong) {
     PackedHeader header{.rank = 77};
     EXPECT_EQ(Parse(field.bytes, &header), field.error) << field.what;
     EXPECT_EQ(header.rank, 77) << field.what;
+  }
+}
+
+TEST(PackedHeaderTest, TellsTheOrderOfItsCodes) {
+  for (const CodeOrder order : {CodeOrder::kAsShape, CodeOrder::kChannelsLast}) {
+    PackedHeader header{.rank = 4, .shape = {320, 4, 3, 3}, .order = order};
+    header.layout = LayoutOf(WeightFormat::kHf8, 320, 36);
+    Bytes bytes(kPackedHeaderBytes);
+    SerializePackedHeader(header, std::span<uint8_t, kPackedHeaderBytes>(bytes));
+    PackedHeader parsed;
+    ASSERT_EQ(Parse(bytes, &parsed), PackedHeaderError::kNone);
+    EXPECT_EQ(parsed.order, order);
   }
 }
 

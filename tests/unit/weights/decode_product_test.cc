@@ -1,5 +1,6 @@
 #include "server/weights/decode_product.h"
 
+#include "kernels/codec.h"
 #include "kernels/codec_reference.h"
 #include "server/weights/operators.h"
 #include "server/weights/weight.h"
@@ -75,8 +76,11 @@ struct Codes {
 Codes Encode(const at::Tensor& rows_first, WeightFormat format) {
   const at::Tensor in = rows_first.contiguous();
   const auto* const fp16 = static_cast<const uint16_t*>(in.const_data_ptr());
-  const PackedLayout layout = PlanWeight(format, in.sizes(), fp16).layout;
-  return {layout, EncodeWeight(layout, fp16)};
+  const int64_t rows = in.size(0);
+  const PackedLayout layout = PlanEncoding(format, rows, in.numel() / rows, fp16).layout;
+  at::Tensor bytes = at::empty({layout.total_bytes}, at::TensorOptions().dtype(at::kByte));
+  EncodeTensor(layout, fp16, bytes.mutable_data_ptr<uint8_t>());
+  return {layout, std::move(bytes)};
 }
 
 // `shape`: of the dense weight.
