@@ -79,6 +79,14 @@ struct ModelDirectory {
   std::string PathOf(const ListedFile& file) const { return path + "/" + file.file; }
 };
 
+// Whether the weights were packed once and for all (weights/packed_checkpoint.h).
+inline bool IsPackedDirectory(const ModelDirectory& directory) {
+  for (const auto& [name, component] : directory.components) {
+    if (component.packed.has_value()) return true;
+  }
+  return false;
+}
+
 // Reads and checks model.json (at most 1 MiB). Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`
 // with the key and what is wrong; UNIMPLEMENTED for a schema version, family or prediction type
 // that this build cannot serve.
