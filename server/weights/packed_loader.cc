@@ -67,16 +67,14 @@ class PackedLoading {
  private:
   Status CheckTakes(const WeightSlot& slot, const CheckpointTensor& tensor) const {
     if (!tensor.header.has_value()) return OkStatus();
-    const std::string quoted = "\"" + tensor.stored.name + "\"";
+    const std::string& name = tensor.stored.name;
     if (!slot.weight) {
-      return BadModelDirectory(
-          file_.name(), quoted + " is packed, but " + slot.parameter.why_plain +
-                            (slot.parameter.why_plain.empty() ? "it is no layer's weight" : ""));
+      return BadModelDirectory(file_.name(),
+                               "packed weight for a plain tensor of the graph: " + name);
     }
     if (!IsInOrder(*tensor.header)) {
-      return BadModelDirectory(file_.name(), quoted +
-                                                 " has its codes in another order than "
-                                                 "channels last; pack the model again");
+      return BadModelDirectory(file_.name(),
+                               "codes that are not channels last; pack the model again: " + name);
     }
     return OkStatus();
   }

@@ -14,8 +14,9 @@ Result<SlotsByKey> FindSlots(std::string_view file, const std::vector<NamedShape
     if (slot == missing.end()) continue;
     const size_t rank = slot->second->parameter.kind == LayerKind::kConv2d ? 4 : 2;
     if (slot->second->weight && tensor.shape.size() != rank) {
-      return BadModelDirectory(file, "\"" + std::string(tensor.name) + "\" must have " +
-                                         std::to_string(rank) + " dimensions");
+      const std::string name(tensor.name);
+      return BadModelDirectory(
+          file, "not of " + std::to_string(rank) + " dimensions, as its layer needs: " + name);
     }
     missing.erase(slot);
   }
