@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,8 +92,6 @@ class GgufFile:
         return count // block * size
 
     def _check(self) -> None:
-        from gguf.quants import _type_traits
-
         header: GgufHeader = self._header
         if header.architecture.lower() in _FOREIGN:
             raise ValueError(
@@ -109,10 +108,24 @@ class GgufFile:
                 )
             if kind.name in _FLOATS or kind.name in _WHOLE:
                 self.tensors[name] = StoredTensor(_FLOATS.get(kind.name, kind.name), shape)
-            elif kind in _type_traits:
+            elif _is_readable(kind):
                 self.tensors[name] = StoredTensor("F32", shape, f"{kind.name} of GGUF")
             else:
                 raise ValueError(f"tensor {name} is {kind.name}, which gguf does not dequantise")
+
+
+@functools.cache
+def _is_readable(kind: Any) -> bool:
+    """Whether the package dequantises it, tried on a block of zeros."""
+    import numpy
+    from gguf.constants import GGML_QUANT_SIZES
+    from gguf.quants import dequantize
+
+    try:
+        dequantize(numpy.zeros((1, GGML_QUANT_SIZES[kind][1]), numpy.uint8), kind)
+    except NotImplementedError:
+        return False
+    return True
 
 
 def _types() -> dict[int, Any]:

@@ -67,21 +67,23 @@ def _add_groups(plan: Plan, name: str) -> None:
     codes, scale = plan.need(codes_key, name), plan.need(scale_key, name)
     shift = plan.need(shift_key, name)
     _take_activation_scales(plan, name)
-    if codes.dtype != "U8" or len(codes.shape) != 2 or not math.prod(codes.shape):
+    if codes.dtype != "U8" or len(codes.shape) < 2 or not math.prod(codes.shape):
         raise plan.error(f"tensor {codes_key} is {shown(codes)}, no weight of quanto")
     check_floats(plan, scale_key, scale)
     groups = scale.shape[0] if scale.shape else 0
     per_byte = -(-groups // codes.shape[0])
-    if scale.shape != (groups, 1) or per_byte not in (2, 4) or shift.shape != scale.shape:
+    ones = (1,) * (len(codes.shape) - 1)
+    if scale.shape != (groups, *ones) or per_byte not in (2, 4) or shift.shape != scale.shape:
         raise plan.error(
             f"tensors {scale_key} {shown(scale)} and {shift_key} {shown(shift)} do not go with "
             f"{codes_key} {shown(codes)}"
         )
     if shift.dtype not in ("I8", "U8"):
         check_floats(plan, shift_key, shift)
-    count = groups * codes.shape[1]
-    # Before the network is known, only that it can be read.
-    shape = plan.shape_of(name) or (count,)
+    # A Linear in groups has another shape than this, which is not known before the network is.
+    stored_shape = (groups, *codes.shape[1:])
+    count = math.prod(stored_shape)
+    shape = plan.shape_of(name) or stored_shape
     if math.prod(shape) != count:
         raise plan.error(f"tensor {name} holds {count} codes, its configuration says {list(shape)}")
     bits, what = 8 // per_byte, plan.what

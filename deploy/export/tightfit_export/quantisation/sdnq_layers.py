@@ -119,6 +119,10 @@ def _add(plan: Plan, layer: str, kind: _Format, config: Mapping[str, Any]) -> No
     layout = None if shape is None else _layout(shape, scale.shape, turned)
     if shape is not None and layout is None:
         raise plan.error(f"tensor {scale_key} is {shown(scale)}, {name} is {list(shape)}")
+    if shape is not None and kind.bits == 8 and not turned and codes.shape not in (shape, layout):
+        raise plan.error(
+            f"tensor {name} is {shown(codes)}, the configuration says {kind.name} {list(shape)}"
+        )
     what = plan.what
 
     def make(source: StoredTensors) -> torch.Tensor:
