@@ -74,6 +74,7 @@ def _open(options: SourceOptions, progress: Progress) -> SourcePipeline:
             name,
             options.config,
             has_vae=options.vae is None,
+            has_unet=options.unet is None,
             prediction_type=options.prediction_type,
             zero_terminal_snr=options.zero_terminal_snr,
         )

@@ -17,6 +17,7 @@ from tightfit_export.original_layout import (
     TEXT_2_TRANSFORMERS_PREFIX,
     TEXT_PREFIX,
     UNET_PREFIX,
+    VAE_PREFIX,
     Place,
     places,
     present,
@@ -93,13 +94,13 @@ class Checkpoint:
 
     path: Path
     stored_keys: dict[str, str]  # by their standard names
-    has_vae: bool
+    replaced: tuple[str, ...]  # prefixes of components that another file takes the place of
     used: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
 
     def open(self, what: str) -> StandardFile:
         """The file's tensors, quantised ones put back. Errors: SourceError."""
-        return _opened(TensorFile(self.path, what), self.has_vae)
+        return _opened(TensorFile(self.path, what), self.replaced)
 
     def _has_projection_twice(self, key: str) -> bool:
         """Text encoder 2's projection as a matrix and as a linear layer, of which one is read."""
@@ -117,7 +118,7 @@ class Checkpoint:
             stored
             for key, stored in self.stored_keys.items()
             if key not in self.used
-            and not ignores(key, self.has_vae)
+            and not ignores(key, self.replaced)
             and not self._has_projection_twice(key)
         ]
         if foreign:
@@ -126,17 +127,17 @@ class Checkpoint:
             )
 
 
-def _opened(stored: TensorFile, has_vae: bool) -> StandardFile:
+def _opened(stored: TensorFile, replaced: tuple[str, ...]) -> StandardFile:
     name = stored.path.name
     restored = RestoredTensors(
-        stored, name, wanted=lambda key: not ignores(standard_name(key), has_vae)
+        stored, name, wanted=lambda key: not ignores(standard_name(key), replaced)
     )
     return StandardFile(restored, name)
 
 
-def ignores(key: str, has_vae: bool) -> bool:
+def ignores(key: str, replaced: tuple[str, ...]) -> bool:
     """Whether a tensor of that standard name is left out knowingly."""
-    if not has_vae and key.startswith("first_stage_model."):
+    if key.startswith(replaced):
         return True
     return key.startswith(_IGNORED_PREFIXES) or key.rpartition(".")[2] in _IGNORED_NAMES
 
@@ -178,13 +179,14 @@ def open_checkpoint(
     config: Path | None,
     *,
     has_vae: bool = True,
+    has_unet: bool = True,
     prediction_type: str | None = None,
     zero_terminal_snr: bool | None = None,
 ) -> SourcePipeline:
     """Reads the header and refuses what is no SDXL checkpoint. Errors: SourceError.
 
     `config` is a diffusers directory in place of SDXL base's own configuration. Without `has_vae`
-    the file's VAE is not wanted: another one takes its place. `prediction_type` and
+    the file's VAE is not wanted, without `has_unet` its UNet: another one takes its place. `prediction_type` and
     `zero_terminal_snr` are the command line's, for the notes on what the file says itself.
     """
     refuse_pickle(path)
@@ -199,7 +201,9 @@ def open_checkpoint(
     refuse_foreign(
         path, {standard_name(key): stored for key, stored in stored_file.tensors.items()}
     )
-    file = _opened(stored_file, has_vae)
+    replaced = () if has_vae else (VAE_PREFIX,)
+    replaced += () if has_unet else (UNET_PREFIX,)
+    file = _opened(stored_file, replaced)
     file.close()
     if has_vae and not any(key.startswith("first_stage_model.decoder.") for key in file.tensors):
         raise SourceError(f"{path.name} has no VAE; give one with --vae")
@@ -209,7 +213,7 @@ def open_checkpoint(
         tokenizers: dict[str, Path | None] = dict.fromkeys(TOKENIZERS)
     else:
         index, configs, scheduler, tokenizers, notes = read_configuration(config)
-    checkpoint = Checkpoint(path, file.stored_keys, has_vae)
+    checkpoint = Checkpoint(path, file.stored_keys, replaced)
     # A component takes its share of the file; the sum is what counts.
     size = max(stored_file.total_bytes, file.fp16_bytes)
     beside = file.fp16_bytes_beside(UNET_PREFIX)
