@@ -182,8 +182,8 @@ def sdnq() -> None:
             )
             made = {leaf: tensor for leaf, tensor in made.items() if tensor is not None}
             stored |= {f"{layer}.{leaf}": tensor for leaf, tensor in made.items()}
-            is_turned = dequantize.use_quantized_matmul
-            is_turned = is_turned and not (dequantize.re_quantize_for_matmul or dequantize.is_packed)
+            is_plain = dequantize.re_quantize_for_matmul or dequantize.is_packed
+            is_turned = dequantize.use_quantized_matmul and not is_plain
             values = dequantize(
                 **{leaf: tensor.clone() for leaf, tensor in made.items()},
                 skip_quantized_matmul=is_turned,

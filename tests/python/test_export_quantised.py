@@ -176,7 +176,7 @@ def test_a_damaged_header_is_named_before_values_are_read(tmp_path: Path) -> Non
     for text, message in {
         "{": "_quantization_metadata holds no JSON",
         "{}": "names no layers",
-        '{"layers": {"b": {"format": "int8_tensorwise"}}}': "names the layer b, which has no weight",
+        '{"layers": {"b": {"format": "nvfp4"}}}': "names the layer b, which has no weight",
         '{"layers": {"a": 3}}': "says nothing readable of the layer a",
         '{"layers": {"a": "nvfp4"}}': "a is quantised: nvfp4 of ComfyUI",
     }.items():

@@ -6,7 +6,6 @@ The files are of the real programs (make_quantised_golden.py), and so are the we
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -149,7 +148,7 @@ def test_scales_of_older_files_are_multiplied(
 ) -> None:
     codes = torch.randn(8, 16).to(torch.float8_e4m3fn)
     scale = torch.rand(shape) / 7
-    stored: dict[str, Any] = {"a.weight": codes, f"a.{leaf}": scale, "a.scale_input": torch.ones(())}
+    stored = {"a.weight": codes, f"a.{leaf}": scale, "a.scale_input": torch.ones(())}
     stored |= {"scaled_fp8": torch.zeros(2).to(torch.float8_e4m3fn), "b.weight": codes.float()}
     file = opened(tmp_path, stored)
     assert set(file.tensors) == {"a.weight", "b.weight"}

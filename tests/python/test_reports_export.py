@@ -294,7 +294,8 @@ REPORTS: dict[str, Report] = {
     ),
     "a directory of quanto": Report(weights_of("unet", quanto)),
     "a quantization_config alone": Report(
-        unet_with(quantization_config={"quant_method": "torchao"}), refused=("is quantised", "torchao")
+        unet_with(quantization_config={"quant_method": "torchao"}),
+        refused=("is quantised", "torchao"),
     ),
     "forge's own names": Report(file(forge)),
     "sd 1.5's vae, a directory": Report(

@@ -47,10 +47,10 @@ the reason: inpainting, InstructPix2Pix, LCM-distilled UNets, the refiner, LoRA,
 SD 1.x, 2.x, 3, Flux.
 
 Weights that other programs made smaller are read, tensor by tensor, and written as what they stand
-for: fp8 with and without scales, ComfyUI's int8 and fp8 (comfy_quant, ConvRot), GGUF UNets (--unet),
-and diffusers directories of bitsandbytes, torchao (int8), quanto and SDNQ. What is lost stays lost;
-the summary names a format that packs them without a second loss, where there is one. NVFP4, MXFP8,
-SVDQuant, HQQ, GPTQ and AWQ are refused by name.
+for: fp8 with and without scales, ComfyUI's int8 and fp8 (comfy_quant, ConvRot), GGUF UNets
+(--unet), and diffusers directories of bitsandbytes, torchao (int8), quanto and SDNQ. What is lost
+stays lost; the summary names a format that packs them without a second loss, where there is one.
+NVFP4, MXFP8, SVDQuant, HQQ, GPTQ and AWQ are refused by name.
 
 Weights are written once, in fp16; --dtypes says in which types the server may compute. The
 vae_decoder always gets an fp32 graph. Every graph is loaded again and compared with the network in

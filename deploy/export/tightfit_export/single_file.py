@@ -186,8 +186,9 @@ def open_checkpoint(
     """Reads the header and refuses what is no SDXL checkpoint. Errors: SourceError.
 
     `config` is a diffusers directory in place of SDXL base's own configuration. Without `has_vae`
-    the file's VAE is not wanted, without `has_unet` its UNet: another one takes its place. `prediction_type` and
-    `zero_terminal_snr` are the command line's, for the notes on what the file says itself.
+    the file's VAE is not wanted, without `has_unet` its UNet: another one takes its place.
+    `prediction_type` and `zero_terminal_snr` are the command line's, for the notes on what the file
+    says itself.
     """
     refuse_pickle(path)
     if path.suffix == ".gguf":

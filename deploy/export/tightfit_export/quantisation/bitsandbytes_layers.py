@@ -134,7 +134,8 @@ def _add_int8(plan: Plan, layer: str) -> None:
             "bitsandbytes"
         )
     check_floats(plan, scale_key, scale)
-    if weight_format is not None and any(plan.stored.read_bytes(f"{layer}.weight_format")[:64]):
+    is_small = weight_format is None or math.prod(weight_format.shape) <= 1
+    if not is_small or (weight_format and any(plan.stored.read_bytes(f"{layer}.weight_format"))):
         raise plan.error(f"{name} is int8 of bitsandbytes in another order than rows; not read")
     what = plan.what
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 METADATA = "_quantization_metadata"
 _DESCRIPTION = ".comfy_quant"
+# Which program computes a module's attention; nothing of its weights.
+_PREFERENCE = ".comfy_attention.config"
 _PREFIXES = ("", "model.diffusion_model.", "diffusion_model.")
 _FLOAT8 = {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"}
 _INT8 = "int8_tensorwise"
@@ -42,6 +44,8 @@ Words = dict[str, Any]
 
 def plan_layers(plan: Plan) -> None:
     """Errors: SourceError naming the first layer that cannot be read."""
+    for key in [key for key in plan.rest if key.endswith(_PREFERENCE)]:
+        plan.take(key)
     for layer, words in _descriptions(plan).items():
         kind = words.get("format")
         if not isinstance(kind, str) or kind not in (*_FLOAT8, _INT8):
@@ -52,14 +56,15 @@ def plan_layers(plan: Plan) -> None:
         unknown = sorted(set(words) - _KNOWN_WORDS)
         if unknown:
             raise refusal(plan, layer, f"{kind} with the option {unknown[0][:60]}")
-        if type(words.get("convrot", False)) is not bool:
-            raise plan.error(f"{layer}: convrot is {str(words['convrot'])[:40]}, neither yes nor no")
+        is_rotated = words.get("convrot", False)
+        if type(is_rotated) is not bool:
+            raise plan.error(f"{layer}: convrot is {str(is_rotated)[:40]}, neither yes nor no")
         name = f"{layer}.weight"
         stored = plan.need(name, f"of {layer}{_DESCRIPTION}")
         if kind == _INT8:
             _add_int8(plan, layer, stored, words)
             continue
-        if words.get("convrot"):
+        if is_rotated:
             raise refusal(plan, layer, f"{kind} with ConvRot")
         if stored.dtype not in (_FLOAT8[kind], "U8"):
             raise plan.error(f"tensor {name} is {shown(stored)}, its comfy_quant says {kind}")
@@ -126,7 +131,8 @@ def _add_int8(plan: Plan, layer: str, stored: StoredTensor, words: Words) -> Non
     if group is not None:
         if not is_group(group):
             raise plan.error(f"{layer}: convrot_groupsize is {str(group)[:40]}, no power of 4")
-        if len(stored.shape) not in (2, 4) or stored.shape[1] % group or not math.prod(stored.shape):
+        is_whole = len(stored.shape) in (2, 4) and math.prod(stored.shape) > 0
+        if not is_whole or stored.shape[1] % group:
             raise plan.error(
                 f"tensor {name} is {shown(stored)}, whose inputs are no multiple of "
                 f"convrot_groupsize {group}"
