@@ -54,12 +54,15 @@ class GgufFile:
         check_dtype(self._what, key, stored)
         count = math.prod(tensor.shape)
         rows = count // max(1, tensor.row)
-        data = numpy.empty(rows * self._bytes_of(tensor.type_number, tensor.row), numpy.uint8)
+        row_bytes = self._bytes_of(tensor.type_number, tensor.row)
+        data = numpy.empty(rows * row_bytes, numpy.uint8)
         self._file.seek(tensor.begin)
         if self._file.readinto(data) != len(data):
             raise SourceError(f"{self._what}: {self.path.name} ends amid tensor {key}")
-        if stored.kind:
-            data = dequantize(data.reshape(rows, -1), self._types[tensor.type_number])
+        if stored.kind and not count:
+            values = torch.zeros(0)
+        elif stored.kind:
+            data = dequantize(data.reshape(rows, row_bytes), self._types[tensor.type_number])
             values = torch.from_numpy(numpy.ascontiguousarray(data, numpy.float32))
         else:
             dtypes = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}

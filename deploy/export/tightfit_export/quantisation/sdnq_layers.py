@@ -128,7 +128,8 @@ def _add(plan: Plan, layer: str, kind: _Format, config: Mapping[str, Any]) -> No
     def make(source: StoredTensors) -> torch.Tensor:
         import torch
 
-        assert shape is not None and layout is not None  # noqa: S101
+        if shape is None or layout is None:
+            raise SourceError(f"{what}: the configuration does not tell the shape of {name}")
         stored = source.read_stored(name)
         if kind.bits < 8:
             from tightfit_export.quantisation.sdnq_packing import unpacked
