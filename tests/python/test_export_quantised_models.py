@@ -192,6 +192,32 @@ def test_a_directorys_shards_and_other_components_are_restored(tmp_path: Path) -
     assert torch.equal(plan.source.read(plan.keys[name]), meant)
 
 
+@pytest.mark.parametrize("place", ["config.json", "quantization_config.json"])
+def test_a_text_encoder_of_codes_of_4_bits_takes_its_shapes_from_the_network(
+    place: str, tmp_path: Path
+) -> None:
+    """The program may write its configuration beside config.json, and `text_model.` or not."""
+    config = {"quant_method": "sdnq", "weights_dtype": "uint4"}
+    edits: dict[str, Any] = {"text_encoder/config.json": {"quantization_config": config}}
+    source = edited_directory(tmp_path / "source", edits if place == "config.json" else {})
+    folder = source / "text_encoder"
+    if place != "config.json":
+        (folder / place).write_text(json.dumps(config))
+    (path,) = folder.glob("*.safetensors")
+    tensors = component_weights(DIFFUSERS, "text_encoder")
+    key = next(key for key in tensors if key.endswith("layers.0.mlp.fc1.weight"))
+    rows, columns = tensors[key].shape
+    codes = torch.randint(0, 16, (rows, columns), dtype=torch.uint8)
+    scale, zero = torch.rand(rows, 1) / 99, torch.rand(rows, 1) / -20
+    tensors[key] = codes.flatten()[::2] | codes.flatten()[1::2] << 4
+    tensors |= {key.replace("weight", "scale"): scale, key.replace("weight", "zero_point"): zero}
+    path.unlink()
+    save_file(tensors, path)
+    plan = plan_weights(open_source(SourceOptions(str(source)), Progress(quiet=True)))
+    found = plan["text_encoder"].source.read(key)
+    assert torch.allclose(found, codes * scale + zero, rtol=1e-5, atol=1e-7)
+
+
 def packed_and_unpacked(values: torch.Tensor, name: str, folder: Path) -> torch.Tensor | None:
     """What the server's own codec makes of fp16 weights; None: it refuses them."""
     rows, columns = values.shape

@@ -201,7 +201,7 @@ def read_configuration(
         )
     index = read_json(directory / "model_index.json")
     check_model_index(index)
-    configs = {name: read_json(directory / name / "config.json") for name in COMPONENTS}
+    configs = {name: read_component_config(directory / name) for name in COMPONENTS}
     check_configs(configs)
     scheduler, notes = _read_scheduler(directory, index)
     notes += vae_notes(configs["vae"], SDXL_SCALING)
@@ -246,6 +246,18 @@ def _instead(directory: Path) -> str:
 def with_scheduler(pipeline: SourcePipeline, **changes: Any) -> SourcePipeline:
     """The same with other settings of the scheduler."""
     return dataclasses.replace(pipeline, scheduler=pipeline.scheduler | changes)
+
+
+def read_component_config(folder: Path) -> Config:
+    """A component's config.json, with what SDNQ may have written beside it.
+
+    Errors: SourceError.
+    """
+    config = read_json(folder / "config.json")
+    beside = folder / "quantization_config.json"
+    if not config.get("quantization_config") and beside.is_file():
+        config["quantization_config"] = read_json(beside)
+    return config
 
 
 def read_json(path: Path) -> Config:

@@ -15,7 +15,12 @@ from tightfit_export.quantisation.gguf_file import GgufFile, is_gguf
 from tightfit_export.quantisation.refusals import quantisation_of
 from tightfit_export.quantisation.restored import RestoredTensors, Shapes
 from tightfit_export.single_file import PlacedWeights, listed
-from tightfit_export.source_pipeline import SourcePipeline, WeightFiles, file_identity, read_json
+from tightfit_export.source_pipeline import (
+    SourcePipeline,
+    WeightFiles,
+    file_identity,
+    read_component_config,
+)
 from tightfit_export.source_weights import ComponentWeights, find_weight_files
 from tightfit_export.stored_names import StandardFile
 from tightfit_export.tensor_file import TensorFile
@@ -78,7 +83,7 @@ def with_unet(
     config = pipeline.configs["unet"]
     if path.is_dir():
         folder = (path if (path / "config.json").is_file() else path / "unet").resolve()
-        config = read_json(folder / "config.json")
+        config = read_component_config(folder)
         if config.get("_class_name") != "UNet2DConditionModel":
             raise SourceError(f"{path} is a {config.get('_class_name')}, no UNet2DConditionModel")
         quantisation = quantisation_of("the UNet", config)

@@ -20,7 +20,7 @@ from tightfit_export.source_pipeline import (
     SourcePipeline,
     WeightFiles,
     file_identity,
-    read_json,
+    read_component_config,
 )
 from tightfit_export.source_weights import ComponentWeights, find_weight_files
 from tightfit_export.tensor_file import TensorFile
@@ -69,7 +69,7 @@ def with_vae(
     hashed = dict(pipeline.hashed_files)
     if path.is_dir():
         folder = (path if (path / "config.json").is_file() else path / "vae").resolve()
-        config = read_json(folder / "config.json")
+        config = read_component_config(folder)
         if config.get("_class_name") != "AutoencoderKL":
             raise SourceError(f"{path} is a {config.get('_class_name')}; SDXL has an AutoencoderKL")
         quantisation = quantisation_of("the VAE", config)
