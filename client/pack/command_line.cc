@@ -69,7 +69,7 @@ void RefuseBesides(const CLI::App& app, const std::string& what,
 
 struct Flags {
   SharedOptions shared;
-  std::string format = "e2m5r";
+  std::string format = kDefaultFormat;
   std::string scope = kDefaultScope;
   std::vector<std::string> exclude;
   std::string out;

@@ -47,6 +47,19 @@ Result<ComponentFormats> ParseComponentFormats(std::string_view text, std::strin
   }
 }
 
+std::string ComponentFormatsText(const ComponentFormats& formats) {
+  if (formats.size() == 1 && formats.contains("unet")) return formats.at("unet").format;
+  std::string text;
+  for (const std::string_view component : kComponents) {
+    const auto found = formats.find(std::string(component));
+    if (found == formats.end()) continue;
+    const ComponentFormat& format = found->second;
+    text += (text.empty() ? "" : ",") + found->first + "=" + format.format;
+    if (component != "unet" && format.scope != kDefaultScope) text += ":" + format.scope;
+  }
+  return text;
+}
+
 ComponentFormat FormatOf(const ComponentFormats& formats, const std::string& component) {
   const auto found = formats.find(component);
   return found == formats.end() ? ComponentFormat() : found->second;

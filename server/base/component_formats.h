@@ -15,6 +15,10 @@
 namespace tightfit {
 
 inline constexpr char kUnpackedFormat[] = "fp16";
+inline constexpr char kDefaultFormat[] = "e2m5r";
+// What configurations say unless they say something else: what a packed checkpoint is packed in,
+// kDefaultFormat for the UNet of any other.
+inline constexpr char kAutoFormat[] = "auto";
 inline constexpr char kDefaultScope[] = "linear+conv";
 
 struct ComponentFormat {
@@ -31,6 +35,10 @@ using ComponentFormats = std::map<std::string, ComponentFormat>;
 // own. Names of formats and scopes are not looked at. Errors: INVALID_ARGUMENT for an unknown
 // component, one that is named twice, or a part without a value.
 Result<ComponentFormats> ParseComponentFormats(std::string_view text, std::string_view unet_scope);
+
+// The shortest text that gives `formats` again, the scope of the UNet aside: "e2m5r" of the UNet
+// alone, else "unet=e2m5r,text_encoder_2=q8".
+std::string ComponentFormatsText(const ComponentFormats& formats);
 
 // How `component` is packed: unpacked where it is not named.
 ComponentFormat FormatOf(const ComponentFormats& formats, const std::string& component);

@@ -12,9 +12,9 @@ namespace tightfit {
 struct ModelSpec {
   std::string name;
   std::string path;  // the model directory
-  // "fp16" = unpacked, a name of kernels/format.h, or one for each component
+  // "auto", "fp16" = unpacked, a name of kernels/format.h, or one for each component
   // (base/component_formats.h).
-  std::string format = "e2m5r";
+  std::string format = "auto";
   std::string scope = "linear+conv";   // "attention", "linear", "linear+conv"
   std::string compute_dtype = "auto";  // "auto", "fp16", "bf16", "fp32"
   std::vector<std::string> exclude;    // module name prefixes that stay unpacked

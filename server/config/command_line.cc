@@ -135,7 +135,10 @@ std::string HelpText(const CLI::App& app) {
     keys += format;
     ++count;
   }
-  return app.help() + "\nKeys of --model: format= [e2m5r], one of" + keys +
+  return app.help() +
+         "\nKeys of --model: format= [auto: e2m5r, or what the directory is packed in], of the UNet"
+         "\n  or of each component ('unet=e2m5r;text_encoder_2=q8'), one of" +
+         keys +
          "\n  scope=attention|linear|linear+conv [linear+conv], "
          "compute_dtype=auto|fp16|bf16|fp32 [auto],\n  exclude=MODULE;MODULE (prefixes of modules "
          "that stay unpacked),\n  vae=FILE (safetensors to decode with), "

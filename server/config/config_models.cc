@@ -86,6 +86,7 @@ Status CheckDirectory(const ModelSpec& spec, const std::string& origin) {
 }
 
 Status CheckFormats(const ModelSpec& spec, const std::string& origin) {
+  if (spec.format == kAutoFormat) return OkStatus();
   const Result<ComponentFormats> formats = ParseComponentFormats(spec.format, spec.scope);
   if (!formats.ok()) return BadConfiguration(origin + ": " + formats.status().message());
   for (const auto& [component, format] : *formats) {

@@ -41,6 +41,10 @@ Result<std::string> ReadListedFile(const std::string& directory, const ListedFil
   return bytes;
 }
 
+Status CheckListedSize(const std::string& directory, const ListedFile& file) {
+  return OpenListedFile(directory, file).status();
+}
+
 Status CheckListedFile(const std::string& directory, const ListedFile& file,
                        const std::function<bool(int64_t)>& progress) {
   constexpr int64_t kPieceBytes = 4 << 20;

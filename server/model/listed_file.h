@@ -28,6 +28,10 @@ Result<std::string> ReadListedFile(const std::string& directory, const ListedFil
 Status CheckListedFile(const std::string& directory, const ListedFile& file,
                        const std::function<bool(int64_t)>& progress);
 
+// Whether a listed file is there and has the size that model.json says. Nothing of it is read.
+// Errors: FILE_MISSING, FILE_TRUNCATED.
+Status CheckListedSize(const std::string& directory, const ListedFile& file);
+
 }  // namespace tightfit
 
 #endif  // TIGHTFIT_SERVER_MODEL_LISTED_FILE_H_

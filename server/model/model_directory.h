@@ -79,7 +79,15 @@ struct ModelDirectory {
   std::string PathOf(const ListedFile& file) const { return path + "/" + file.file; }
 };
 
-// The text of model.json (at most 1 MiB). Errors: FILE_MISSING; BAD_MODEL_DIRECTORY if it is larger.
+// Whether the weights were packed once and for all (weights/packed_checkpoint.h).
+inline bool IsPackedDirectory(const ModelDirectory& directory) {
+  for (const auto& [name, component] : directory.components) {
+    if (component.packed.has_value()) return true;
+  }
+  return false;
+}
+
+// The text of model.json, at most 1 MiB. Errors: FILE_MISSING; BAD_MODEL_DIRECTORY if it is larger.
 Result<std::string> ReadManifestText(const std::string& path);
 
 // Reads and checks model.json. Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`

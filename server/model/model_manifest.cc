@@ -188,6 +188,10 @@ void ReadManifest(const CheckedJson& top, ModelDirectory* model) {
   if (model->hash != HashOf(model->components) && !IsHashOfSourceFile(top, model->hash)) {
     top.Refuse("hash", "does not belong to the SHA-256 values of the weight files or the source");
   }
+  for (const auto& [name, component] : model->components) {
+    if (component.packed.has_value() == model->components.at("unet").packed.has_value()) continue;
+    components.Refuse(name, "is packed and others are not, or the other way round");
+  }
   const CheckedJson tokenizers = top.Object("tokenizers");
   for (const char* name : {"tokenizer", "tokenizer_2"}) {
     const CheckedJson files = tokenizers.Object(name);

@@ -1,11 +1,9 @@
 #include "server/pipeline/sdxl_description.h"
 
 #include "kernels/format.h"
-#include "server/model/safetensors.h"
-#include "server/model/weight_files.h"
 #include "server/pipeline/samplers.h"
 #include "server/weights/packing_check.h"
-#include "server/weights/weight_table.h"
+#include "server/weights/weight_source.h"
 
 #include <algorithm>
 #include <memory>
@@ -18,12 +16,12 @@ namespace {
 constexpr int64_t kCudaBlockBytes = 512;
 
 // Of a UNet: its convolutions of stride 2, by diffusers' names. Names are what a file claims.
-int32_t DownsamplerCount(const std::vector<StoredTensor>& tensors) {
+int32_t DownsamplerCount(const WeightTable& table) {
   constexpr std::ptrdiff_t kMost = 8;
-  const auto count = std::ranges::count_if(tensors, [](const StoredTensor& tensor) {
-    return tensor.name.starts_with("down_blocks.") &&
-           tensor.name.find(".downsamplers.") != std::string::npos &&
-           tensor.name.ends_with(".weight");
+  const auto count = std::ranges::count_if(table.entries(), [](const WeightEntry& entry) {
+    const std::string& name = entry.tensor.name;
+    return name.starts_with("down_blocks.") && name.find(".downsamplers.") != std::string::npos &&
+           name.ends_with(".weight");
   });
   return static_cast<int32_t>(std::min(count, kMost));
 }
@@ -34,17 +32,19 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
   const bool is_cpu = servable.device.is_cpu();
   const int64_t block_bytes = is_cpu ? 1 : kCudaBlockBytes;
   for (const auto& [name, component] : servable.directory.components) {
-    TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
-                        SafetensorsFile::Open(servable.directory.PathOf(component.weights),
-                                              component.weights.file));
     const ComponentOptions options =
         ComponentOptionsOf(spec, servable.formats, servable.dtypes, servable.device, name);
+    TF_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source,
+                        WeightSource::Open(servable.directory, component, options.weights_path));
     const ComponentPacking packing{FormatByName(options.format), options.scope};
-    TF_RETURN_IF_ERROR(CheckPacking(name, file->tensors(), component.layers, packing));
-    const WeightTable table(file->tensors(), component.layers, packing);
+    if (source->safetensors() != nullptr) {
+      TF_RETURN_IF_ERROR(
+          CheckPacking(name, source->safetensors()->tensors(), component.layers, packing));
+    }
+    const WeightTable table = source->Table(packing);
     const WeightEstimate estimate =
         table.Estimate(static_cast<int64_t>(c10::elementSize(options.dtype)), block_bytes);
-    if (name == "unet") memory.unet_halvings = DownsamplerCount(file->tensors());
+    if (name == "unet") memory.unet_halvings = DownsamplerCount(table);
     int64_t graph_bytes = 0;
     for (const auto& [graph_dtype, graph] : component.graphs) {
       graph_bytes = std::max(graph_bytes, graph.bytes);
@@ -59,13 +59,30 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
     }
     memory.decode_scratch_bytes = std::max(memory.decode_scratch_bytes, estimate.decoded_bytes);
     if (name == "vae" && options.dtype != at::kFloat) {
-      const WeightEstimate in_fp32 =
-          WeightTable(file->tensors(), component.layers, {}).Estimate(sizeof(float), block_bytes);
+      const WeightEstimate in_fp32 = source->Table({}).Estimate(sizeof(float), block_bytes);
       memory.fallback_weight_bytes =
           in_fp32.weight_bytes + graph_bytes + (is_cpu ? in_fp32.staging_bytes : 0);
     }
   }
   return memory;
+}
+
+// A directory that was packed has its formats; for others the configuration has them.
+Result<ComponentFormats> ResolveFormats(const ModelSpec& spec, const ModelDirectory& directory) {
+  ComponentFormats packed;
+  for (const auto& [name, component] : directory.components) {
+    if (!component.packed.has_value() || component.packed->format == kUnpackedFormat) continue;
+    packed[name].format = component.packed->format;
+  }
+  const bool is_auto = spec.format == kAutoFormat;
+  if (!IsPackedDirectory(directory)) {
+    return ParseComponentFormats(is_auto ? kDefaultFormat : spec.format, spec.scope);
+  }
+  if (is_auto) return packed;
+  const std::string held = packed.empty() ? kUnpackedFormat : ComponentFormatsText(packed);
+  return InvalidArgument("format: the model is packed as " + held +
+                         " already; leave format out, or serve the directory that it was packed "
+                         "from");
 }
 
 }  // namespace
@@ -96,7 +113,7 @@ Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std
   TF_ASSIGN_OR_RETURN(
       const ComputeDtypes dtypes,
       ResolveComputeDtype(directory, spec.compute_dtype, PreferredDtypes(at::Device(device))));
-  TF_ASSIGN_OR_RETURN(ComponentFormats formats, ParseComponentFormats(spec.format, spec.scope));
+  TF_ASSIGN_OR_RETURN(ComponentFormats formats, ResolveFormats(spec, directory));
   return ServableDirectory{std::move(directory), std::move(formats), dtypes, at::Device(device)};
 }
 
@@ -105,14 +122,14 @@ Status CheckFilesAreThere(const ModelSpec& spec, const ServableDirectory& servab
   for (const auto& [name, component] : directory.components) {
     const ComponentOptions options =
         ComponentOptionsOf(spec, servable.formats, servable.dtypes, servable.device, name);
-    TF_RETURN_IF_ERROR(OpenWeights(directory, component.weights, options.weights_path).status());
+    TF_RETURN_IF_ERROR(WeightSource::Open(directory, component, options.weights_path).status());
     const auto graph = component.graphs.find(std::string(DtypeName(options.dtype)));
     if (graph == component.graphs.end()) continue;  // ContentKeyOf says so
-    TF_RETURN_IF_ERROR(CheckListedSize(directory, graph->second));
+    TF_RETURN_IF_ERROR(CheckListedSize(directory.path, graph->second));
   }
   for (const auto& [name, files] : directory.tokenizers) {
     for (const auto& [file_name, file] : files) {
-      TF_RETURN_IF_ERROR(CheckListedSize(directory, file));
+      TF_RETURN_IF_ERROR(CheckListedSize(directory.path, file));
     }
   }
   return OkStatus();
@@ -125,7 +142,8 @@ Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDire
   description.family = directory.family;
   description.hash = directory.hash.substr(0, 10);
   description.prediction_type = directory.scheduler.prediction_type;
-  description.format = spec.format;
+  description.format =
+      servable.formats.empty() ? kUnpackedFormat : ComponentFormatsText(servable.formats);
   description.scope = spec.scope;
   description.compute_dtype = DtypeName(servable.dtypes.model);
   description.device = servable.device.str();

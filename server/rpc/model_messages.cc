@@ -147,6 +147,7 @@ v1::Model ToMessage(const ModelSnapshot& snapshot, const std::vector<ModelSnapsh
   message.set_scope(snapshot.spec.scope);
   DescribeResidency(snapshot, message);
   if (snapshot.description == nullptr) return message;
+  message.set_format(snapshot.description->format);
   Describe(*snapshot.description, message);
   message.set_host_cached_bytes(HostCachedBytes(snapshot));
   if (snapshot.state == ModelState::kResident) {

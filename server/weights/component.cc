@@ -1,12 +1,13 @@
 #include "server/weights/component.h"
 
 #include "kernels/format.h"
+#include "server/base/component_formats.h"
 #include "server/device/run_torch.h"
 #include "server/model/model_errors.h"
 #include "server/model/sha256.h"
 #include "server/model/torchscript_archive.h"
-#include "server/model/weight_files.h"
 #include "server/weights/decode_product.h"
+#include "server/weights/weight_source.h"
 
 #include <memory>
 #include <optional>
@@ -16,8 +17,6 @@
 
 namespace tightfit {
 namespace {
-
-constexpr char kUnpackedFormat[] = "fp16";
 
 const char* DtypeName(at::ScalarType dtype) {
   switch (dtype) {
@@ -36,7 +35,6 @@ const char* DtypeName(at::ScalarType dtype) {
 struct Sources {
   const ManifestComponent* component = nullptr;
   const ListedFile* graph = nullptr;
-  const ListedFile* weights = nullptr;
   std::optional<WeightFormat> format;
 };
 
@@ -51,8 +49,7 @@ Result<Sources> FindSources(const ModelDirectory& directory, const ComponentOpti
                                                ".graphs has no graph in " +
                                                DtypeName(options.dtype) + "; export it again");
   }
-  Sources sources{&component->second, &graph->second, &component->second.weights,
-                  FormatByName(options.format)};
+  Sources sources{&component->second, &graph->second, FormatByName(options.format)};
   if (!sources.format.has_value() && options.format != kUnpackedFormat) {
     return InvalidArgument("format \"" + options.format + "\" is unknown");
   }
@@ -72,17 +69,30 @@ LoadOptions LoadOptionsOf(const ComponentOptions& options) {
 
 // Nothing tells what another file's digest should be.
 std::string DigestOf(const Sources& sources, const ComponentOptions& options) {
-  return options.weights_path.empty() ? sources.weights->sha256 : std::string();
+  return options.weights_path.empty() ? sources.component->weights.sha256 : std::string();
 }
 
-WeightTable TableOf(const SafetensorsFile& file, const Sources& sources,
-                    const ComponentOptions& options) {
-  return WeightTable(file.tensors(), sources.component->layers, {sources.format, options.scope});
+// Whether the weights are read as they are packed.
+bool IsPacked(const Sources& sources, const ComponentOptions& options) {
+  return sources.component->packed.has_value() && options.weights_path.empty();
 }
 
-int64_t ParameterCount(const SafetensorsFile& file, const std::vector<WeightSlot>& slots) {
+// The format of the packed weights, "mixed" of several.
+std::string FormatNameOf(const WeightTable& table) {
+  std::optional<WeightFormat> format;
+  for (const WeightEntry& entry : table.entries()) {
+    if (!entry.format.has_value()) continue;
+    if (format.has_value() && *format != *entry.format) return "mixed";
+    format = entry.format;
+  }
+  return format.has_value() ? std::string(InfoOf(*format).name) : kUnpackedFormat;
+}
+
+int64_t ParameterCount(const WeightTable& table, const std::vector<WeightSlot>& slots) {
   std::unordered_map<std::string_view, int64_t> counts;
-  for (const StoredTensor& tensor : file.tensors()) counts[tensor.name] = tensor.element_count;
+  for (const WeightEntry& entry : table.entries()) {
+    counts[entry.tensor.name] = entry.tensor.element_count;
+  }
   int64_t total = 0;
   for (const WeightSlot& slot : slots) total += counts[slot.parameter.key];
   return total;
@@ -92,12 +102,12 @@ int64_t ParameterCount(const SafetensorsFile& file, const std::vector<WeightSlot
 
 Result<std::string> ContentKeyOf(const ModelDirectory& directory, const ComponentOptions& options) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
-  std::string text = sources.graph->sha256 + "\n" + sources.weights->sha256 + "\n" +
-                     options.format + "\n" + DtypeName(options.dtype) + "\n" +
-                     options.device.str() + "\n" + options.weights_path + "\n" +
-                     options.exclusive_to + "\n";
-  // Where nothing is packed, nothing depends on what would be.
-  if (sources.format.has_value()) {
+  std::string text = sources.graph->sha256 + "\n" + sources.component->weights.sha256 + "\n" +
+                     (IsPacked(sources, options) ? "packed" : options.format) + "\n" +
+                     DtypeName(options.dtype) + "\n" + options.device.str() + "\n" +
+                     options.weights_path + "\n" + options.exclusive_to + "\n";
+  // Nothing depends on what would be packed where nothing is, or where it was before.
+  if (sources.format.has_value() && !IsPacked(sources, options)) {
     text += options.scope.name + "\n";
     for (const std::string& module : options.scope.exclude) text += module + "\n";
   }
@@ -110,23 +120,22 @@ Status CheckFiles(const ModelDirectory& directory, const ComponentOptions& optio
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
   TF_RETURN_IF_ERROR(CheckListedFile(directory.path, *sources.graph, {}));
   if (!options.weights_path.empty()) {
-    return OpenWeights(directory, *sources.weights, options.weights_path).status();
+    return WeightSource::Open(directory, *sources.component, options.weights_path).status();
   }
-  return CheckListedFile(directory.path, *sources.weights, progress);
+  return CheckListedFile(directory.path, sources.component->weights, progress);
 }
 
 Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directory,
                                                    const ComponentOptions& options,
                                                    const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
-  TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
-                      OpenWeights(directory, *sources.weights, options.weights_path));
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> weights,
+                      WeightSource::Open(directory, *sources.component, options.weights_path));
   TF_ASSIGN_OR_RETURN(std::string graph_bytes,
                       ReadListedFile(directory.path, *sources.graph, kMaxGraphFileBytes));
 
   std::unique_ptr<Component> component(new Component);
   component->options_ = options;
-  const WeightTable table = TableOf(*file, sources, options);
   const Status loaded = RunTorch("load a component", [&]() -> Status {
     {
       const ScopedMemoryAccount account(LoadOptionsOf(options).weights);
@@ -135,7 +144,7 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
       RetargetDevice(component->module_, options.device);
       component->slots_ = MakeWeightSlots(component->module_);
     }
-    return component->Fill(*file, DigestOf(sources, options), table, progress);
+    return component->Fill(*weights, DigestOf(sources, options), progress);
   });
   if (!loaded.ok()) return loaded;
   return component;
@@ -144,24 +153,28 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
 Status Component::ReadWeights(const ModelDirectory& directory,
                               const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options_));
-  TF_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
-                      OpenWeights(directory, *sources.weights, options_.weights_path));
-  return RunTorch("load a component", [&] {
-    return Fill(*file, DigestOf(sources, options_), TableOf(*file, sources, options_), progress);
-  });
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> weights,
+                      WeightSource::Open(directory, *sources.component, options_.weights_path));
+  return RunTorch("load a component",
+                  [&] { return Fill(*weights, DigestOf(sources, options_), progress); });
 }
 
-Status Component::Fill(const SafetensorsFile& file, const std::string& sha256,
-                       const WeightTable& table, const std::function<bool(int64_t)>& progress) {
+Status Component::Fill(const WeightSource& weights, const std::string& sha256,
+                       const std::function<bool(int64_t)>& progress) {
   const LoadOptions load = LoadOptionsOf(options_);
-  TF_ASSIGN_OR_RETURN(LoadReport report, LoadWeights(file, sha256, table, slots_, load, progress));
+  const WeightTable table = weights.Table({FormatByName(options_.format), options_.scope});
+  TF_ASSIGN_OR_RETURN(
+      LoadReport report,
+      weights.packed() != nullptr
+          ? LoadPackedWeights(*weights.packed(), slots_, load, progress)
+          : LoadWeights(*weights.safetensors(), sha256, table, slots_, load, progress));
   if (report.largest_decoded_bytes > 0) {
     ReserveDecodeScratch(report.largest_decoded_bytes, options_.device);
   }
   has_weights_ = true;
   description_.name = options_.component;
-  description_.format = report.packed_module_count > 0 ? options_.format : kUnpackedFormat;
-  description_.parameter_count = ParameterCount(file, slots_);
+  description_.format = report.packed_module_count > 0 ? FormatNameOf(table) : kUnpackedFormat;
+  description_.parameter_count = ParameterCount(table, slots_);
   description_.fp16_bytes = 2 * description_.parameter_count;
   // On another device than the CPU the allocator gives whole blocks.
   description_.weight_bytes = options_.device.is_cuda()

@@ -6,10 +6,9 @@
 #include "server/engine/diffusion_model.h"
 #include "server/memory/memory_accounts.h"
 #include "server/model/model_directory.h"
-#include "server/model/safetensors.h"
 #include "server/weights/weight_loader.h"
 #include "server/weights/weight_slot.h"
-#include "server/weights/weight_table.h"
+#include "server/weights/weight_source.h"
 
 #include <torch/script.h>
 
@@ -83,7 +82,7 @@ class Component {
 
   Result<int64_t> MoveWeights(const char* what, at::Device device);
   // May throw what LibTorch throws.
-  Status Fill(const SafetensorsFile& file, const std::string& sha256, const WeightTable& table,
+  Status Fill(const WeightSource& weights, const std::string& sha256,
               const std::function<bool(int64_t)>& progress);
 
   ComponentOptions options_;

@@ -33,6 +33,9 @@ inline constexpr std::string_view kPackedHeadersName = "tightfit.headers";
 inline constexpr std::string_view kPackedDigestsName = "tightfit.sha256";
 inline constexpr int64_t kPackedDigestBytes = 32;
 
+// Loads read this much at once, or one larger tensor.
+inline constexpr int64_t kReadBatchBytes = 64 << 20;
+
 struct CheckpointTensor {
   StoredTensor stored;                 // as it lies in the file: packed ones are U8 [total_bytes]
   std::optional<PackedHeader> header;  // of a packed tensor

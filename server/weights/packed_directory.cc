@@ -1,10 +1,8 @@
 #include "server/weights/packed_directory.h"
 
 #include "kernels/format.h"
-#include "server/base/load_stop.h"
 #include "server/model/model_errors.h"
 #include "server/model/sha256.h"
-#include "server/model/weight_files.h"
 #include "server/weights/packed_checkpoint.h"
 #include "server/weights/packing_check.h"
 
@@ -113,18 +111,19 @@ class PackingRun {
   Status Plan() {
     TF_ASSIGN_OR_RETURN(manifest_text_, ReadManifestText(packing_.model));
     TF_ASSIGN_OR_RETURN(model_, ReadModelDirectory(packing_.model));
+    if (IsPackedDirectory(model_)) {
+      return {StatusCode::kFailedPrecondition, "ALREADY_PACKED",
+              packing_.model + " is packed already; unpack it first: tightfit pack --unpack " +
+                  packing_.model + " --out DIR"};
+    }
     report_.hash = model_.hash;
     for (const std::string_view name : kModelComponents) {
       ComponentPlan plan{.name = std::string(name), .asked = {}};
       plan.asked = FormatOf(packing_.formats, plan.name);
       plan.manifest = &model_.components.at(plan.name);
-      if (plan.manifest->packed.has_value()) {
-        return {StatusCode::kFailedPrecondition, "ALREADY_PACKED",
-                packing_.model + " is packed already; unpack it first: tightfit pack --unpack " +
-                    packing_.model + " --out DIR"};
-      }
       const ListedFile& listed = plan.manifest->weights;
-      TF_ASSIGN_OR_RETURN(plan.file, OpenWeights(model_, listed, ""));
+      TF_RETURN_IF_ERROR(CheckListedSize(model_.path, listed));
+      TF_ASSIGN_OR_RETURN(plan.file, SafetensorsFile::Open(model_.PathOf(listed), listed.file));
       ComponentPacking how{.format = FormatByName(plan.asked.format),
                            .scope = {.name = plan.asked.scope, .exclude = {}}};
       if (plan.name == "unet") how.scope.exclude = packing_.exclude;
@@ -133,7 +132,7 @@ class PackingRun {
       plans_.push_back(std::move(plan));
     }
     for (const ListedFile& file : FilesBesideWeights(model_)) {
-      TF_RETURN_IF_ERROR(CheckListedSize(model_, file));
+      TF_RETURN_IF_ERROR(CheckListedSize(model_.path, file));
     }
     return OkStatus();
   }

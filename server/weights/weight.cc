@@ -1,24 +1,10 @@
 #include "server/weights/weight.h"
 
+#include "kernels/packed_header.h"
+
 #include <utility>
 
 namespace tightfit {
-namespace {
-
-struct RowsAndColumns {
-  int64_t rows = 0;
-  int64_t columns = 1;
-};
-
-RowsAndColumns RowsAndColumnsOf(at::IntArrayRef shape) {
-  TORCH_CHECK(!shape.empty(), "a weight has at least one dimension");
-  RowsAndColumns size{.rows = shape[0]};
-  for (const int64_t dimension : shape.slice(1)) size.columns *= dimension;
-  return size;
-}
-
-}  // namespace
-
 void Weight::SetDense(at::Tensor dense) {
   shape_ = dense.sizes().vec();
   layout_.reset();
@@ -26,8 +12,8 @@ void Weight::SetDense(at::Tensor dense) {
 }
 
 void Weight::SetPacked(const PackedLayout& layout, std::vector<int64_t> shape, at::Tensor codes) {
-  const RowsAndColumns size = RowsAndColumnsOf(shape);
-  TORCH_CHECK(layout.rows == size.rows && layout.columns == size.columns,
+  const std::optional<RowsAndColumns> size = PackedRowsAndColumns(shape);
+  TORCH_CHECK(size.has_value() && layout.rows == size->rows && layout.columns == size->columns,
               "a packed weight of shape ", at::IntArrayRef(shape), " has another layout");
   TORCH_CHECK(codes.scalar_type() == at::kByte && codes.is_contiguous() &&
                   codes.numel() == layout.total_bytes,

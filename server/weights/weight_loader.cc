@@ -3,6 +3,8 @@
 #include "server/base/load_stop.h"
 #include "server/model/model_errors.h"
 #include "server/model/sha256.h"
+#include "server/weights/slots_by_key.h"
+#include "server/weights/stored_dtype.h"
 #include "server/weights/weight_encoding.h"
 
 #include <ATen/Parallel.h>
@@ -16,20 +18,6 @@
 
 namespace tightfit {
 namespace {
-
-at::ScalarType ScalarTypeOf(StoredDtype dtype) {
-  switch (dtype) {
-    case StoredDtype::kF16:
-      return at::kHalf;
-    case StoredDtype::kBF16:
-      return at::kBFloat16;
-    case StoredDtype::kF32:
-      return at::kFloat;
-    case StoredDtype::kU8:
-      return at::kByte;
-  }
-  return at::kFloat;
-}
 
 // Reads and hashes the file's tensors in order.
 class HashingReader {
@@ -69,8 +57,6 @@ void InLibTorchThreads(int64_t count, int64_t grain,
 at::Tensor NewBytes(int64_t size_bytes) {
   return at::empty({size_bytes}, at::TensorOptions().dtype(at::kByte));
 }
-
-using SlotsByKey = std::unordered_map<std::string_view, WeightSlot*>;
 
 class Loading {
  public:
@@ -160,49 +146,15 @@ class Loading {
   LoadReport report_;
 };
 
-// Errors: BAD_MODEL_DIRECTORY for a slot that has no tensor, or one that it cannot take.
-Result<SlotsByKey> ByKey(const SafetensorsFile& file, std::vector<WeightSlot>& slots) {
-  SlotsByKey missing;
-  for (WeightSlot& slot : slots) missing[slot.parameter.key] = &slot;
-  SlotsByKey by_key = missing;
-  for (const StoredTensor& tensor : file.tensors()) {
-    const auto slot = missing.find(tensor.name);
-    if (slot == missing.end()) continue;
-    const size_t rank = slot->second->parameter.kind == LayerKind::kConv2d ? 4 : 2;
-    if (slot->second->weight && tensor.shape.size() != rank) {
-      return BadModelDirectory(
-          file.name(), "\"" + tensor.name + "\" must have " + std::to_string(rank) + " dimensions");
-    }
-    missing.erase(slot);
-  }
-  if (missing.empty()) return by_key;
-  return BadModelDirectory(
-      file.name(),
-      "the graph's parameter \"" + std::string(missing.begin()->first) + "\" has no tensor");
-}
-
-// Clears the slots unless told that all went well, also when LibTorch throws.
-class ClearOnFailure {
- public:
-  explicit ClearOnFailure(std::vector<WeightSlot>* slots) : slots_(slots) {}
-  ~ClearOnFailure() {
-    if (slots_ != nullptr) ClearWeights(*slots_);
-  }
-  ClearOnFailure(const ClearOnFailure&) = delete;
-  ClearOnFailure& operator=(const ClearOnFailure&) = delete;
-  void Keep() { slots_ = nullptr; }
-
- private:
-  std::vector<WeightSlot>* slots_;
-};
-
 }  // namespace
 
 Result<LoadReport> LoadWeights(const SafetensorsFile& file, const std::string& sha256,
                                const WeightTable& table, std::vector<WeightSlot>& slots,
                                const LoadOptions& options,
                                const std::function<bool(int64_t)>& progress) {
-  TF_ASSIGN_OR_RETURN(const SlotsByKey by_key, ByKey(file, slots));
+  std::vector<NamedShape> named;
+  for (const StoredTensor& tensor : file.tensors()) named.push_back({tensor.name, tensor.shape});
+  TF_ASSIGN_OR_RETURN(const SlotsByKey by_key, FindSlots(file.name(), named, slots));
   ClearOnFailure clear_on_failure(&slots);
   Loading loading(file, table, options, progress);
   TF_RETURN_IF_ERROR(loading.Run(sha256, by_key));

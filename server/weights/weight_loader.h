@@ -6,6 +6,7 @@
 #include "server/engine/diffusion_model.h"
 #include "server/memory/memory_accounts.h"
 #include "server/model/safetensors.h"
+#include "server/weights/packed_checkpoint.h"
 #include "server/weights/weight_slot.h"
 #include "server/weights/weight_table.h"
 
@@ -49,6 +50,14 @@ Result<LoadReport> LoadWeights(const SafetensorsFile& file, const std::string& s
                                const WeightTable& table, std::vector<WeightSlot>& slots,
                                const LoadOptions& options,
                                const std::function<bool(int64_t)>& progress);
+
+// The same for a packed checkpoint: reads each tensor that has a slot into its place, in the
+// threads of at::parallel_for, and checks it. Dense tensors become the compute dtype. Errors: those
+// of PackedCheckpoint::Read; BAD_MODEL_DIRECTORY also for a packed tensor that its slot cannot
+// take.
+Result<LoadReport> LoadPackedWeights(const PackedCheckpoint& file, std::vector<WeightSlot>& slots,
+                                     const LoadOptions& options,
+                                     const std::function<bool(int64_t)>& progress);
 
 }  // namespace tightfit
 

@@ -61,6 +61,23 @@ WeightTable::WeightTable(const std::vector<StoredTensor>& tensors, const LayerKi
   for (const StoredTensor& tensor : tensors) entries_.push_back(EntryOf(tensor, layers, packing));
 }
 
+WeightTable::WeightTable(const std::vector<CheckpointTensor>& tensors, const LayerKinds& layers)
+    : is_checkpoint_(true) {
+  entries_.reserve(tensors.size());
+  for (const CheckpointTensor& tensor : tensors) {
+    WeightEntry entry{.tensor = tensor.stored, .why_dense = {}};
+    if (tensor.header.has_value()) {
+      const PackedLayout& layout = tensor.header->layout;
+      entry.tensor.shape = tensor.shape();
+      entry.tensor.element_count = layout.rows * layout.columns;
+      entry.format = layout.format;
+      entry.header = tensor.header;
+    }
+    entry.kind = KindOf(entry.tensor, layers);
+    entries_.push_back(std::move(entry));
+  }
+}
+
 WeightEstimate WeightTable::Estimate(int64_t dtype_bytes, int64_t block_bytes) const {
   const auto in_blocks = [block_bytes](int64_t bytes) {
     return (bytes + block_bytes - 1) / block_bytes * block_bytes;
@@ -69,12 +86,19 @@ WeightEstimate WeightTable::Estimate(int64_t dtype_bytes, int64_t block_bytes) c
   int64_t largest_bytes = 0;
   int64_t largest_conv_bytes = 0;
   int64_t largest_bf16_bytes = 0;
+  int64_t dense_stored_bytes = 0;
   for (const WeightEntry& entry : entries_) {
     const StoredTensor& tensor = entry.tensor;
-    largest_bytes = std::max(largest_bytes, tensor.size_bytes);
     const int64_t dense_bytes = tensor.element_count * dtype_bytes;
+    if (entry.header.has_value()) {  // read into its place
+      estimate.weight_bytes += in_blocks(tensor.size_bytes);
+      estimate.decoded_bytes = std::max(estimate.decoded_bytes, dense_bytes);
+      continue;
+    }
+    largest_bytes = std::max(largest_bytes, tensor.size_bytes);
     if (!entry.format.has_value()) {
       estimate.weight_bytes += in_blocks(dense_bytes);
+      dense_stored_bytes += tensor.size_bytes;
       continue;
     }
     estimate.weight_bytes += in_blocks(LargestPackedBytes(*entry.format, tensor));
@@ -86,7 +110,9 @@ WeightEstimate WeightTable::Estimate(int64_t dtype_bytes, int64_t block_bytes) c
       largest_bf16_bytes = std::max(largest_bf16_bytes, tensor.size_bytes);
     }
   }
-  estimate.staging_bytes = largest_bytes + largest_conv_bytes + largest_bf16_bytes;
+  estimate.staging_bytes =
+      is_checkpoint_ ? std::max(largest_bytes, std::min(dense_stored_bytes, kReadBatchBytes))
+                     : largest_bytes + largest_conv_bytes + largest_bf16_bytes;
   return estimate;
 }
 

@@ -13,6 +13,7 @@
 #include "kernels/format.h"
 #include "server/model/model_directory.h"
 #include "server/model/safetensors.h"
+#include "server/weights/packed_checkpoint.h"
 #include "server/weights/packing_scope.h"
 
 #include <cstdint>
@@ -39,9 +40,12 @@ struct ComponentPacking {
 
 // One tensor of the weight file and how it is held.
 struct WeightEntry {
+  // Of a packed checkpoint: shape and elements of the dense weight, bytes of its codes.
   StoredTensor tensor;
   LayerKind kind = LayerKind::kOther;
   std::optional<WeightFormat> format;  // packed so; absent: dense, in the compute dtype
+  // Of a weight that is packed in its file.
+  std::optional<PackedHeader> header;
   // Of a weight that the scope takes and that stays dense: why.
   std::string why_dense;
 };
@@ -57,6 +61,8 @@ class WeightTable {
  public:
   WeightTable(const std::vector<StoredTensor>& tensors, const LayerKinds& layers,
               const ComponentPacking& packing);
+  // Of a packed checkpoint, exactly.
+  WeightTable(const std::vector<CheckpointTensor>& tensors, const LayerKinds& layers);
 
   // In file order.
   const std::vector<WeightEntry>& entries() const { return entries_; }
@@ -67,6 +73,7 @@ class WeightTable {
   WeightEstimate Estimate(int64_t dtype_bytes, int64_t block_bytes) const;
 
  private:
+  bool is_checkpoint_ = false;
   std::vector<WeightEntry> entries_;
 };
 

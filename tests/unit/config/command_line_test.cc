@@ -66,7 +66,7 @@ TEST_F(CommandLineTest, PutsFlagsOverTheFile) {
   ASSERT_EQ(config.models.size(), 2u);
   EXPECT_EQ(config.models[0].name, "one");
   EXPECT_EQ(config.models[0].path, directories_.Path("two"));
-  EXPECT_EQ(config.models[0].format, "e2m5r") << "a flag replaces the model, it does not merge";
+  EXPECT_EQ(config.models[0].format, "auto") << "a flag replaces the model, it does not merge";
   EXPECT_EQ(config.models[0].scope, "attention");
   EXPECT_EQ(config.models[1].name, "two");
 }

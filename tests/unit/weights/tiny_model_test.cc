@@ -1,8 +1,11 @@
 // The classes of weights/ on a whole SDXL pipeline as the exporter writes it, with random weights.
 // TIGHTFIT_TINY_MODEL names its directory.
+#include "server/memory/memory_accounts.h"
 #include "server/model/safetensors.h"
 #include "server/model/sha256.h"
 #include "server/weights/component.h"
+#include "server/weights/packed_checkpoint_writer.h"
+#include "server/weights/weight_source.h"
 #include "tests/unit/model/golden_tables.h"
 #include "tests/unit/model/temporary_directory.h"
 #include "tests/unit/weights/meta_operators.h"
@@ -229,6 +232,93 @@ TEST_F(TinyModelTest, EveryGraphRunsWhollyOnItsDeviceAndReadsNothingBack) {
       }
     }
   }
+}
+
+// `model` with one component packed into `directory`, as tightfit pack does.
+ModelDirectory PackedDirectory(const ModelDirectory& model, const std::string& component,
+                               const std::string& format, const std::string& directory) {
+  namespace fs = std::filesystem;
+  ModelDirectory packed = model;
+  packed.path = directory;
+  for (const auto& [name, graph] : model.components.at(component).graphs) {
+    fs::copy_file(model.PathOf(graph), packed.PathOf(graph), fs::copy_options::overwrite_existing);
+  }
+  ManifestComponent& entry = packed.components.at(component);
+  const auto source = SafetensorsFile::Open(model.PathOf(entry.weights), entry.weights.file);
+  EXPECT_TRUE(source.ok()) << source.status().ForLog();
+  const WeightTable table((*source)->tensors(), entry.layers, {FormatByName(format), {}});
+  const auto report = WritePackedCheckpoint(**source, entry.weights.sha256, table,
+                                            packed.PathOf(entry.weights), InThreads(2), {});
+  EXPECT_TRUE(report.ok()) << report.status().ForLog();
+  entry.packed = PackedWeightFile{.index_sha256 = (*report).index_sha256,
+                                  .original_sha256 = entry.weights.sha256,
+                                  .format = (*report).format};
+  entry.weights.bytes = (*report).bytes;
+  entry.weights.sha256 = (*report).sha256;
+  return packed;
+}
+
+TEST_F(TinyModelTest, APackedCheckpointIsHeldAndComputesAsWhatIsPackedAtItsLoad) {
+  for (const std::string component : {"unet", "text_encoder_2", "vae"}) {
+    for (const std::string format : {"e2m5r", "e2m5", "nf4.58", "fp16"}) {
+      const TemporaryDirectory temporary;
+      const ModelDirectory packed = PackedDirectory(model_, component, format, temporary.path());
+      const std::vector<c10::IValue> inputs = Inputs(component, at::kFloat);
+      const std::unique_ptr<Component> at_load = Load(model_, component, format);
+      const at::Tensor expected = at_load->Run(inputs).value()[0];
+      const ComponentDescription description = at_load->description();
+      const std::unique_ptr<Component> from_checkpoint = Load(packed, component, "fp16");
+      ASSERT_NE(from_checkpoint, nullptr) << component << " " << format;
+      EXPECT_TRUE(at::equal(from_checkpoint->Run(inputs).value()[0], expected))
+          << component << " " << format;
+      const ComponentDescription& found = from_checkpoint->description();
+      EXPECT_EQ(found.format, description.format);
+      EXPECT_EQ(found.weight_bytes, description.weight_bytes);
+      EXPECT_EQ(found.packed_bytes, description.packed_bytes);
+      EXPECT_EQ(found.packed_parameter_count, description.packed_parameter_count);
+      EXPECT_EQ(found.parameter_count, description.parameter_count);
+    }
+  }
+}
+
+TEST_F(TinyModelTest, APackedCheckpointIsPredictedToTheByte) {
+  const TemporaryDirectory temporary;
+  const ModelDirectory packed = PackedDirectory(model_, "unet", "e2m5", temporary.path());
+  const auto source = WeightSource::Open(packed, packed.components.at("unet"), "");
+  ASSERT_TRUE(source.ok()) << source.status().ForLog();
+  const WeightEstimate estimate = (*source)->Table({}).Estimate(4, 1);
+  MemoryAccounts& accounts = MemoryAccounts::Instance();
+  MemoryAccount* const weights = accounts.Get(kModel, "unet", MemoryPurpose::kWeights);
+  MemoryAccount* const scratch = accounts.Get(kModel, "unet", MemoryPurpose::kScratch);
+  weights->ResetPeak();
+  scratch->ResetPeak();
+  const int64_t before_bytes = weights->current_bytes();
+  const std::unique_ptr<Component> unet = Load(packed, "unet", "fp16");
+  ASSERT_NE(unet, nullptr);
+  int64_t weight_bytes = unet->description().weight_bytes;
+  // Constants of the graph are no weights.
+  EXPECT_GE(weight_bytes, estimate.weight_bytes);
+  EXPECT_LE(weight_bytes, estimate.weight_bytes + 4096);
+  EXPECT_LE(weights->peak_bytes() - before_bytes, weight_bytes + (4 << 20)) << "beside the graph";
+  EXPECT_LE(scratch->peak_bytes(), estimate.staging_bytes);
+}
+
+TEST_F(TinyModelTest, ADamagedPackedCheckpointIsRefusedByTensorAndLeavesNothing) {
+  const TemporaryDirectory temporary;
+  const ModelDirectory packed = PackedDirectory(model_, "unet", "e2m5r", temporary.path());
+  const ListedFile& file = packed.components.at("unet").weights;
+  std::string bytes = ReadWholeFile(packed.PathOf(file));
+  bytes[bytes.size() - 5] ^= 1;
+  temporary.Write(file.file, bytes);
+  ComponentOptions options{.owner = kModel, .component = "unet", .scope = {}};
+  MemoryAccount* const weights =
+      MemoryAccounts::Instance().Get(kModel, "unet", MemoryPurpose::kWeights);
+  const int64_t before_bytes = weights->current_bytes();
+  const auto refused = Component::Load(packed, options, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().reason(), "CHECKSUM_MISMATCH");
+  EXPECT_NE(refused.status().message().find("\""), std::string::npos) << "a tensor is named";
+  EXPECT_EQ(weights->current_bytes(), before_bytes);
 }
 
 TEST_F(TinyModelTest, WeightsThatWereMovedGiveTheSameNumbers) {
