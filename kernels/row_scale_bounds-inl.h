@@ -17,6 +17,7 @@
 
 #include "kernels/fp16.h"
 #include "kernels/fp16_vectors-inl.h"
+#include "kernels/lane_selection.h"
 #include "kernels/row_scale_candidates.h"
 #include "kernels/scaled_codec-inl.h"
 
@@ -117,12 +118,14 @@ HWY_NOINLINE void SumSquaredDistances(const uint16_t* HWY_RESTRICT x, int64_t co
   }
 }
 
-// Writes the magnitudes above `above` and up to `most`, one after the other, and up to Lanes(D16)
+// Writes the magnitudes above `above` and up to `most`, one after the other, and up to eight
 // elements behind them. Patterns below 0x8000.
 HWY_INLINE int64_t SelectMagnitudes(const uint16_t* fp16, int64_t count, uint16_t above,
                                     uint16_t most, uint16_t* out) {
   const D16 d;
   const hn::RebindToSigned<D16> di;
+  const hn::CappedTag<uint16_t, 8> d8;
+  const hn::Repartition<uint8_t, decltype(d8)> bytes;
   const auto lowest = hn::Set(di, static_cast<int16_t>(above));
   const auto highest = hn::Set(di, static_cast<int16_t>(most));
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -131,8 +134,14 @@ HWY_INLINE int64_t SelectMagnitudes(const uint16_t* fp16, int64_t count, uint16_
   for (; i + lanes <= count; i += lanes) {
     const auto magnitude = hn::BitCast(di, hn::And(hn::LoadU(d, fp16 + i), hn::Set(d, 0x7FFF)));
     const auto inside = hn::AndNot(hn::Gt(magnitude, highest), hn::Gt(magnitude, lowest));
-    selected += static_cast<int64_t>(
-        hn::CompressStore(hn::BitCast(d, magnitude), hn::RebindMask(d, inside), d, out + selected));
+    uint8_t masks[8];
+    hn::StoreMaskBits(di, inside, masks);
+    for (int64_t part = 0; part < lanes / 8; ++part) {
+      const auto eight = hn::And(hn::LoadU(d8, fp16 + i + 8 * part), hn::Set(d8, 0x7FFF));
+      const auto from = hn::Load(bytes, kLaneSelection.bytes[masks[part]]);
+      hn::StoreU(hn::TableLookupBytes(eight, hn::BitCast(d8, from)), d8, out + selected);
+      selected += kLaneSelection.counts[masks[part]];
+    }
   }
   for (; i < count; ++i) {
     const uint16_t magnitude = fp16[i] & 0x7FFF;
