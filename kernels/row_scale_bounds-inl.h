@@ -48,25 +48,25 @@ struct RowCandidates {
   int left_count = 0;
 };
 
-// Places of 16 bits: 2^15 is a binade's first number. Their distances count in this part of the
-// step that the grid has from there on.
-constexpr int kDistanceBits = 10;
+// Places count in this part of the step that the grid has in the upper of two binades.
+constexpr int kPlaceBits = 10;
 
-// How far a place is from the nearest number of the grid; the sign says nothing. Its step is
-// 2^(15 - kMantissa) places, and with kHalvesBelow half of that below 2^15.
+// How far a place, x * factor / 2^16, is from the nearest number of the grid; the sign says
+// nothing. With kHalvesBelow, the grid's step is half of that in the lower binade, which ends at
+// 2^(kMantissa + kPlaceBits); the distance then is that of 1/2 more than the place, less 1/2.
 template <int kMantissa, bool kHalvesBelow>
 HWY_INLINE hn::Vec<hn::RebindToSigned<D16>> Distances(V16 x, V16 factor) {
   const D16 d;
   const hn::RebindToSigned<D16> di;
   const V16 place = hn::MulHigh(x, factor);
-  const auto distance =
-      hn::ShiftRight<16 - kDistanceBits>(hn::BitCast(di, hn::ShiftLeft<kMantissa + 1>(place)));
-  if constexpr (!kHalvesBelow) return distance;
-  const V16 magnitude = hn::BitCast(d, hn::Abs(distance));
-  // To the number in between. From 2^15 on there is none: all bits are set.
-  const V16 above = hn::BitCast(d, hn::ShiftRight<15>(hn::BitCast(di, place)));
-  const V16 other = hn::Or(hn::Sub(hn::Set(d, 1 << (kDistanceBits - 1)), magnitude), above);
-  return hn::BitCast(di, hn::Min(magnitude, other));
+  if constexpr (!kHalvesBelow) {
+    constexpr int kAbove = 16 - kPlaceBits;
+    return hn::ShiftRight<kAbove>(hn::BitCast(di, hn::ShiftLeft<kAbove>(place)));
+  }
+  // The bit that tells the upper binade becomes the mask's first; all below it are set anyway.
+  const V16 within_step =
+      hn::Or(hn::ShiftRight<kMantissa + 1>(place), hn::Set(d, (1 << (kPlaceBits - 1)) - 1));
+  return hn::BitCast(di, hn::Min(hn::And(place, within_step), hn::AndNot(place, within_step)));
 }
 
 constexpr int kFactorsAtOnce = 4;
@@ -151,15 +151,15 @@ HWY_INLINE int64_t SelectMagnitudes(const uint16_t* fp16, int64_t count, uint16_
   return selected;
 }
 
-// fp16 magnitudes become nearest integers of magnitude * factor + 1/2, which are below 2^16; zeros
-// stay. `count`: a multiple of Lanes(D16).
-HWY_INLINE void ScaleToIntegers(uint16_t* x, int64_t count, float factor) {
+// fp16 magnitudes become nearest integers of magnitude * factor + center, below 2^16; zeros stay.
+// `count`: a multiple of Lanes(D16).
+HWY_INLINE void ScaleToIntegers(uint16_t* x, int64_t count, float factor, float center) {
   const D16 d;
   const hn::Half<D16> half;
   const V32f scale = hn::Set(D32f(), factor);
-  const V32f center = hn::Set(D32f(), 0.5f);
+  const V32f shift = hn::Set(D32f(), center);
   const auto integers = [&](V32f value) {
-    return hn::DemoteTo(half, hn::NearestInt(hn::Add(hn::Mul(value, scale), center)));
+    return hn::DemoteTo(half, hn::NearestInt(hn::Add(hn::Mul(value, scale), shift)));
   };
   for (int64_t i = 0; i < count; i += static_cast<int64_t>(hn::Lanes(d))) {
     const WideHalves wide = Widen(hn::Load(d, x + i));
@@ -179,7 +179,7 @@ class RowScaleBounds {
     constexpr float kFirst = 1 << kMantissa;  // of the top binade, in steps
     steps_[0] = PowerOfTwo(-12 - kMantissa);  // raw numbers of the top binade begin at 2^-12
     ends_[0] = Fp32OfFp16(largest);
-    // A little below candidate 0's first number of the top binade: all places are below 2^16.
+    // A little below candidate 0's first number of the top binade: all places fit.
     ends_[1] = kFirst * steps_[0] * Fp32OfFp16(row_.scales[0]) * (1.0f - 0x1p-9f);
     ends_[2] = ends_[1] / 2.0f;
     steps_[1] = steps_[0] / 2.0f;
@@ -187,9 +187,9 @@ class RowScaleBounds {
     const D32f d;
     const hn::Rebind<uint16_t, D32f> narrow;
     for (int k = 0; k < 2; ++k) {
-      // A place is x / S * (2^15 / kFirst / step), x an integer of ends / kLargestInteger.
+      // A place is x / S * (2^kPlaceBits / step), x an integer of ends / kLargestInteger.
       const V32f per_inverse =
-          hn::Set(d, 0x1p31f / kFirst / steps_[k] * (ends_[k] / kLargestInteger));
+          hn::Set(d, PowerOfTwo(16 + kPlaceBits) / steps_[k] * (ends_[k] / kLargestInteger));
       for (int j = 0; j < kRowScaleCandidates; j += static_cast<int>(hn::Lanes(d))) {
         const V32f factor = hn::Mul(per_inverse, hn::Load(d, row_.inverses + j));
         hn::Store(hn::DemoteTo(narrow, hn::NearestInt(factor)), narrow, factors_[k] + j);
@@ -236,11 +236,11 @@ class RowScaleBounds {
   static constexpr float kLargestInteger = 65534.0f;
 
   // How far a distance may be off. A place is off by half at most for the integer that a weight
-  // became (which is half too large, half of what cutting off takes), by half for the factor, and
-  // by half more or less for cutting off. Below five bits, distances are cut off too.
-  static constexpr float kPlacesOff = 1.6f;
-  static constexpr float kDistanceOff =
-      kMantissa < 5 ? kPlacesOff * PowerOfTwo(kMantissa - 5) + 1.0f : kPlacesOff;
+  // became, by half for the factor, and by half more or less for cutting off, where the integers
+  // are 1/2 too large or the distances those of 1/2 more.
+  static constexpr float kDistanceOff = 1.6f;
+
+  static constexpr bool HalvesBelow(int which_class) { return which_class != kClasses - 1; }
 
   static int64_t Padded(int64_t count) {
     constexpr int64_t kLanes = hn::MaxLanes(D16());
@@ -259,7 +259,8 @@ class RowScaleBounds {
     for (int i = 0; i < kClasses; ++i) {
       const int64_t taken = SelectMagnitudes(fp16, count, borders[i + 1], borders[i], integers);
       std::fill_n(integers + taken, Padded(taken) - taken, uint16_t{0});
-      ScaleToIntegers(integers, Padded(taken), kLargestInteger / ends_[i]);
+      ScaleToIntegers(integers, Padded(taken), kLargestInteger / ends_[i],
+                      HalvesBelow(i) ? 0.0f : 0.5f);
       integers_[i] = integers;
       counts_[i] = taken;
       integers += Padded(taken);
@@ -277,23 +278,25 @@ class RowScaleBounds {
     for (int k = 0; k < padded_count; ++k) {
       factors[k] = factors_[kClass != 0][which[std::min(k, which_count - 1)]];
     }
-    SumSquaredDistances<kMantissa, kClass != kClasses - 1>(integers_[kClass] + begin, Padded(count),
-                                                           factors, padded_count, sums);
+    SumSquaredDistances<kMantissa, HalvesBelow(kClass)>(integers_[kClass] + begin, Padded(count),
+                                                        factors, padded_count, sums);
     HWY_ALIGN float sums_of[kRowScaleCandidates] = {};
     for (int k = 0; k < which_count; ++k) sums_of[which[k]] = sums[k];
 
-    const float unit = steps_[kClass] / static_cast<float>(1 << kDistanceBits);
+    const float unit = steps_[kClass] / static_cast<float>(1 << kPlaceBits);
     const D32f d;
-    const V32f off =
-        hn::Mul(hn::Sqrt(hn::Set(d, static_cast<float>(count))), hn::Set(d, kDistanceOff));
+    const V32f root = hn::Sqrt(hn::Set(d, static_cast<float>(count)));
+    const V32f off_below = hn::Mul(root, hn::Set(d, kDistanceOff));
+    const V32f off_above =
+        hn::Mul(root, hn::Set(d, kDistanceOff + (HalvesBelow(kClass) ? 0.5f : 0.0f)));
     const V32f weight = hn::Set(d, unit * unit);
     const auto add = [&](float* bound, V32f norm) {
       hn::Store(hn::Add(hn::Load(d, bound), hn::Mul(weight, hn::Mul(norm, norm))), d, bound);
     };
     for (int j = 0; j < kRowScaleCandidates; j += static_cast<int>(hn::Lanes(d))) {
       const V32f norm = hn::Sqrt(hn::Load(d, sums_of + j));
-      add(row_.lower + j, hn::Max(hn::Sub(norm, off), hn::Zero(d)));
-      add(row_.upper + j, hn::Add(norm, off));  // of others than `which`, of no use
+      add(row_.lower + j, hn::Max(hn::Sub(norm, off_below), hn::Zero(d)));
+      add(row_.upper + j, hn::Add(norm, off_above));  // of others than `which`, of no use
     }
   }
 
