@@ -72,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "client": {"server/base"},
     "client/weights": {"client", "kernels", "server/base", "server/model"},
+    "client/pack": {"client", "kernels", "server/base", "server/model", "server/weights"},
     "client/fidelity": {
         "client",
         "client/weights",
