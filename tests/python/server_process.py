@@ -125,10 +125,10 @@ class ServerProcess:
             waits = [spec.split("=")[0] for spec in self._models if "preload=false" not in spec]
             return all({(name, "resident"), (name, "failed")} & reached for name in waits)
 
-        self._poll(settled, "its models")
+        self._poll(settled, "its models", 180 + 30 * len(self._models))
 
-    def _poll(self, ready: Any, what: str) -> None:
-        until = time.monotonic() + 180
+    def _poll(self, ready: Any, what: str, seconds: float = 180) -> None:
+        until = time.monotonic() + seconds
         while not ready():
             assert self.process.poll() is None, f"the server ended:\n{self.log[-3000:]}"
             assert time.monotonic() < until, f"no sign of {what}:\n{self.log[-3000:]}"
