@@ -97,7 +97,7 @@ GRPC = re.compile(r"(^|/)(grpcpp|grpc)/|\.pb\.h$|(^|/)google/protobuf/")
 LOGGING = re.compile(r"(^|/)(spdlog|prometheus)/")
 # Third party -> layers that may include it.
 MAY_USE: list[tuple[str, re.Pattern[str], set[str]]] = [
-    ("LibTorch", TORCH, {"server/device", "server/model", "server/pipeline"}),
+    ("LibTorch", TORCH, {"server/device", "server/model", "server/pipeline", "server/weights"}),
     ("gRPC or protobuf", GRPC, {"server/rpc", "client"}),
     ("spdlog or prometheus-cpp", LOGGING, {"server/telemetry"}),
 ]
