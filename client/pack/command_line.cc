@@ -39,7 +39,8 @@ after Ctrl-C the same command goes on after the weight files of large models tha
 --unpack writes the decoded weights in fp16: what packing lost stays lost. --verify reads every
 byte and prints a line for each damaged file or tensor.
 
-Needs no server. Exit codes: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupted)";
+Needs no server. Exit codes: 0 done, 1 refused, failed or damaged, 2 wrong usage,
+130 interrupted.)";
 
 void CheckNames(const ComponentFormats& formats) {
   std::vector<std::string_view> names = {kUnpackedFormat};
@@ -84,9 +85,8 @@ struct Flags {
     app->add_option("--scope", scope, "Which of the UNet's weights: attention, linear, linear+conv")
         ->type_name("NAME")
         ->capture_default_str();
-    app->add_option(
-           "--exclude", exclude,
-           "Leave a module of the UNet, and what lies in it, unpacked; may come repeatedly")
+    app->add_option("--exclude", exclude,
+                    "Leave a module of the UNet, and what lies in it, unpacked; again for more")
         ->type_name("MODULE")
         ->allow_extra_args(false);
     app->add_option("--out", out, "The directory to make")->type_name("DIR");

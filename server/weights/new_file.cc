@@ -64,7 +64,6 @@ Status NewFile::ReadAt(int64_t offset_bytes, void* bytes, int64_t size_bytes) co
 }
 
 Status NewFile::Commit() {
-  if (fsync(descriptor_) != 0) return Fail(errno);
   const int closed = close(descriptor_);
   descriptor_ = -1;
   if (closed != 0) return Fail(errno);
@@ -75,14 +74,13 @@ Status NewFile::Commit() {
 
 Status NewFile::Fail(int error) const { return CannotWriteFile(path_, std::strerror(error)); }
 
-Status SyncDirectory(const std::string& path) {
-  const std::string folder = path.empty() ? "." : path;
-  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return CannotWriteFile(folder, std::strerror(errno));
+Status SyncToDisk(const std::string& path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return CannotWriteFile(path, std::strerror(errno));
   // File systems that cannot do this for directories say EINVAL.
   const int error = fsync(descriptor) == 0 || errno == EINVAL ? 0 : errno;
   close(descriptor);
-  return error == 0 ? OkStatus() : CannotWriteFile(folder, std::strerror(error));
+  return error == 0 ? OkStatus() : CannotWriteFile(path, std::strerror(error));
 }
 
 }  // namespace tightfit

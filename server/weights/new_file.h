@@ -14,8 +14,8 @@ namespace tightfit {
 // FAILED_PRECONDITION `CANNOT_WRITE`: "cannot write PATH: PROBLEM".
 Status CannotWriteFile(const std::string& path, std::string_view problem);
 
-// Bytes go to a hidden file beside `path`, which takes its name once they are on the disk. A file
-// that is not committed leaves nothing behind. Not thread-safe. Errors: CANNOT_WRITE.
+// Bytes go to a hidden file beside `path`, which takes its name once all are written. A file that
+// is not committed leaves nothing behind. Not thread-safe. Errors: CANNOT_WRITE.
 class NewFile {
  public:
   static Result<std::unique_ptr<NewFile>> Create(const std::string& path);
@@ -26,7 +26,8 @@ class NewFile {
   Status WriteAt(int64_t offset_bytes, const void* bytes, int64_t size_bytes);
   // Of what was written. Errors: CANNOT_WRITE too.
   Status ReadAt(int64_t offset_bytes, void* bytes, int64_t size_bytes) const;
-  // Replaces what has the name; SyncDirectory makes that last. Nothing may be written afterwards.
+  // Replaces what has the name. Nothing may be written afterwards. What outlives a power cut is up
+  // to SyncToDisk: a directory of many files is quicker at once.
   Status Commit();
 
  private:
@@ -38,8 +39,8 @@ class NewFile {
   int descriptor_ = -1;
 };
 
-// What a rename or a new file in it means is on the disk after this. Errors: CANNOT_WRITE.
-Status SyncDirectory(const std::string& path);
+// Puts a file, or the names in a directory, on the disk. Errors: CANNOT_WRITE.
+Status SyncToDisk(const std::string& path);
 
 }  // namespace tightfit
 

@@ -42,12 +42,13 @@ Status PackingStopped();
 
 // Reads `source` once from beginning to end, hashing every byte, packs its tensors as `table`,
 // which is of this file, says, and writes them in their order to `path`: to a hidden file beside it
-// that takes the name once all is on the disk. In memory are the largest tensor, its codes, and as
-// much again where its order or type changes. `source_sha256`: what `source` must have. `progress`,
-// which may be empty, gets the bytes of each tensor of `source` that is done; if it returns false
-// the end is PackingStopped. A weight that the format cannot hold stays as it is stored. Errors:
-// FILE_TRUNCATED, CHECKSUM_MISMATCH of `source`; BAD_MODEL_DIRECTORY if it has more tensors than a
-// packed checkpoint can; CANNOT_WRITE. After an error there is nothing.
+// that takes the name once all is written (server/weights/new_file.h). In memory are the largest
+// tensor, its codes, and as much again where its order or type changes. `source_sha256`: what
+// `source` must have. `progress`, which may be empty, gets the bytes of each tensor of `source`
+// that is done; if it returns false the end is PackingStopped. A weight that the format cannot hold
+// stays as it is stored. Errors: FILE_TRUNCATED, CHECKSUM_MISMATCH of `source`; BAD_MODEL_DIRECTORY
+// if it has more tensors than a packed checkpoint can; CANNOT_WRITE. After an error there is
+// nothing.
 Result<PackedFileReport> WritePackedCheckpoint(const SafetensorsFile& source,
                                                const std::string& source_sha256,
                                                const WeightTable& table, const std::string& path,

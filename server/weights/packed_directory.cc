@@ -97,6 +97,8 @@ class PackingRun {
     for (const ListedFile& file : others) all_bytes += file.bytes;
     RewriteProgress rewrite(progress, all_bytes);
     Status status = WriteAll(others, &rewrite);
+    rewrite.Begin("to the disk");
+    if (status.ok() && !rewrite.Add(0)) status = PackingStopped();
     if (status.ok()) status = partial_->Publish();
     if (status.code() == StatusCode::kCancelled) {
       return Interrupted(PackingStopped(), packing_.out, packing_.worth_keeping_bytes,

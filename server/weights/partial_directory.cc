@@ -163,15 +163,15 @@ Status PartialDirectory::Publish() {
   std::error_code error;
   fs::remove(PathOf(kFinishedName), error);
   for (const auto& entry : fs::recursive_directory_iterator(path_, error)) {
-    if (entry.is_directory(error)) TF_RETURN_IF_ERROR(SyncDirectory(entry.path().string()));
+    TF_RETURN_IF_ERROR(SyncToDisk(entry.path().string()));
   }
-  TF_RETURN_IF_ERROR(SyncDirectory(path_));
+  TF_RETURN_IF_ERROR(SyncToDisk(path_));
   // Replaces an empty directory too.
   if (std::rename(path_.c_str(), out_.c_str()) != 0) {
     return CannotWriteFile(out_.string(), std::strerror(errno));
   }
   is_published_ = true;
-  TF_RETURN_IF_ERROR(SyncDirectory(out_.parent_path().string()));
+  TF_RETURN_IF_ERROR(SyncToDisk(out_.parent_path().string()));
   RemoveOthers();
   return OkStatus();
 }

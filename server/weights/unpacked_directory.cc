@@ -123,6 +123,8 @@ Result<DirectoryUnpackingReport> UnpackDirectory(const std::string& model_path,
   RewriteProgress rewrite(progress, all_bytes);
   Status status =
       WriteUnpacked(model, manifest_text, plans, parallel_for, *partial, &rewrite, &report);
+  rewrite.Begin("to the disk");
+  if (status.ok() && !rewrite.Add(0)) status = PackingStopped();
   if (status.ok()) status = partial->Publish();
   if (status.code() == StatusCode::kCancelled) {
     return Interrupted(status, out, kWorthKeepingBytes, partial.get());

@@ -72,7 +72,14 @@ ALLOWED: dict[str, set[str]] = {
     },
     "client": {"server/base"},
     "client/weights": {"client", "kernels", "server/base", "server/model"},
-    "client/pack": {"client", "kernels", "server/base", "server/model", "server/weights"},
+    "client/pack": {
+        "client",
+        "client/weights",
+        "kernels",
+        "server/base",
+        "server/model",
+        "server/weights",
+    },
     "client/fidelity": {
         "client",
         "client/weights",
@@ -104,7 +111,8 @@ def layer_of(path: str) -> str | None:
         return None
     if parts[0] == "server":
         return f"server/{parts[1]}" if len(parts) > 2 else "server"
-    if parts[:2] in (("client", "weights"), ("client", "fidelity")):  # programs without gRPC
+    programs = (("client", "weights"), ("client", "pack"), ("client", "fidelity"))  # without gRPC
+    if parts[:2] in programs:
         return "/".join(parts[:2])
     if parts[0] in ("kernels", "client"):
         return parts[0]
@@ -199,6 +207,10 @@ def self_test() -> None:
         ("client/fidelity/a.cc", [grpc], 1),
         ("client/fidelity/a.cc", [torch], 1),
         ("client/cli/a.cc", ["client/fidelity/recognition.h"], 1),
+        ("client/pack/a.cc", ["server/weights/packed_directory.h", "client/cli/table.h"], 0),
+        ("client/pack/a.cc", [grpc], 1),
+        ("client/pack/a.cc", [torch], 1),
+        ("client/cli/a.cc", ["client/pack/commands.h"], 1),
         ("server/model/a.cc", ["/usr/include/google/protobuf/message.h"], 1),
         ("server/newfolder/a.cc", [], 1),
         ("server/a.cc", [], 1),
