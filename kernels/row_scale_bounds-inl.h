@@ -51,15 +51,18 @@ struct RowCandidates {
 // Places count in this part of the step that the grid has in the upper of two binades.
 constexpr int kPlaceBits = 10;
 
+// The mantissa bits of a grid whose step is the same everywhere.
+constexpr int kEvenGrid = 0;
+
 // How far a place, x * factor / 2^16, is from the nearest number of the grid; the sign says
-// nothing. With kHalvesBelow, the grid's step is half of that in the lower binade, which ends at
+// nothing. But for kEvenGrid, the grid's step is half of that in the lower binade, which ends at
 // 2^(kMantissa + kPlaceBits); the distance then is that of 1/2 more than the place, less 1/2.
-template <int kMantissa, bool kHalvesBelow>
+template <int kMantissa>
 HWY_INLINE hn::Vec<hn::RebindToSigned<D16>> Distances(V16 x, V16 factor) {
   const D16 d;
   const hn::RebindToSigned<D16> di;
   const V16 place = hn::MulHigh(x, factor);
-  if constexpr (!kHalvesBelow) {
+  if constexpr (kMantissa == kEvenGrid) {
     constexpr int kAbove = 16 - kPlaceBits;
     return hn::ShiftRight<kAbove>(hn::BitCast(di, hn::ShiftLeft<kAbove>(place)));
   }
@@ -69,11 +72,14 @@ HWY_INLINE hn::Vec<hn::RebindToSigned<D16>> Distances(V16 x, V16 factor) {
   return hn::BitCast(di, hn::Min(hn::And(place, within_step), hn::AndNot(place, within_step)));
 }
 
+// Shorter rows are measured sooner than bounded.
+constexpr int64_t kLeastBoundedColumns = 192;
+
 constexpr int kFactorsAtOnce = 4;
 
 // The sums of squared distances with each factor. `count`: a multiple of Lanes(D16), at most
 // RowScaleBounds::kPieceWeights. `factor_count`: a multiple of kFactorsAtOnce.
-template <int kMantissa, bool kHalvesBelow>
+template <int kMantissa>
 HWY_NOINLINE void SumSquaredDistances(const uint16_t* HWY_RESTRICT x, int64_t count,
                                       const uint16_t* HWY_RESTRICT factors, int factor_count,
                                       float* HWY_RESTRICT sums) {
@@ -97,7 +103,7 @@ HWY_NOINLINE void SumSquaredDistances(const uint16_t* HWY_RESTRICT x, int64_t co
     for (int64_t i = 0; i < count; i += static_cast<int64_t>(hn::Lanes(d))) {
       const V16 weights = hn::Load(d, x + i);
       for (int k = 0; k < kFactorsAtOnce; ++k) {
-        const auto distance = Distances<kMantissa, kHalvesBelow>(weights, factor[k]);
+        const auto distance = Distances<kMantissa>(weights, factor[k]);
         even[k] = hn::ReorderWidenMulAccumulate(d32, distance, distance, even[k], odd[k]);
       }
     }
@@ -168,19 +174,16 @@ HWY_INLINE void ScaleToIntegers(uint16_t* x, int64_t count, float factor, float 
 }
 
 // The bounds of one row's candidates, and the choice of those that may be the best. For floats of
-// two exponent bits: their errors differ enough that few candidates are left. kMantissa: at most 5.
-template <int kMantissa>
+// two exponent and 3 or 5 mantissa bits: their errors differ enough that few candidates are left.
 class RowScaleBounds {
  public:
-  // Shorter rows are measured sooner than bounded.
-  static constexpr int64_t kLeastColumns = 192;
-
-  RowScaleBounds(uint16_t largest, RowCandidates* candidates) : row_(*candidates) {
-    constexpr float kFirst = 1 << kMantissa;  // of the top binade, in steps
-    steps_[0] = PowerOfTwo(-12 - kMantissa);  // raw numbers of the top binade begin at 2^-12
+  RowScaleBounds(int mantissa_bits, uint16_t largest, RowCandidates* candidates)
+      : mantissa_bits_(mantissa_bits), row_(*candidates) {
+    constexpr float kTopBinade = PowerOfTwo(-12);  // its first raw number
+    steps_[0] = kTopBinade / static_cast<float>(1 << mantissa_bits);
     ends_[0] = Fp32OfFp16(largest);
     // A little below candidate 0's first number of the top binade: all places fit.
-    ends_[1] = kFirst * steps_[0] * Fp32OfFp16(row_.scales[0]) * (1.0f - 0x1p-9f);
+    ends_[1] = kTopBinade * Fp32OfFp16(row_.scales[0]) * (1.0f - 0x1p-9f);
     ends_[2] = ends_[1] / 2.0f;
     steps_[1] = steps_[0] / 2.0f;
     steps_[2] = steps_[1] / 2.0f;
@@ -207,24 +210,24 @@ class RowScaleBounds {
     for (int64_t begin = 0; begin < columns; begin += kPieceWeights) {
       const int64_t piece = std::min(columns - begin, kPieceWeights);
       TakeApart(fp16 + begin, piece, integers);
-      Add<0>(0, counts_[0], row_.left, row_.left_count);
+      Add(0, 0, counts_[0], row_.left, row_.left_count);
       if (begin + piece == columns) break;
-      Add<1>(0, counts_[1], row_.left, row_.left_count);
-      Add<2>(0, counts_[2], row_.left, row_.left_count);
+      Add(1, 0, counts_[1], row_.left, row_.left_count);
+      Add(2, 0, counts_[2], row_.left, row_.left_count);
     }
     // What promises most goes first: then it is known what others have to beat.
     const int first_count = std::min(row_.left_count, kFactorsAtOnce);
     BringPromisingForward(first_count);
-    Add<1>(0, counts_[1], row_.left, first_count);
-    Add<2>(0, counts_[2], row_.left, first_count);
+    Add(1, 0, counts_[1], row_.left, first_count);
+    Add(2, 0, counts_[2], row_.left, first_count);
     float most = std::numeric_limits<float>::infinity();
     for (int k = 0; k < first_count; ++k) {
       const int j = row_.left[k];
       most = std::min(most, row_.squares[j] * row_.upper[j] * (1.0f + slack_));
     }
     DropAbove(most, first_count);
-    PruneBy<1>(most, first_count);
-    PruneBy<2>(most, first_count);
+    PruneBy(1, most, first_count);
+    PruneBy(2, most, first_count);
     DropAbove(most, 0);
     std::sort(row_.left, row_.left + row_.left_count);
   }
@@ -269,26 +272,27 @@ class RowScaleBounds {
 
   // Adds weights of a class to the bounds of the candidates in `which`. `begin`: a multiple of
   // Lanes(D16).
-  template <int kClass>
-  void Add(int64_t begin, int64_t count, const int* which, int which_count) {
+  void Add(int which_class, int64_t begin, int64_t count, const int* which, int which_count) {
     if (count == 0) return;
     uint16_t factors[kRowScaleCandidates];
     float sums[kRowScaleCandidates];
     const int padded_count = (which_count + kFactorsAtOnce - 1) / kFactorsAtOnce * kFactorsAtOnce;
     for (int k = 0; k < padded_count; ++k) {
-      factors[k] = factors_[kClass != 0][which[std::min(k, which_count - 1)]];
+      factors[k] = factors_[which_class != 0][which[std::min(k, which_count - 1)]];
     }
-    SumSquaredDistances<kMantissa, HalvesBelow(kClass)>(integers_[kClass] + begin, Padded(count),
-                                                        factors, padded_count, sums);
+    const auto sum = !HalvesBelow(which_class) ? &SumSquaredDistances<kEvenGrid>
+                     : mantissa_bits_ == 5     ? &SumSquaredDistances<5>
+                                               : &SumSquaredDistances<3>;
+    sum(integers_[which_class] + begin, Padded(count), factors, padded_count, sums);
     HWY_ALIGN float sums_of[kRowScaleCandidates] = {};
     for (int k = 0; k < which_count; ++k) sums_of[which[k]] = sums[k];
 
-    const float unit = steps_[kClass] / static_cast<float>(1 << kPlaceBits);
+    const float unit = steps_[which_class] / static_cast<float>(1 << kPlaceBits);
     const D32f d;
     const V32f root = hn::Sqrt(hn::Set(d, static_cast<float>(count)));
     const V32f off_below = hn::Mul(root, hn::Set(d, kDistanceOff));
     const V32f off_above =
-        hn::Mul(root, hn::Set(d, kDistanceOff + (HalvesBelow(kClass) ? 0.5f : 0.0f)));
+        hn::Mul(root, hn::Set(d, kDistanceOff + (HalvesBelow(which_class) ? 0.5f : 0.0f)));
     const V32f weight = hn::Set(d, unit * unit);
     const auto add = [&](float* bound, V32f norm) {
       hn::Store(hn::Add(hn::Load(d, bound), hn::Mul(weight, hn::Mul(norm, norm))), d, bound);
@@ -334,17 +338,17 @@ class RowScaleBounds {
   }
 
   // Adds a class to the bounds of those behind the first, until they are above `most`.
-  template <int kClass>
-  void PruneBy(float most, int first_count) {
+  void PruneBy(int which_class, float most, int first_count) {
     constexpr int64_t kPart = 512;
-    for (int64_t begin = 0; begin < counts_[kClass] && row_.left_count > first_count;
+    for (int64_t begin = 0; begin < counts_[which_class] && row_.left_count > first_count;
          begin += kPart) {
-      Add<kClass>(begin, std::min(kPart, counts_[kClass] - begin), row_.left + first_count,
-                  row_.left_count - first_count);
+      Add(which_class, begin, std::min(kPart, counts_[which_class] - begin),
+          row_.left + first_count, row_.left_count - first_count);
       DropAbove(most, first_count);
     }
   }
 
+  int mantissa_bits_;
   float slack_ = 0.0f;
   // Of each class: the largest magnitude, and raw's step in the upper half.
   float ends_[kClasses];

@@ -125,32 +125,20 @@ HWY_INLINE RowCandidates CandidatesOf(const RowScaleFactors& factors, uint16_t l
   return row;
 }
 
-// GCC 12 miscompiles products of 16 bits on that target (see encode_cpu.cc).
-constexpr bool kHasBounds = HWY_TARGET != HWY_EMU128;
-
-template <int kMantissa>
-HWY_NOINLINE void PruneCandidates(uint16_t largest, const uint16_t* fp16, int64_t columns,
-                                  RowCandidates* row) {
-  if constexpr (kHasBounds) {
-    constexpr uint16_t kLeastNormal = 0x0400;  // below, scales are too coarse for the bounds
-    if (columns < RowScaleBounds<kMantissa>::kLeastColumns || row->scales[0] < kLeastNormal ||
-        row->left_count < kRowScaleCandidates) {
-      return;
-    }
-    RowScaleBounds<kMantissa>(largest, row).Prune(fp16, columns);
-  }
-}
-
 // The candidate of FORMATS.md section 2. `largest`: the row's largest magnitude, not 0.
 HWY_NOINLINE uint16_t BestRowScale(const FormatInfo& info, const RowScaleFactors& factors,
                                    uint16_t largest, const uint16_t* fp16, int64_t columns) {
   RowCandidates row = CandidatesOf(factors, largest);
   if (row.left_count == 0) return row.scales[0];
-  if (info.exponent_bits == 2 && info.mantissa_bits == 5) {
-    PruneCandidates<5>(largest, fp16, columns, &row);
-  } else if (info.exponent_bits == 2 && info.mantissa_bits == 3) {
-    PruneCandidates<3>(largest, fp16, columns, &row);
-  }
+  constexpr uint16_t kLeastNormal = 0x0400;  // below, scales are too coarse for the bounds
+  const bool has_bounds = info.exponent_bits == 2 && row.left_count == kRowScaleCandidates &&
+                          row.scales[0] >= kLeastNormal && columns >= kLeastBoundedColumns;
+// GCC 12 miscompiles products of 16 bits on the plain target (see encode_cpu.cc).
+#if HWY_TARGET != HWY_EMU128
+  if (has_bounds) RowScaleBounds(info.mantissa_bits, largest, &row).Prune(fp16, columns);
+#else
+  (void)has_bounds;
+#endif
   if (row.left_count == 1) return row.scales[row.left[0]];
   return LeastErrorScale(info, row, fp16, columns);
 }

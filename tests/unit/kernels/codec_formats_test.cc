@@ -17,6 +17,7 @@ namespace {
 
 class CodecFormatsTest : public CodecTest {};
 class CodecTensorScaleTest : public CodecTest {};
+class CodecRowScaleTest : public CodecTest {};
 
 struct PackedSample {
   PackedSample(WeightFormat format, int64_t rows, int64_t columns, WeightSample sample,
@@ -58,6 +59,38 @@ TEST_P(CodecFormatsTest, EncodesLongRowsAsTheReference) {
   const PackedSample encoded(format(), 2, 98304 + 77, WeightSample::kTrained, 1);
   ASSERT_TRUE(encoded.plan.representability.ok());
   EXPECT_EQ(encoded.packed, reference::EncodeTensor(encoded.plan.layout, encoded.fp16));
+}
+
+// Rows around the shortest whose candidates are bounded before they are measured, and one of a
+// usual length. Rows that the format holds exactly have an error of 0 at one candidate, and a small
+// weight's error at others; weights between two of its numbers have the largest errors.
+TEST_P(CodecRowScaleTest, ChoosesTheScalesThatTheReferenceDoes) {
+  constexpr int64_t kRows = 3;
+  const auto expect_equal = [&](const std::vector<uint16_t>& fp16, int64_t columns) {
+    const PackedLayout layout = LayoutOf(format(), kRows, columns);
+    const std::vector<uint8_t> packed = Pack(layout, fp16);
+    EXPECT_EQ(packed, reference::EncodeTensor(layout, fp16));
+    return reference::DecodeTensor(layout, packed);
+  };
+  int checked_count = 0;
+  for (const WeightSample sample : kWeightSamples) {
+    for (const int64_t columns : {191, 192, 205, 1280}) {
+      SCOPED_TRACE(testing::Message() << SampleName(sample) << ", " << columns << " columns");
+      const std::vector<uint16_t> fp16 =
+          SampleWeights(sample, kRows, columns, static_cast<uint32_t>(columns));
+      if (!PlanEncoding(format(), kRows, columns, fp16.data()).representability.ok()) continue;
+      std::vector<uint16_t> held = expect_equal(fp16, columns);
+      expect_equal(held, columns);
+      for (size_t i = 0; i + 1 < held.size(); i += 2) {
+        const double between =
+            (reference::ValueOfFp16(held[i]) + reference::ValueOfFp16(held[i + 1])) / 2;
+        held[i] = reference::Fp16OfValue(between);
+      }
+      expect_equal(held, columns);
+      ++checked_count;
+    }
+  }
+  EXPECT_EQ(checked_count, 5 * 4);  // not the large and the infinite ones
 }
 
 // The weights of hard_weights.h, in every format.
@@ -236,6 +269,12 @@ std::vector<WeightFormat> TensorScaledFormats() {
 
 INSTANTIATE_TEST_SUITE_P(FormatsAndSimdTargets, CodecTensorScaleTest,
                          testing::Combine(testing::ValuesIn(TensorScaledFormats()),
+                                          testing::ValuesIn(AllSimdTargets())),
+                         CodecTestName);
+
+INSTANTIATE_TEST_SUITE_P(FormatsAndSimdTargets, CodecRowScaleTest,
+                         testing::Combine(testing::Values(WeightFormat::kE2m3r,
+                                                          WeightFormat::kE2m5r),
                                           testing::ValuesIn(AllSimdTargets())),
                          CodecTestName);
 
