@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdio>
+#include <functional>
 
 namespace tightfit {
 namespace {
@@ -35,6 +36,10 @@ void Bf16ToFp16(int64_t count, const uint16_t* bf16, uint16_t* fp16,
       fp16[i] = Fp16OfFp32(std::bit_cast<float>(static_cast<uint32_t>(bf16[i]) << 16));
     }
   });
+}
+
+void Here(int64_t count, int64_t, const std::function<void(int64_t, int64_t)>& work) {
+  work(0, count);
 }
 
 std::string Counted(int64_t count, const std::string& one, const std::string& many) {
@@ -76,22 +81,22 @@ EncodingScratch EncodingScratchOf(const WeightEntry& entry) {
 
 WeightEncoding::WeightEncoding(const WeightEntry& entry, const void* values, void* fp16,
                                void* channels_last, const ParallelFor& parallel_for)
-    : parallel_for_(parallel_for) {
+    : parallel_for_(parallel_for ? parallel_for : ParallelFor(Here)) {
   const StoredTensor& tensor = entry.tensor;
   const auto* patterns = static_cast<const uint16_t*>(values);
   if (tensor.dtype == StoredDtype::kBF16) {
     auto* const converted = static_cast<uint16_t*>(fp16);
-    Bf16ToFp16(tensor.element_count, patterns, converted, parallel_for);
+    Bf16ToFp16(tensor.element_count, patterns, converted, parallel_for_);
     patterns = converted;
   }
   const int64_t rows = tensor.shape[0];
   plan_ = PlanEncoding(*entry.format, rows, rows == 0 ? 0 : tensor.element_count / rows, patterns,
-                       parallel_for);
+                       parallel_for_);
   why_not_ = WhyNot(plan_.representability, InfoOf(*entry.format));
   if (!why_not_.empty()) return;
   if (NeedsChannelsLast(entry)) {
     auto* const ordered = static_cast<uint16_t*>(channels_last);
-    PutChannelsLast(tensor, patterns, ordered, parallel_for);
+    PutChannelsLast(tensor, patterns, ordered, parallel_for_);
     patterns = ordered;
   }
   in_code_order_ = patterns;

@@ -22,7 +22,8 @@ EncodingScratch EncodingScratchOf(const WeightEntry& entry);
 class WeightEncoding {
  public:
   // `entry` has a format. `values`: the tensor's bytes as stored. `fp16`, `channels_last`: buffers
-  // of the sizes above, which this uses as long as it lives. Looks at all values.
+  // of the sizes above, which this uses as long as it lives. `parallel_for` may be empty. Looks at
+  // all values.
   WeightEncoding(const WeightEntry& entry, const void* values, void* fp16, void* channels_last,
                  const ParallelFor& parallel_for);
 
@@ -35,7 +36,7 @@ class WeightEncoding {
   void Encode(uint8_t* codes) const;
 
  private:
-  const ParallelFor& parallel_for_;
+  const ParallelFor parallel_for_;
   EncodingPlan plan_;
   std::string why_not_;
   const uint16_t* in_code_order_ = nullptr;
