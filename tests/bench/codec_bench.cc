@@ -6,11 +6,14 @@
 //   l1      the same 8 KiB buffer, and the packed piece stays in the cache too: arithmetic alone
 //   stream  64 MiB of packed codes decoded to memory: bound by memory
 //
-// Encoding runs from a buffer of 8 KiB fp16 (l1) and from memory to memory (stream).
+// Encoding runs from a buffer of 8 KiB fp16 (l1) and from memory to memory (stream), of normal
+// weights in rows of SDXL's lengths too, in one thread and in two: how long the search for a row's
+// scale takes depends on them.
 
 #include "kernels/codec.h"
 #include "kernels/codec_reference.h"
 #include "kernels/format.h"
+#include "kernels/fp16.h"
 
 #include <benchmark/benchmark.h>
 #include <hwy/aligned_allocator.h>
@@ -99,6 +102,35 @@ void Encode(benchmark::State& state, WeightFormat format, Where where) {
   state.SetLabel(SimdTargetName());
 }
 
+// Nearly normal: sums of four uniform numbers.
+std::vector<uint16_t> NormalPatterns(int64_t count) {
+  std::vector<uint16_t> patterns(count);
+  uint64_t state = 1;
+  for (uint16_t& pattern : patterns) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    const uint64_t bits = (state ^ state >> 29) * 0xBF58476D1CE4E5B9;
+    float sum = -2.0f;
+    for (int i = 0; i < 4; ++i) sum += static_cast<float>(bits >> 16 * i & 0xFFFF) * 0x1p-16f;
+    pattern = Fp16OfFp32(sum * 0.05f);
+  }
+  return patterns;
+}
+
+void EncodeNormal(benchmark::State& state, WeightFormat format, int64_t columns, int threads) {
+  const int64_t rows = kStreamWeights / columns;
+  const PackedLayout layout = LayoutFor(format, rows, columns);
+  const auto packed = hwy::AllocateAligned<uint8_t>(layout.total_bytes);
+  std::memset(packed.get(), 0, layout.total_bytes);
+  const std::vector<uint16_t> fp16 = NormalPatterns(rows * columns);
+  for (auto _ : state) {
+    EncodeTensor(layout, fp16.data(), packed.get(), InThreads(threads));
+    benchmark::DoNotOptimize(packed.get());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * rows * columns);
+  state.SetLabel(SimdTargetName());
+}
+
 void Plan(benchmark::State& state, WeightFormat format) {
   const std::vector<uint16_t> fp16 = Patterns(kStreamWeights / 2);
   const auto columns = static_cast<int64_t>(fp16.size());
@@ -165,6 +197,15 @@ void Register() {
     benchmark::RegisterBenchmark((name + "_encode/l1").c_str(), Encode, info.format, Where::kL1);
     benchmark::RegisterBenchmark((name + "_encode/stream").c_str(), Encode, info.format,
                                  Where::kStream);
+    for (const int columns : {1280, 5120, 11520}) {
+      for (const int threads : {1, 2}) {
+        const std::string rows = "_encode_normal/" + std::to_string(columns) + "/threads:";
+        benchmark::RegisterBenchmark((name + rows + std::to_string(threads)).c_str(), EncodeNormal,
+                                     info.format, columns, threads)
+            ->MeasureProcessCPUTime()
+            ->UseRealTime();
+      }
+    }
     benchmark::RegisterBenchmark((name + "_plan/stream").c_str(), Plan, info.format);
   }
 }
