@@ -27,6 +27,8 @@ struct FidelityOptions {
   int64_t seed = 1;
   std::string out = "fidelity";  // a folder
   bool with_floors = true;
+  bool sensitivity = false;  // of single layers, instead of all that
+  bool store = false;        // in the model directory
   int thread_count = 0;  // 0: all processors
   bool json = false;
   bool quiet = false;
