@@ -16,7 +16,7 @@ readonly OUT=${1:-build/package}
 
 ./deploy/install.sh --package
 source deploy/build.sh
-build_targets tightfit tightfit-fidelity tightfit-server tightfit-weights tightfit_documents
+build_targets tightfit tightfit-fidelity tightfit-pack tightfit-server tightfit-weights tightfit_documents
 # What cpack leaves beside the package stays out of the folder, which may hold files of the user.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

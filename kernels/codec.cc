@@ -113,22 +113,6 @@ void DecodeSpan(const Decoders<Out>& decoders, const PackedLayout& layout, const
   });
 }
 
-// Chooses the scales of rows, or of blocks within rows.
-void ChooseScales(const PackedLayout& layout, const cpu::PackedRows<uint8_t>& rows,
-                  const uint16_t* fp16) {
-  if (rows.scales == nullptr) return;
-  const bool whole_rows = InfoOf(layout.format).scaling == Scaling::kRow;
-  const int64_t block = whole_rows ? layout.columns : kScaleBlockWeights;
-  for (int64_t row = 0; row < rows.row_count; ++row) {
-    for (int64_t i = 0; i < rows.scales_per_row; ++i) {
-      const int64_t first = i * block;
-      rows.scales[row * rows.scales_per_row + i] =
-          cpu::RowScaleOf(layout.format, fp16 + row * layout.columns + first,
-                          std::min(block, layout.columns - first));
-    }
-  }
-}
-
 // The scales' part is filled up to its border.
 void ClearScalePadding(const PackedLayout& layout, uint8_t* packed) {
   const int64_t weights = layout.rows * layout.columns;
@@ -164,7 +148,7 @@ void EncodeBlocks(const PackedLayout& layout, int64_t first_block, int64_t block
   }
   cpu::PackedRows<uint8_t> rows = RowsAt(layout, packed, first_block, block_count);
   int64_t columns = layout.columns;
-  ChooseScales(layout, rows, fp16);
+  if (rows.scales != nullptr) cpu::ChooseScales(layout.format, rows, columns, fp16);
   if (RowsAreDense(layout)) {
     rows.low_row_bytes *= block_count;
     rows.high_row_bytes *= block_count;

@@ -33,8 +33,9 @@ struct PackedRows {
 void EncodeRows(WeightFormat format, const PackedRows<uint8_t>& rows, int64_t columns,
                 const uint16_t* fp16);
 
-// The scale of one row, or of one block of it: an fp16 pattern.
-uint16_t RowScaleOf(WeightFormat format, const uint16_t* fp16, int64_t columns);
+// Writes the scales of these rows, or of blocks within them, which the format has.
+void ChooseScales(WeightFormat format, const PackedRows<uint8_t>& rows, int64_t columns,
+                  const uint16_t* fp16);
 
 // Decodes weights [first_column, first_column + column_count) of each row; `out` has no padding.
 void DecodeToFp16(WeightFormat format, const PackedRows<const uint8_t>& rows, int64_t first_column,

@@ -13,11 +13,11 @@
 
 #include "kernels/codec_choice-inl.h"
 #include "kernels/encode_rows-inl.h"
+#include "kernels/row_scale_search-inl.h"
 // clang-format on
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 // Vectors are members of classes and their lengths constants below.
 #if HWY_HAVE_SCALABLE || HWY_TARGET == HWY_SCALAR
@@ -55,21 +55,28 @@ uint16_t LargestMagnitude(const uint16_t* fp16, int64_t count) {
   return static_cast<uint16_t>(largest);
 }
 
-uint16_t RowScaleOf(WeightFormat format, const uint16_t* fp16, int64_t columns) {
+uint16_t IntegerScale(const uint16_t* fp16, int64_t count) {
+  return Fp16OfFp32(Fp32OfFp16(LargestMagnitude(fp16, count)) * (128.0f / 127.0f));
+}
+
+void ChooseScales(WeightFormat format, const PackedRows<uint8_t>& rows, int64_t columns,
+                  const uint16_t* fp16) {
   const FormatInfo& info = InfoOf(format);
-  const uint16_t largest = LargestMagnitude(fp16, columns);
-  if (largest == 0) return 0;
   if (info.family == FormatFamily::kInteger) {
-    return Fp16OfFp32(Fp32OfFp16(largest) * (128.0f / 127.0f));
-  }
-  uint16_t scale = 0;
-  WithChoice(format, [&](auto choice) {
-    using Codec = typename decltype(choice)::Codec;
-    if constexpr (Codec::kIsScaled && !std::is_same_v<Codec, RawInt8>) {
-      scale = BestRowScale<Codec>(info, largest, fp16, columns);
+    const int64_t block = info.scaling == Scaling::kRow ? columns : kScaleBlockWeights;
+    uint16_t* scale = rows.scales;
+    for (int64_t row = 0; row < rows.row_count; ++row, fp16 += columns) {
+      for (int64_t i = 0; i < rows.scales_per_row; ++i) {
+        *scale++ = IntegerScale(fp16 + i * block, std::min(block, columns - i * block));
+      }
     }
-  });
-  return scale;
+    return;
+  }
+  const RowScaleFactors factors = RowScaleFactorsOf(info);
+  for (int64_t row = 0; row < rows.row_count; ++row, fp16 += columns) {
+    const uint16_t largest = LargestMagnitude(fp16, columns);
+    rows.scales[row] = largest == 0 ? 0 : BestRowScale(info, factors, largest, fp16, columns);
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -82,7 +89,7 @@ namespace tightfit {
 namespace cpu {
 
 HWY_EXPORT(EncodeRows);
-HWY_EXPORT(RowScaleOf);
+HWY_EXPORT(ChooseScales);
 HWY_EXPORT(LargestMagnitude);
 
 void EncodeRows(WeightFormat format, const PackedRows<uint8_t>& rows, int64_t columns,
@@ -90,8 +97,9 @@ void EncodeRows(WeightFormat format, const PackedRows<uint8_t>& rows, int64_t co
   HWY_DYNAMIC_DISPATCH(EncodeRows)(format, rows, columns, fp16);
 }
 
-uint16_t RowScaleOf(WeightFormat format, const uint16_t* fp16, int64_t columns) {
-  return HWY_DYNAMIC_DISPATCH(RowScaleOf)(format, fp16, columns);
+void ChooseScales(WeightFormat format, const PackedRows<uint8_t>& rows, int64_t columns,
+                  const uint16_t* fp16) {
+  HWY_DYNAMIC_DISPATCH(ChooseScales)(format, rows, columns, fp16);
 }
 
 uint16_t LargestMagnitude(const uint16_t* fp16, int64_t count) {

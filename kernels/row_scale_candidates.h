@@ -57,6 +57,17 @@ constexpr float RowScaleFactor(const FormatInfo& info, int candidate) {
   return static_cast<float>(kPowersWithinAnOctave[candidate] / LargestRaw(info));
 }
 
+// F_j of all candidates, aligned for vectors.
+struct RowScaleFactors {
+  alignas(64) std::array<float, kRowScaleCandidates> values;
+};
+
+constexpr RowScaleFactors RowScaleFactorsOf(const FormatInfo& info) {
+  RowScaleFactors factors{};
+  for (int j = 0; j < kRowScaleCandidates; ++j) factors.values[j] = RowScaleFactor(info, j);
+  return factors;
+}
+
 }  // namespace tightfit
 
 #endif  // TIGHTFIT_KERNELS_ROW_SCALE_CANDIDATES_H_

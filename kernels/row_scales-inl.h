@@ -1,5 +1,5 @@
-// The scales of rows and blocks as vectors see them, and the search for a row's. Included once per
-// instruction set (hwy/foreach_target.h).
+// The scales of rows and blocks as vectors see them. Included once per instruction set
+// (hwy/foreach_target.h).
 
 #if defined(TIGHTFIT_KERNELS_ROW_SCALES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TIGHTFIT_KERNELS_ROW_SCALES_INL_H_
@@ -11,7 +11,6 @@
 #include "kernels/codec_cpu.h"
 #include "kernels/fp16.h"
 #include "kernels/fp16_vectors-inl.h"
-#include "kernels/row_scale_candidates.h"
 #include "kernels/scaled_codec-inl.h"
 
 #include <hwy/highway.h>
@@ -85,90 +84,6 @@ HWY_INLINE Factors FactorsOfRow(const PackedRows<Byte>& rows, int64_t row) {
   if constexpr (Codec::kIsScaled) unit = Codec::kUnit;
   if (rows.scales == nullptr) return Factors(&rows.tensor_scale, 1, unit);
   return Factors(rows.scales + row * rows.scales_per_row, rows.scales_per_row, unit);
-}
-
-// Columns are added up in this many parts, whatever the vectors' length.
-constexpr int64_t kErrorParts = 16;
-constexpr int64_t kErrorVectors = kErrorParts / hn::MaxLanes(D32f());
-
-// Adds the squared errors of `count` magnitudes, a multiple of kErrorParts, to one candidate's
-// sums.
-template <class Codec>
-HWY_INLINE void AddSquaredErrors(const float* magnitudes, int64_t count, float inverse,
-                                 float* sums) {
-  const D32f df;
-  constexpr int64_t kLanes = hn::MaxLanes(D32f());
-  const V32f factor = hn::Set(df, inverse);
-  const V32f most = hn::Set(df, Codec::kLargestRaw);
-  // Independent sums: their additions overlap.
-  V32f sum[kErrorVectors];
-  for (int64_t part = 0; part < kErrorVectors; ++part) {
-    sum[part] = hn::Load(df, sums + part * kLanes);
-  }
-  for (int64_t i = 0; i < count; i += kErrorParts) {
-    for (int64_t part = 0; part < kErrorVectors; ++part) {
-      const V32f y = hn::Mul(hn::Load(df, magnitudes + i + part * kLanes), factor);
-      const V32f error = hn::Sub(y, RoundToGrid<Codec::kMantissa>(hn::Min(y, most)));
-      sum[part] = hn::Add(sum[part], hn::Mul(error, error));
-    }
-  }
-  for (int64_t part = 0; part < kErrorVectors; ++part) {
-    hn::Store(sum[part], df, sums + part * kLanes);
-  }
-}
-
-// |fp16| as fp32, filled up with zeros to a multiple of kErrorParts.
-HWY_INLINE void WidenMagnitudes(const uint16_t* fp16, int64_t count, int64_t padded, float* out) {
-  const D16 d;
-  constexpr int64_t kLanes = hn::MaxLanes(D16());
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const WideHalves wide = Widen(hn::And(hn::LoadU(d, fp16 + i), hn::Set(d, 0x7FFF)));
-    hn::Store(wide.lower, D32f(), out + i);
-    hn::Store(wide.upper, D32f(), out + i + kLanes / 2);
-  }
-  for (; i < count; ++i) out[i] = Fp32OfFp16(fp16[i] & 0x7FFF);
-  std::fill(out + count, out + padded, 0.0f);
-}
-
-// The candidate of FORMATS.md section 2. `largest`: the row's largest magnitude, not 0.
-template <class Codec>
-HWY_NOINLINE uint16_t BestRowScale(const FormatInfo& info, uint16_t largest, const uint16_t* fp16,
-                                   int64_t columns) {
-  constexpr int64_t kPieceColumns = 2048;
-  uint16_t scales[kRowScaleCandidates];
-  float inverses[kRowScaleCandidates];
-  HWY_ALIGN float sums[kRowScaleCandidates][kErrorParts] = {};
-  for (int j = 0; j < kRowScaleCandidates; ++j) {
-    scales[j] = Fp16OfFp32(Fp32OfFp16(largest) * RowScaleFactor(info, j));
-    inverses[j] = 1.0f / Fp32OfFp16(scales[j]);
-  }
-
-  HWY_ALIGN float piece[kPieceColumns];
-  for (int64_t begin = 0; begin < columns; begin += kPieceColumns) {
-    const int64_t count = std::min(columns - begin, kPieceColumns);
-    const int64_t padded = (count + kErrorParts - 1) / kErrorParts * kErrorParts;
-    WidenMagnitudes(fp16 + begin, count, padded, piece);
-    for (int j = 0; j < kRowScaleCandidates; ++j) {
-      AddSquaredErrors<Codec>(piece, padded, inverses[j], sums[j]);
-    }
-  }
-
-  int best = -1;
-  float best_error = 0.0f;
-  for (int j = 0; j < kRowScaleCandidates; ++j) {
-    if (scales[j] >= kFp16Infinity) continue;
-    for (int64_t half = kErrorParts / 2; half > 0; half /= 2) {
-      for (int64_t i = 0; i < half; ++i) sums[j][i] += sums[j][i + half];
-    }
-    const float scale = Fp32OfFp16(scales[j]);
-    const float error = scale * scale * sums[j][0];
-    if (best < 0 || error < best_error) {
-      best = j;
-      best_error = error;
-    }
-  }
-  return scales[std::max(best, 0)];
 }
 
 }  // namespace HWY_NAMESPACE

@@ -31,18 +31,22 @@ HWY_INLINE V16 ScaleToFp16(WideHalves raw, WideHalves scale) {
                                 .upper = hn::Mul(raw.upper, scale.upper)});
 }
 
-// The nearest number with `kMantissaBits` below its leading bit, or below 2^-14 where it is
-// smaller; ties to even. Requires 0 <= value < 2^16.
-template <int kMantissaBits>
-HWY_INLINE V32f RoundToGrid(V32f value) {
+// The nearest number of a grid; ties to even. Its step is fp32's at that number, so many bits up in
+// the exponent field, or that at 2^-14 where the number is smaller. Requires 0 <= value < 2^16.
+HWY_INLINE V32f RoundToGrid(V32f value, hn::Vec<D32> bits_up) {
   const D32 d;
   const D32f df;
   // At this number, fp32's last place is the grid's step: the sum is rounded to it.
   const auto binade = hn::Max(hn::And(value, hn::BitCast(df, hn::Set(d, 0x7F800000))),
                               hn::Set(df, PowerOfTwo(-14)));
-  const auto shifter = hn::BitCast(
-      df, hn::Add(hn::BitCast(d, binade), hn::Set(d, uint32_t{23 - kMantissaBits} << 23)));
+  const auto shifter = hn::BitCast(df, hn::Add(hn::BitCast(d, binade), bits_up));
   return hn::Sub(hn::Add(value, shifter), shifter);
+}
+
+// With `kMantissaBits` below the leading bit.
+template <int kMantissaBits>
+HWY_INLINE V32f RoundToGrid(V32f value) {
+  return RoundToGrid(value, hn::Set(D32(), uint32_t{23 - kMantissaBits} << 23));
 }
 
 // s E f: kExponentBits and kMantissaBits, read as an fp16 pattern.

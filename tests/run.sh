@@ -30,9 +30,17 @@ build_targets
 phase "ctest"
 TIGHTFIT_FULL=$full ctest --test-dir build/release --output-on-failure --parallel "$jobs"
 
-phase "pytest"
-TIGHTFIT_BUILD_DIR="$PWD/build/release" TIGHTFIT_FULL=$full \
-  python -m pytest tests/python -q -p no:cacheprovider --durations=8
+# A worker holds up to 1 GB: not one for each processor of a large machine.
+workers=$((jobs < 4 ? jobs : 4))
+python_tests() {
+  TIGHTFIT_BUILD_DIR="$PWD/build/release" TIGHTFIT_FULL=$full \
+    python -m pytest tests/python -q -p no:cacheprovider --durations=8 "$@"
+}
+phase "pytest, $workers at a time"
+# Files stay whole, which keep one server for their tests, and begin in the order of conftest.py.
+python_tests -m "not alone" -n "$workers" --dist loadfile --no-loadscope-reorder
+phase "pytest, what must run alone"
+python_tests -m alone
 
 if ((full)); then
   phase "address and undefined-behaviour sanitizers"

@@ -26,6 +26,7 @@ constexpr const char* kMainFooter = R"(Examples:
   tightfit models --watch
   tightfit generate "red apple" --estimate
   tightfit info --server draw.example.org:50051 --tls-ca ca.pem --token-file alice.token
+  tightfit pack models/sdxl --out models/sdxl-e2m5r
   tightfit fidelity --help
 
 A token comes from --token-file or the variable TIGHTFIT_TOKEN, never from an option: every user of
@@ -440,8 +441,9 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   info.AddTo(info_command);
   info_command->footer(kInfoFooter);
 
-  // For the list of commands alone: main hands this one to a program of its own.
+  // For the list of commands alone: main hands these to programs of their own.
   app.add_subcommand("fidelity", "Measure what each format does to a model's images; no server");
+  app.add_subcommand("pack", "Pack a model's weights once, unpack or verify them; no server");
 
   try {
     Parse(&app, WithHelpAsOption(argc, argv));

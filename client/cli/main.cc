@@ -13,14 +13,21 @@
 
 namespace {
 
+// Commands that are programs of their own.
+const char* SiblingOf(const char* command) {
+  if (std::strcmp(command, "fidelity") == 0) return "tightfit-fidelity";
+  return std::strcmp(command, "pack") == 0 ? "tightfit-pack" : nullptr;
+}
+
 int RunCommandLine(int argc, char** argv) {
-  if (argc > 1 && std::strcmp(argv[1], "fidelity") == 0) {
-    return tightfit::cli::RunSiblingProgram("tightfit-fidelity", argv + 1);
+  if (const char* const program = argc > 1 ? SiblingOf(argv[1]) : nullptr) {
+    return tightfit::cli::RunSiblingProgram(program, argv + 1);
   }
-  if (argc > 2 && std::strcmp(argv[1], "help") == 0 && std::strcmp(argv[2], "fidelity") == 0) {
+  const bool is_help = argc > 2 && std::strcmp(argv[1], "help") == 0;
+  if (const char* const program = is_help ? SiblingOf(argv[2]) : nullptr) {
     char help[] = "--help";
     char* arguments[] = {argv[2], help, nullptr};
-    return tightfit::cli::RunSiblingProgram("tightfit-fidelity", arguments);
+    return tightfit::cli::RunSiblingProgram(program, arguments);
   }
   const tightfit::cli::Command command = tightfit::cli::ParseCommandLine(argc, argv);
   if (const auto* exit = std::get_if<tightfit::cli::ExitNow>(&command)) return exit->exit_code;

@@ -11,7 +11,7 @@ option(TIGHTFIT_INSTALL_LIBTORCH
   "Install LibTorch's libraries beside the programs (0.4 GB); else LD_LIBRARY_PATH names them" ON)
 
 set(_programs)
-foreach(_program tightfit tightfit-fidelity tightfit-server tightfit-weights)
+foreach(_program tightfit tightfit-fidelity tightfit-pack tightfit-server tightfit-weights)
   if(TARGET ${_program})
     list(APPEND _programs ${_program})
     set_target_properties(${_program} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib/tightfit")

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import completions  # noqa: E402
 from help_text import Command, read_command  # noqa: E402
 
-PROGRAMS = ("tightfit", "tightfit-fidelity", "tightfit-server", "tightfit-weights")
+PROGRAMS = ("tightfit", "tightfit-fidelity", "tightfit-pack", "tightfit-server", "tightfit-weights")
 # The server is started by an administrator, but whoever tries it looks here first.
 _SECTION = "1"
 

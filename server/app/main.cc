@@ -11,7 +11,8 @@ namespace {
 class TorchBackend final : public ModelBackend {
  public:
   TorchBackend(const std::string& device, const BackendSettings& settings)
-      : runtime_(device, settings.thread_count, settings.host_cache_bytes) {}
+      : runtime_(device, settings.thread_count, settings.host_cache_bytes,
+                 settings.profile_directory) {}
 
   void InitThread() override { runtime_.InitThread(); }
   void ExitThread() override { runtime_.ExitThread(); }

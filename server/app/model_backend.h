@@ -41,8 +41,9 @@ class ModelBackend {
 };
 
 struct BackendSettings {
-  int thread_count = 0;          // intra-op threads; 0: all cores
-  int64_t host_cache_bytes = 0;  // weights that may stay in host memory when models leave
+  int thread_count = 0;           // intra-op threads; 0: all cores
+  int64_t host_cache_bytes = 0;   // weights that may stay in host memory when models leave
+  std::string profile_directory;  // for measured profiles; "": none are kept
 };
 
 // The two steps to a backend: the device's memory decides its settings.

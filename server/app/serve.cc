@@ -113,7 +113,8 @@ int RunServer(const ServerConfig& configured, const BackendFactory& backends,
   const int64_t memory_limit_bytes = MemoryLimitBytes(config, *device);
   const std::unique_ptr<ModelBackend> backend =
       backends.open(*device, {.thread_count = ThreadsOf(config).count,
-                              .host_cache_bytes = HostCacheBytes(config, *device)});
+                              .host_cache_bytes = HostCacheBytes(config, *device),
+                              .profile_directory = config.profile_dir});
   const HeapTrimmer heap_trimmer;
   const int code =
       RunningServer(config, std::move(security).value(), std::move(device).value(), backends,

@@ -45,6 +45,7 @@ struct ServerConfig {
   std::chrono::milliseconds self_check{60000};
   int32_t max_running_requests = 2;
   int32_t memory_limit_mib = 0;  // of the device; 0: what is free at the start, less a reserve
+  std::string profile_dir;       // for measured memory profiles; "": none are kept
   int32_t host_cache_mib = -1;   // of weights that left the device; -1: see the server's help
   Limits limits;
   std::vector<ModelSpec> models;

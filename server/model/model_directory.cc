@@ -8,7 +8,7 @@
 
 namespace tightfit {
 
-Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
+Result<std::string> ReadManifestText(const std::string& path) {
   constexpr int64_t kMaxManifestBytes = 1 << 20;
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileReader> file,
                       FileReader::Open(path + "/" + kManifestName, kManifestName));
@@ -17,6 +17,11 @@ Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
   }
   std::string text(static_cast<size_t>(file->size_bytes()), '\0');
   TF_RETURN_IF_ERROR(file->ReadAt(0, file->size_bytes(), text.data()));
+  return text;
+}
+
+Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
+  TF_ASSIGN_OR_RETURN(const std::string text, ReadManifestText(path));
   TF_ASSIGN_OR_RETURN(ModelDirectory model, ParseManifest(text));
   model.path = path;
   return model;

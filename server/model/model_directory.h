@@ -88,7 +88,10 @@ inline bool IsPackedDirectory(const ModelDirectory& directory) {
   return false;
 }
 
-// Reads and checks model.json (at most 1 MiB). Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`
+// The text of model.json, at most 1 MiB. Errors: FILE_MISSING; BAD_MODEL_DIRECTORY if it is larger.
+Result<std::string> ReadManifestText(const std::string& path);
+
+// Reads and checks model.json. Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`
 // with the key and what is wrong; UNIMPLEMENTED for a schema version, family or prediction type
 // that this build cannot serve.
 Result<ModelDirectory> ReadModelDirectory(const std::string& path);

@@ -8,16 +8,44 @@
 #include "server/weights/weight_store.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <malloc.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/version.h>
 
+#include <fstream>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 namespace tightfit {
 
-DeviceRuntime::DeviceRuntime(std::string device, int thread_count, int64_t host_cache_bytes)
-    : device_(std::move(device)), weights_(std::make_unique<WeightStore>()) {
+namespace {
+
+std::string CpuModelName() {
+  constexpr std::string_view kName = "model name";
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(kName)) return line.substr(kName.size());
+  }
+  return {};
+}
+
+// Everything that decides what requests take.
+std::string ProfileKey(const std::string& device, const std::vector<std::string>& content_keys) {
+  std::string key = device + "\n" + at::get_cpu_capability() + CpuModelName() + "\n" +
+                    std::to_string(at::get_num_threads()) + " threads\n" + LibTorchVersion() + "\n";
+  for (const std::string& content_key : content_keys) key += content_key + "\n";
+  return key;
+}
+
+}  // namespace
+
+DeviceRuntime::DeviceRuntime(std::string device, int thread_count, int64_t host_cache_bytes,
+                             std::string profile_directory)
+    : device_(std::move(device)),
+      weights_(std::make_unique<WeightStore>()),
+      profiles_(at::Device(device_).is_cpu() ? std::move(profile_directory) : std::string()) {
   if (at::Device(device_).is_cpu()) {
     InstallCountingAllocator();
   } else {
@@ -75,9 +103,14 @@ Result<std::shared_ptr<const ClipTokenizer>> DeviceRuntime::Tokenizer(
 Result<RequestCosts> DeviceRuntime::Costs(const std::vector<std::string>& content_keys,
                                           const std::function<Result<RequestCosts>()>& measure) {
   if (const auto found = costs_.find(content_keys); found != costs_.end()) return found->second;
-  TF_ASSIGN_OR_RETURN(RequestCosts costs, measure());
-  costs_[content_keys] = costs;
-  return costs;
+  const std::string key = ProfileKey(device_, content_keys);
+  std::optional<RequestCosts> costs = profiles_.Find(key);
+  if (!costs.has_value()) {
+    TF_ASSIGN_OR_RETURN(costs, measure());
+    profiles_.Keep(key, *costs);
+  }
+  costs_[content_keys] = *costs;
+  return *costs;
 }
 
 std::string LibTorchVersion() { return TORCH_VERSION; }

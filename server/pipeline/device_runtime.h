@@ -11,6 +11,7 @@
 #include "server/base/status.h"
 #include "server/engine/memory_profile.h"
 #include "server/pipeline/clip_tokenizer.h"
+#include "server/pipeline/profile_cache.h"
 
 #include <cstdint>
 #include <functional>
@@ -28,8 +29,10 @@ class DeviceRuntime {
  public:
   // `device`: a name that OpenDevice (server/device/open_device.h) gave. `thread_count`: intra-op
   // threads, 0 for all cores. `host_cache_bytes`: weights that may stay in host memory when models
-  // leave the device.
-  DeviceRuntime(std::string device, int thread_count, int64_t host_cache_bytes);
+  // leave the device. `profile_directory`: as ProfileCache; for a CPU alone, since a GPU's first
+  // calls are needed to warm it up.
+  DeviceRuntime(std::string device, int thread_count, int64_t host_cache_bytes,
+                std::string profile_directory = {});
   ~DeviceRuntime();
   DeviceRuntime(const DeviceRuntime&) = delete;
   DeviceRuntime& operator=(const DeviceRuntime&) = delete;
@@ -49,7 +52,8 @@ class DeviceRuntime {
       const std::string& digests,
       const std::function<Result<std::unique_ptr<ClipTokenizer>>()>& load);
 
-  // The costs of models with these components, by content; what `measure` gives is kept.
+  // The costs of models with these components, by content; what `measure` gives is kept, also for
+  // later processes if there is a directory for profiles.
   Result<RequestCosts> Costs(const std::vector<std::string>& content_keys,
                              const std::function<Result<RequestCosts>()>& measure);
 
@@ -59,6 +63,7 @@ class DeviceRuntime {
   // Nearly all SDXL models have the same two.
   std::map<std::string, std::weak_ptr<const ClipTokenizer>> tokenizers_;
   std::map<std::vector<std::string>, RequestCosts> costs_;
+  const ProfileCache profiles_;
 };
 
 // "2.11.0"

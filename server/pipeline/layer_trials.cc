@@ -130,18 +130,20 @@ Result<std::unique_ptr<LayerTrials>> LayerTrials::Open(DeviceRuntime& runtime,
                                                        const ModelSpec& spec) {
   TF_ASSIGN_OR_RETURN(const ServableDirectory servable,
                       OpenServableDirectory(spec, runtime.device()));
-  const ComponentOptions options = ComponentOptionsOf(spec, servable, kUnet);
-  TF_ASSIGN_OR_RETURN(const std::string content_key, ContentKeyOf(servable.directory, options));
+  ComponentOptions options = ComponentOptionsOf(spec, servable, kUnet);
+  TF_ASSIGN_OR_RETURN(options.owner, ContentKeyOf(servable.directory, options));
   const ManifestComponent& unet = servable.directory.components.at(kUnet);
   TF_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> source,
                       WeightSource::Open(servable.directory, unet, ""));
-  std::shared_ptr<Component> component = runtime.weights().Find(content_key);
-  if (component == nullptr || source->safetensors() == nullptr ||
-      options.format != kUnpackedFormat || !servable.device.is_cpu()) {
+  if (source->safetensors() == nullptr || options.format != kUnpackedFormat ||
+      !servable.device.is_cpu()) {
     return Status(StatusCode::kFailedPrecondition, "NOT_UNPACKED",
                   "layers are packed one by one in unpacked models only: name the directory that "
                   "the model was packed from");
   }
+  // The one that the model holds.
+  TF_ASSIGN_OR_RETURN(std::shared_ptr<Component> component,
+                      runtime.weights().Acquire(servable.directory, options, {}));
   return std::unique_ptr<LayerTrials>(std::make_unique<SlotTrials>(
       std::move(component), std::move(source), options.scope, unet.weights.sha256));
 }

@@ -158,30 +158,15 @@ class SdxlLoader {
                                     .bytes_total = bytes_total_});
   }
 
-  // A component that another model holds is shared with it; one that was here before comes back.
   Result<Network> LoadNetwork(const std::string& name) {
     ComponentOptions options = OptionsOf(name);
     TF_ASSIGN_OR_RETURN(options.owner, ContentKeyOf(directory_, options));
-    const std::string& content_key = options.owner;
-    const auto progress = [&](int64_t bytes) { return Report(name, bytes); };
-    WeightStore& store = runtime_.weights();
-    std::shared_ptr<Component> component = store.Find(content_key);
-    if (component != nullptr && store.IsChecked(content_key, directory_.path)) {
-      if (!progress(directory_.components.at(name).weights.bytes)) return LoadStopped();
-    } else if (component != nullptr) {
-      // A damaged directory is refused whatever else is on the device.
-      TF_RETURN_IF_ERROR(CheckFiles(directory_, options, progress));
-    } else if (std::unique_ptr<Component> graph = store.TakeGraph(content_key)) {
-      TF_RETURN_IF_ERROR(graph->ReadWeights(directory_, progress));
-      component = store.Share(content_key, std::move(graph));
-    } else {
-      TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
-                          Component::Load(directory_, options, progress));
-      component = store.Share(content_key, std::move(loaded));
-    }
-    store.SetChecked(content_key, directory_.path);
+    TF_ASSIGN_OR_RETURN(std::shared_ptr<Component> component,
+                        runtime_.weights().Acquire(directory_, options, [&](int64_t bytes) {
+                          return Report(name, bytes);
+                        }));
     components_.push_back(component->description());
-    content_keys_.push_back(content_key);
+    content_keys_.push_back(options.owner);
     return NetworkOf(std::move(component), spec_.name);
   }
 

@@ -26,7 +26,7 @@ class NewFile {
   Status WriteAt(int64_t offset_bytes, const void* bytes, int64_t size_bytes);
   // Of what was written. Errors: CANNOT_WRITE too.
   Status ReadAt(int64_t offset_bytes, void* bytes, int64_t size_bytes) const;
-  // Replaces what has the name. Nothing may be written afterwards.
+  // Replaces what has the name; SyncDirectory makes that last. Nothing may be written afterwards.
   Status Commit();
 
  private:

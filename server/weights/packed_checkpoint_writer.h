@@ -15,6 +15,9 @@
 
 namespace tightfit {
 
+// model.json's `packed.version`.
+inline constexpr int64_t kPackedCheckpointVersion = 1;
+
 // A weight that the scope takes and that is not packed, and why.
 struct DenseModule {
   std::string module;

@@ -1,5 +1,6 @@
 #include "server/weights/weight_store.h"
 
+#include "server/base/load_stop.h"
 #include "server/memory/memory_accounts.h"
 
 #include <algorithm>
@@ -19,6 +20,30 @@ MemoryAccount* AccountOf(const Component& component, const std::string& content_
 }  // namespace
 
 void WeightStore::SetHostCacheLimit(int64_t bytes) { host_cache_limit_bytes_ = bytes; }
+
+Result<std::shared_ptr<Component>> WeightStore::Acquire(
+    const ModelDirectory& directory, const ComponentOptions& options,
+    const std::function<bool(int64_t)>& progress) {
+  const std::string& content_key = options.owner;
+  const std::pair<std::string, std::string> checked(content_key, directory.path);
+  std::shared_ptr<Component> component = Find(content_key);
+  if (component != nullptr && checked_.contains(checked)) {
+    const int64_t file_bytes = directory.components.at(options.component).weights.bytes;
+    if (progress && !progress(file_bytes)) return LoadStopped();
+  } else if (component != nullptr) {
+    // A damaged directory is refused whatever else is on the device.
+    TF_RETURN_IF_ERROR(CheckFiles(directory, options, progress));
+  } else if (std::unique_ptr<Component> graph = TakeGraph(content_key)) {
+    TF_RETURN_IF_ERROR(graph->ReadWeights(directory, progress));
+    component = Share(content_key, std::move(graph));
+  } else {
+    TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
+                        Component::Load(directory, options, progress));
+    component = Share(content_key, std::move(loaded));
+  }
+  checked_.insert(checked);
+  return component;
+}
 
 std::shared_ptr<Component> WeightStore::Find(const std::string& content_key) {
   if (const auto used = used_.find(content_key); used != used_.end()) {
@@ -49,14 +74,6 @@ std::shared_ptr<Component> WeightStore::Share(const std::string& content_key,
   });
   used_[content_key] = shared;
   return shared;
-}
-
-bool WeightStore::IsChecked(const std::string& content_key, const std::string& directory) const {
-  return checked_.contains({content_key, directory});
-}
-
-void WeightStore::SetChecked(const std::string& content_key, const std::string& directory) {
-  checked_.insert({content_key, directory});
 }
 
 void WeightStore::DropHostCache() { Trim(0); }

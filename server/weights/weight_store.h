@@ -10,6 +10,7 @@
 #include "server/weights/component.h"
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -29,18 +30,14 @@ class WeightStore {
   // Bytes of weights that may stay in host memory from now on; 0 at first.
   void SetHostCacheLimit(int64_t bytes);
 
-  // With its weights, from another model or from host memory; else nullptr.
-  std::shared_ptr<Component> Find(const std::string& content_key);
-  // Without weights, where only the graph is left; else nullptr.
-  std::unique_ptr<Component> TakeGraph(const std::string& content_key);
-  // Gives a component with weights to its first model. It comes back here when the last copy of
-  // what this returns goes.
-  std::shared_ptr<Component> Share(const std::string& content_key,
-                                   std::unique_ptr<Component> component);
-
-  // Whether the files of a directory were found to be what its model.json says of this content.
-  bool IsChecked(const std::string& content_key, const std::string& directory) const;
-  void SetChecked(const std::string& content_key, const std::string& directory);
+  // A component with its weights, under `options.owner`, its content key: the one that another
+  // model holds or that waits in host memory; else what it left is filled again; else it is loaded.
+  // Files of `directory` that were never checked under this content are, whatever is on the device.
+  // The component comes back here when the last copy of what this returns goes. `progress` gets the
+  // bytes of the weight file, and stops the load by returning false. Errors: Component::Load's.
+  Result<std::shared_ptr<Component>> Acquire(const ModelDirectory& directory,
+                                             const ComponentOptions& options,
+                                             const std::function<bool(int64_t)>& progress);
 
   // Gives back the weights that no model uses.
   void DropHostCache();
@@ -52,6 +49,12 @@ class WeightStore {
     std::unique_ptr<Component> component;
     int64_t host_bytes = 0;  // of its weights, where it has them
   };
+  // With its weights, from another model or from host memory; else nullptr.
+  std::shared_ptr<Component> Find(const std::string& content_key);
+  // Without weights, where only the graph is left; else nullptr.
+  std::unique_ptr<Component> TakeGraph(const std::string& content_key);
+  std::shared_ptr<Component> Share(const std::string& content_key,
+                                   std::unique_ptr<Component> component);
   // Whether the weights of `idle`, which are on the device, are in host memory now.
   bool KeepOnHost(Idle* idle);
   // Whether they are on the device again.
@@ -64,6 +67,7 @@ class WeightStore {
 
   std::map<std::string, std::weak_ptr<Component>> used_;
   std::list<Idle> idle_;  // the last released first
+  // Content keys, and the directories whose files were found to be of that content.
   std::set<std::pair<std::string, std::string>> checked_;
   int64_t host_cache_limit_bytes_ = 0;
 };

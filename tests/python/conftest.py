@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,42 @@ EXPORTER = REPOSITORY / "deploy" / "export"
 sys.path.insert(0, str(EXPORTER))
 
 import pytest  # noqa: E402
+from emoji_model import EMOJI  # noqa: E402
+from server_process import ServerProcess  # noqa: E402
 from tiny_model import tiny_root  # noqa: E402
+
+# Those that take longest, at the front: begun last, they would keep the other workers waiting.
+LONGEST_FIRST = (
+    "test_memory_predictions",
+    "test_residency",
+    "test_main_job",
+    "test_emoji_xl",
+    "test_parity",
+    "test_fidelity_command",
+    "test_chaos",
+    "test_client_cancelling",
+    "test_narrow_images",
+    "test_weight_sqnr",
+    "test_parity_vae",
+    "test_parity_emoji",
+    "test_parity_prompts",
+    "test_parity_denoising_parts",
+    "test_parity_scheduler_defaults",
+    "test_export_single_file",
+    "test_readme",
+    "test_export_saved_layouts",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "alone: takes every processor, or holds a time that a busy machine would not"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: index for index, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +70,13 @@ def tiny_pipeline_dir() -> Path:
 def tiny_model_dir() -> Path:
     """The same pipeline as a model directory with fp32 and bf16 graphs. Read only."""
     return tiny_root() / "model"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Serves emoji-xl to tests that only ask: a start takes seconds. Others have their own."""
+    with ServerProcess(tmp_path_factory.mktemp("server"), [EMOJI]) as running:
+        yield running
 
 
 @pytest.fixture

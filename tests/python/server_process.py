@@ -115,11 +115,15 @@ class ServerProcess:
         self.metrics_address: str = addresses["metrics_listen"]
 
     def _wait_until_loaded(self) -> None:
+        # Not by the command line: a process ten times a second would take its share of starting.
         def settled() -> bool:
-            models = self.cli_json("models")["models"]
+            reached = {
+                (dict(labels)["model"], dict(labels)["state"])
+                for labels, value in metric_values(self.metrics(), "tightfit_model_state").items()
+                if value == 1
+            }
             waits = [spec.split("=")[0] for spec in self._models if "preload=false" not in spec]
-            states = {model["name"]: model["state"] for model in models}
-            return all(states[name] in ("resident", "failed") for name in waits)
+            return all({(name, "resident"), (name, "failed")} & reached for name in waits)
 
         self._poll(settled, "its models")
 

@@ -25,6 +25,7 @@ def said(server: ServerProcess) -> str:
     return next(line for line in server.log.splitlines() if "computing threads" in line)
 
 
+@pytest.mark.alone
 def test_threads_sleep_while_others_want_the_processors(tmp_path: Path) -> None:
     loops = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])

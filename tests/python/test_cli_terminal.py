@@ -12,22 +12,15 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyte
 import pytest
-from emoji_model import EMOJI
 from server_process import BUILD, ServerProcess
 
 WIDTHS = [40, 80, 100, 130]
 DEADLINE_SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server"), [f"{EMOJI},preload=true"]) as running:
-        yield running
 
 
 class TerminalRun:

@@ -29,12 +29,6 @@ from tightfit import (
 LONG = {"step_count": 150, "image_count": 8}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server"), [EMOJI]) as running:
-        yield running
-
-
 @pytest.fixture
 def stops_the_work(server: ServerProcess) -> Iterator[None]:
     """Around a test: exactly one request is cancelled, and the server is idle soon after."""

@@ -10,24 +10,17 @@ import sys
 import sysconfig
 import typing
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from client_sides import PACKAGE, generate_stubs, tightfit
-from emoji_model import EMOJI
 from PIL import Image, ImageChops
 from server_process import ROOT, ServerProcess
 from tightfit.conversion import fields_of
 from tightfit.parameters import build_parameters
 from tightfit.v1 import image_generation_pb2, model_pb2, server_pb2
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server"), [EMOJI]) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -360,6 +360,7 @@ def test_the_deadline_ends_a_watch(held: FakeServer, side: Side, option: str) ->
     assert held.cancelled.wait(5)
 
 
+@pytest.mark.alone
 @on_both_sides
 def test_the_deadline_counts_from_the_beginning_not_from_the_last_break(side: Side) -> None:
     over = threading.Event()

@@ -29,7 +29,9 @@ COMMANDS = [
     ("tightfit", "update"),
     ("tightfit", "info"),
     ("tightfit", "fidelity"),
+    ("tightfit", "pack"),
     ("tightfit-fidelity",),
+    ("tightfit-pack",),
     ("tightfit-server",),
     ("tightfit-weights",),
     ("tightfit-weights", "report"),
@@ -133,7 +135,7 @@ def test_zsh_is_given_every_option_of_the_help(made: Path, words: tuple[str, ...
 
 
 def test_commands_and_values_are_offered(made: Path, tmp_path: Path) -> None:
-    commands = ["fidelity", "generate", "info", "load", "models", "unload", "update"]
+    commands = ["fidelity", "generate", "info", "load", "models", "pack", "unload", "update"]
     assert sorted(bash_words(made, ["tightfit", ""])) == commands
     assert bash_words(made, ["tightfit", "gen"]) == ["generate"]
     spacing = ["tightfit", "generate", "--timestep-spacing"]

@@ -15,7 +15,7 @@ from tightfit_export.cli_options import parser
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 PROGRAM = re.compile(
-    r"(?:\S*/)?(tightfit(?:-server|-weights|-export|-fidelity)?)((?: [a-z]+\b(?![=./-]))*)"
+    r"(?:\S*/)?(tightfit(?:-server|-weights|-export|-fidelity|-pack)?)((?: [a-z]+\b(?![=./-]))*)"
 )
 OURS = re.compile(r"--|\./")
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
@@ -39,7 +39,7 @@ def help_of(program: str, words: str = "") -> str:
 def every_flag() -> set[str]:
     """Those of all programs and scripts."""
     text = help_of("tightfit-server") + help_of("tightfit-export") + help_of("tightfit-weights")
-    text += help_of("tightfit-fidelity")
+    text += help_of("tightfit", "fidelity") + help_of("tightfit", "pack")
     listed = re.findall(r"^  ([a-z]+)  ", help_of("tightfit"), re.MULTILINE)
     assert {"generate", "models", "load"} <= set(listed), listed
     for program, names in (("tightfit", listed), ("tightfit-weights", ["report", "encode"])):

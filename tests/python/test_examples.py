@@ -18,7 +18,6 @@ from pathlib import Path
 import grpc
 import pytest
 from client_sides import PACKAGE
-from emoji_model import EMOJI
 from fake_tightfit_server import FakeServer, Refusal, Script, started, whole_request
 from server_process import ROOT, ServerProcess
 from test_client_security import Authority
@@ -117,12 +116,6 @@ def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == "node":
         return Example(node_command())
     return Example([sys.executable, str(EXAMPLES / "python" / "generate.py")])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server"), [EMOJI]) as running:
-        yield running
 
 
 def test_node_reads_its_example() -> None:

@@ -203,9 +203,9 @@ def test_types_that_cannot_be_exported_are_refused_before_anything_is_written(
     tensors: Tensors, tiny_pipeline_dir: Path, tmp_path: Path
 ) -> None:
     key = "model.diffusion_model.out.2.weight"
-    changed = tensors | {key: tensors[key].to(torch.float8_e4m3fn)}
-    path = save(changed, tmp_path / "fp8.safetensors")
-    with pytest.raises(SourceError, match=r"is quantised: fp8 \(F8_E4M3\) without scales; take"):
+    changed = tensors | {key: tensors[key].to(torch.int8)}
+    path = save(changed, tmp_path / "int8.safetensors")
+    with pytest.raises(SourceError, match=r"is quantised: I8 without scales .*; take the model"):
         opened(path, tiny_pipeline_dir)
 
 

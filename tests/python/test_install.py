@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from server_process import BUILD, ROOT
 
-PROGRAMS = ("tightfit", "tightfit-fidelity", "tightfit-server", "tightfit-weights")
+PROGRAMS = ("tightfit", "tightfit-fidelity", "tightfit-pack", "tightfit-server", "tightfit-weights")
 CMAKE = (ROOT / "CMakeLists.txt").read_text("utf-8")
 VERSION = re.search(r"project\(tightfit VERSION (\d+\.\d+\.\d+)", CMAKE)[1]  # type: ignore[index]
 

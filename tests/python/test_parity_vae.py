@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
 from parity.jobs import Job, Weights
-from parity.probe import Pictures, load_status, probe_binary, run_probe
+from parity.probe import Images, load_status, probe_binary, run_probe
 from safetensors.torch import load_file, save_file
 from server_process import ServerProcess
 from tightfit_export.cli import main as export
@@ -31,11 +31,11 @@ def decoded(vae: AutoencoderKL, latents: np.ndarray) -> np.ndarray:
     """What diffusers makes of latents, one image after the other: uint8 [images, h, w, 3]."""
     processor = VaeImageProcessor()
     with torch.no_grad():
-        pictures = [
+        decoded_images = [
             vae.decode(image[None] / vae.config.scaling_factor).sample
             for image in torch.from_numpy(latents)
         ]
-    images = processor.postprocess(torch.cat(pictures), output_type="pil")
+    images = processor.postprocess(torch.cat(decoded_images), output_type="pil")
     return np.stack([np.asarray(image) for image in images])
 
 
@@ -44,16 +44,16 @@ def largest_difference(one: np.ndarray, other: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("tile_px", [32, 64])
-def test_tiled_pictures_are_those_of_diffusers(
+def test_tiled_images_are_those_of_diffusers(
     tiny_model_dir: Path, vae: AutoencoderKL, tmp_path: Path, tile_px: int
 ) -> None:
-    ours: Pictures = run_probe(
+    ours: Images = run_probe(
         tiny_model_dir,
         [(UNPACKED, WIDE)],
         tmp_path,
         vae_tiling="always",
         vae_tile_px=tile_px,
-    ).pictures[UNPACKED, WIDE]
+    ).images[UNPACKED, WIDE]
     whole = decoded(vae, ours.latents)
     vae.enable_tiling()
     vae.tile_sample_min_size = tile_px
@@ -61,7 +61,7 @@ def test_tiled_pictures_are_those_of_diffusers(
     tiled = decoded(vae, ours.latents)
     vae.disable_tiling()
     assert largest_difference(ours.pixels, tiled) <= 1
-    # Whole pictures look otherwise, at the seams and through the tiles' own normalisation.
+    # Whole images look otherwise, at the seams and through the tiles' own normalisation.
     assert largest_difference(tiled, whole) > 10
     assert tiled.std() > 30
 
@@ -98,10 +98,10 @@ def test_another_vae_is_decoded_with_and_fp32_helps_where_fp16_overflows(
         tmp_path / "other",
         compute_dtype="fp16",
         vae=str(overflowing_vae),
-    ).pictures[UNPACKED, job]
+    ).images[UNPACKED, job]
     own = run_probe(
         half_model_dir, [(UNPACKED, job)], tmp_path / "own", compute_dtype="fp16"
-    ).pictures[UNPACKED, job]
+    ).images[UNPACKED, job]
     assert np.array_equal(own.latents, ours.latents)
     assert largest_difference(own.pixels, ours.pixels) > 10
 

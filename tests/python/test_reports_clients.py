@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from a1111_text import parse
-from emoji_model import EMOJI
 from PIL import Image
 from server_process import ServerProcess
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server"), [EMOJI]) as running:
-        yield running
 
 
 # Flags -> what a reader of A1111's text finds; None: nothing under this name.

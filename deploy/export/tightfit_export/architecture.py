@@ -75,8 +75,9 @@ class VaeDecoder(nn.Module):
 
 def build(component: str, config: dict[str, Any]) -> nn.Module:
     """The network with its parameters on the meta device and its buffers filled."""
-    # The type that the source was saved in says nothing about the graph's.
-    config = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
+    # How the source was saved says nothing about the graph.
+    of_source = ("dtype", "torch_dtype", "quantization_config")
+    config = {key: value for key, value in config.items() if key not in of_source}
     with torch.device("meta"):
         if component == "unet":
             module = DenoisingUNet.from_config(config)

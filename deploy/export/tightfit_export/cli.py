@@ -129,7 +129,7 @@ def _check_flags(options: argparse.Namespace) -> None:
     if options.random is None:
         wrong, place = ("seed", "save_source", "vocabulary"), "--random"
     else:
-        wrong = ("config", "prediction_type", "variant", "revision", "vae")
+        wrong = ("config", "prediction_type", "variant", "revision", "unet", "vae")
         wrong += ("zero_terminal_snr", "vae_fp16_safe", "timestep_spacing")
         place = "--source"
     for flag in wrong:
@@ -190,6 +190,8 @@ def summary_json(
         "kept_fp32": summary.kept_fp32,
         "non_finite": summary.non_finite,
         "underflow": summary.underflow,
+        "restored": summary.restored,
+        "suggested_format": summary.suggested_format,
         "max_abs_difference": summary.max_abs_difference,
         "notes": progress.notes,
         "seconds": round(summary.seconds, 3),
@@ -216,6 +218,11 @@ def summary_table(summary: ExportSummary) -> str:
         f"{content['name']} {content['hash'][:10]} is at {summary.out} "
         f"({summary.seconds:.1f} s, {size_text(summary.peak_memory_bytes)} of memory at most)"
     )
+    suggested = summary.suggested_format
+    if suggested:
+        lines.append(
+            f"packs without a second loss as {suggested['format']} (scope {suggested['scope']})"
+        )
     lines.append(f"serve it: {serve_command(summary)}")
     return "\n".join(lines)
 
@@ -227,6 +234,7 @@ def serve_command(summary: ExportSummary) -> str:
     # What a server's configuration takes as a name, and as a path in a list with commas.
     name = re.sub(r"[^A-Za-z0-9._-]", "-", summary.content["name"])[:64]
     path = str(summary.out).replace(",", "\\,")
+    path += "".join(f",{key}={value}" for key, value in summary.suggested_format.items())
     return shlex.join([program, "--model", f"{name}={path}"])
 
 

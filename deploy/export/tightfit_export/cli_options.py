@@ -19,6 +19,10 @@ examples:
     tightfit-export --source my-model.safetensors --vae sdxl-vae-fp16-fix.safetensors \\
         --vae-fp16-safe --out models/my-model --dtypes fp16
 
+  A UNet as GGUF or of its own, with all else from a model that is at hand:
+    tightfit-export --source sdxl-base.safetensors --unet my-unet-Q5_K_M.gguf --out models/mine \
+        --dtypes fp16
+
   A diffusers directory, for GPU (fp16) and CPU (bf16, fp32):
     tightfit-export --source ./sdxl-base --out ./models/sdxl-base --dtypes fp16,bf16,fp32
 
@@ -39,8 +43,14 @@ and is never read. A single file has Stability's original layout, or what ComfyU
 converters make of it; its SHA-256 becomes the model's hash, whose first 10 digits web UIs and model
 sites show. What a file says of its training (the keys v_pred and ztsnr, ModelSpec, kohya's and
 OneTrainer's metadata) is taken; --prediction-type and --zero-terminal-snr go over it. Refused, with
-the reason: inpainting, InstructPix2Pix, LCM-distilled UNets, the refiner, LoRA, quantised weights,
-flow matching, EDM, SD 1.x, 2.x, 3, Flux.
+the reason: inpainting, InstructPix2Pix, LCM-distilled UNets, the refiner, LoRA, flow matching, EDM,
+SD 1.x, 2.x, 3, Flux.
+
+Weights that other programs made smaller are read, tensor by tensor, and written as what they stand
+for: fp8 with and without scales, ComfyUI's int8 and fp8 (comfy_quant, ConvRot), GGUF UNets
+(--unet), and diffusers directories of bitsandbytes, torchao (int8), quanto and SDNQ. What is lost
+stays lost; the summary names a format that packs them without a second loss, where there is one.
+NVFP4, MXFP8, SVDQuant, HQQ, GPTQ and AWQ are refused by name.
 
 Weights are written once, in fp16; --dtypes says in which types the server may compute. The
 vae_decoder always gets an fp32 graph. Every graph is loaded again and compared with the network in
@@ -62,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_source(result.add_argument_group("what to export"))
+    _add_unet(result.add_argument_group("another UNet"))
     _add_vae(result.add_argument_group("another VAE"))
     _add_output(result.add_argument_group("what to write"))
     _add_random(result.add_argument_group("random weights"))
@@ -127,6 +138,16 @@ def _add_source(result: argparse._ArgumentGroup) -> None:
         action="store_true",
         default=OFFLINE,
         help="of the hub: only what its cache holds (also with HF_HUB_OFFLINE=1)",
+    )
+
+
+def _add_unet(result: argparse._ArgumentGroup) -> None:
+    result.add_argument(
+        "--unet",
+        type=Path,
+        metavar="PATH",
+        help="a UNet in place of the source's: a .gguf file, a .safetensors file of the original "
+        "or diffusers' layout, or a diffusers UNet directory",
     )
 
 

@@ -85,6 +85,10 @@ def describe(
         progress.note(
             f"{component}: {name} holds {count} values that are NaN or infinite, as its source"
         )
+    for kind, count in report.restored.items():
+        progress.note(f"{component}: {count:,} tensors were {kind}; they are written restored")
+    for name, count in report.zero_rows.items():
+        progress.note(f"{component}: {name} came out of its scales with {count:,} rows of zeros")
     if report.worst_small_loss > _NOTED_LOSS:
         progress.note(
             f"{component}: of {report.parameter_count:,} weights fp16 made {report.to_zero:,} zero "
@@ -94,6 +98,10 @@ def describe(
     kept = report.kept_fp32 + report.kept_fp32_small
     if kept:
         summary.kept_fp32[component] = kept
+    if report.restored:
+        summary.restored[component] = report.restored
+    if component == "unet":
+        summary.suggested_format = report.suggested
     if report.non_finite:
         summary.non_finite[component] = report.non_finite
     if report.to_zero or report.rounded_subnormal:

@@ -8,7 +8,7 @@ from typing import Any
 from tightfit_export import MAX_TOKENS
 from tightfit_export.errors import SourceError
 from tightfit_export.foreign_layouts import LCM_UNET, REFINER, refuse_channels
-from tightfit_export.quantised import refuse_quantised_config
+from tightfit_export.quantisation.refusals import quantisation_of
 
 Config = dict[str, Any]
 
@@ -39,8 +39,8 @@ _MAX_SCALING = 1000.0  # the server's limit
 def check_configs(configs: dict[str, Config]) -> None:
     """`configs` are by component. Errors: SourceError with the first thing wrong."""
     for component, config in configs.items():
-        refuse_quantised_config(component, config)
-    _check_unet(configs["unet"])
+        quantisation_of(component, config)
+    check_unet(configs["unet"])
     check_vae(configs["vae"], configs["unet"])
     _check_text_encoders(configs)
 
@@ -68,7 +68,8 @@ def check_model_index(index: Config) -> None:
             raise SourceError(f"{component} is a {found}; SDXL has a {wanted}")
 
 
-def _check_unet(unet: Config) -> None:
+def check_unet(unet: Config) -> None:
+    """Errors: SourceError where the UNet is none of SDXL's kind."""
     if unet.get("addition_embed_type") != "text_time":
         raise SourceError(
             f"not an SDXL UNet: addition_embed_type is {unet.get('addition_embed_type')}, "

@@ -24,6 +24,7 @@ _PLAIN_FILES = (
     "README.md",
     "scheduler/scheduler_config.json",
     *(f"{component}/config.json" for component in COMPONENTS),
+    *(f"{component}/quantization_config.json" for component in COMPONENTS),  # of SDNQ
 )
 _TOKENIZER_FILES = (
     "tokenizer.json",

@@ -13,6 +13,7 @@ from tightfit_export.progress import Progress
 from tightfit_export.single_file import open_checkpoint
 from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
 from tightfit_export.training_words import with_flags
+from tightfit_export.unet_source import with_unet
 from tightfit_export.vae_source import with_vae, without_upcast
 
 
@@ -26,6 +27,7 @@ class SourceOptions:
     revision: str | None = None
     offline: bool = False
     config: Path | None = None
+    unet: Path | None = None
     vae: Path | None = None
     vae_fp16_safe: bool = False
     prediction_type: str | None = None
@@ -40,8 +42,17 @@ class SourceOptions:
 
 def open_source(options: SourceOptions, progress: Progress) -> SourcePipeline:
     """Errors: SourceError with the first thing wrong."""
+    pipeline = _open(options, progress)
+    if options.unet is not None:
+        pipeline = with_unet(
+            pipeline,
+            options.unet,
+            options.variant,
+            options.prediction_type,
+            options.zero_terminal_snr,
+        )
     pipeline = with_flags(
-        _open(options, progress),
+        pipeline,
         options.prediction_type,
         options.zero_terminal_snr,
         options.timestep_spacing,
@@ -63,6 +74,7 @@ def _open(options: SourceOptions, progress: Progress) -> SourcePipeline:
             name,
             options.config,
             has_vae=options.vae is None,
+            has_unet=options.unet is None,
             prediction_type=options.prediction_type,
             zero_terminal_snr=options.zero_terminal_snr,
         )

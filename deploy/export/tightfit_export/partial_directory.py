@@ -59,8 +59,9 @@ class PartialDirectory:
 def identity_key(identity: list[Any]) -> str:
     """Differs where the source, the exporter or one of its files does."""
     digest = hashlib.sha256(json.dumps([__version__, identity], sort_keys=True).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -24,10 +24,10 @@ class PerturbedWeights:
     def __init__(self, weights: ComponentWeights, seed: int) -> None:
         self._weights = weights
         self._seed = seed
-
-    @property
-    def tensors(self) -> Mapping[str, StoredTensor]:
-        return self._weights.tensors
+        # What is changed is no longer what a quantiser had made.
+        self.tensors: Mapping[str, StoredTensor] = {
+            key: dataclasses.replace(stored, kind="") for key, stored in weights.tensors.items()
+        }
 
     def read(self, key: str) -> torch.Tensor:
         import torch

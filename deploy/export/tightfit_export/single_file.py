@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,15 @@ from tightfit_export.original_layout import (
     TEXT_2_PREFIX,
     TEXT_2_TRANSFORMERS_PREFIX,
     TEXT_PREFIX,
+    UNET_PREFIX,
+    VAE_PREFIX,
     Place,
     places,
     present,
 )
-from tightfit_export.quantised import refuse_quantised_tensors
+from tightfit_export.quantisation.restored import RestoredTensors
 from tightfit_export.source_pipeline import SourcePipeline, file_identity, read_configuration
-from tightfit_export.stored_names import StandardFile
+from tightfit_export.stored_names import StandardFile, standard_name
 from tightfit_export.tensor_file import StoredTensor, TensorFile
 from tightfit_export.training_words import with_words_of_file
 
@@ -58,11 +61,11 @@ _NAMED = 3  # of missing or foreign tensors
 class PlacedWeights:
     """A component's tensors under diffusers' names, out of a file with other names."""
 
-    def __init__(self, file: TensorFile | StandardFile, placed: Mapping[str, Place]) -> None:
+    def __init__(self, file: RestoredTensors | StandardFile, placed: Mapping[str, Place]) -> None:
         self._file = file
         self._places = {name: place for name, place in placed.items() if place.key in file.tensors}
         self.tensors = {
-            name: StoredTensor(file.tensors[place.key].dtype, _shape(file, place))
+            name: dataclasses.replace(file.tensors[place.key], shape=_shape(file, place))
             for name, place in self._places.items()
         }
 
@@ -78,7 +81,7 @@ class PlacedWeights:
         self._file.close()
 
 
-def _shape(file: TensorFile | StandardFile, place: Place) -> tuple[int, ...]:
+def _shape(file: RestoredTensors | StandardFile, place: Place) -> tuple[int, ...]:
     shape = file.tensors[place.key].shape
     if place.third is not None and shape and shape[0] % 3 == 0:
         shape = (shape[0] // 3, *shape[1:])
@@ -91,9 +94,13 @@ class Checkpoint:
 
     path: Path
     stored_keys: dict[str, str]  # by their standard names
-    has_vae: bool
+    replaced: tuple[str, ...]  # prefixes of components that another file takes the place of
     used: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
+
+    def open(self, what: str) -> StandardFile:
+        """The file's tensors, quantised ones put back. Errors: SourceError."""
+        return _opened(TensorFile(self.path, what), self.replaced)
 
     def _has_projection_twice(self, key: str) -> bool:
         """Text encoder 2's projection as a matrix and as a linear layer, of which one is read."""
@@ -106,28 +113,37 @@ class Checkpoint:
         """
         hint = "; --config takes the architecture from a diffusers directory"
         if self.missing:
-            raise SourceError(f"{self.path.name} lacks {_listed(self.missing)} of SDXL's{hint}")
+            raise SourceError(f"{self.path.name} lacks {listed(self.missing)} of SDXL's{hint}")
         foreign = [
             stored
             for key, stored in self.stored_keys.items()
             if key not in self.used
-            and not ignores(key, self.has_vae)
+            and not ignores(key, self.replaced)
             and not self._has_projection_twice(key)
         ]
         if foreign:
             raise SourceError(
-                f"{self.path.name} holds {_listed(foreign)} that SDXL does not have{hint}"
+                f"{self.path.name} holds {listed(foreign)} that SDXL does not have{hint}"
             )
 
 
-def ignores(key: str, has_vae: bool) -> bool:
+def _opened(stored: TensorFile, replaced: tuple[str, ...]) -> StandardFile:
+    name = stored.path.name
+    restored = RestoredTensors(
+        stored, name, wanted=lambda key: not ignores(standard_name(key), replaced)
+    )
+    return StandardFile(restored, name)
+
+
+def ignores(key: str, replaced: tuple[str, ...]) -> bool:
     """Whether a tensor of that standard name is left out knowingly."""
-    if not has_vae and key.startswith("first_stage_model."):
+    if key.startswith(replaced):
         return True
     return key.startswith(_IGNORED_PREFIXES) or key.rpartition(".")[2] in _IGNORED_NAMES
 
 
-def _listed(keys: list[str]) -> str:
+def listed(keys: list[str]) -> str:
+    """The first few names, and how many more there are."""
     more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
     return f"{', '.join(keys[:_NAMED])}{more}"
 
@@ -143,7 +159,7 @@ class CheckpointPart:
 
     def open(self, module: nn.Module) -> PlacedWeights:
         names = [name for name, _ in module.named_parameters()]
-        file = StandardFile(TensorFile(self.checkpoint.path, self.component))
+        file = self.checkpoint.open(self.component)
         placed = {
             name: present(place, file.tensors)
             for name, place in places(self.component, names, self.config, file.tensors).items()
@@ -163,29 +179,33 @@ def open_checkpoint(
     config: Path | None,
     *,
     has_vae: bool = True,
+    has_unet: bool = True,
     prediction_type: str | None = None,
     zero_terminal_snr: bool | None = None,
 ) -> SourcePipeline:
     """Reads the header and refuses what is no SDXL checkpoint. Errors: SourceError.
 
     `config` is a diffusers directory in place of SDXL base's own configuration. Without `has_vae`
-    the file's VAE is not wanted: another one takes its place. `prediction_type` and
-    `zero_terminal_snr` are the command line's, for the notes on what the file says itself.
+    the file's VAE is not wanted, without `has_unet` its UNet: another one takes its place.
+    `prediction_type` and `zero_terminal_snr` are the command line's, for the notes on what the file
+    says itself.
     """
     refuse_pickle(path)
     if path.suffix == ".gguf":
         raise SourceError(
-            f"{path.name} is GGUF, which is quantised; take the model as .safetensors in fp16, "
-            "bf16 or fp32"
+            f"{path.name} is GGUF, which holds a UNet alone; give it with --unet, and with "
+            "--source the model that the rest is taken from"
         )
     if path.suffix != ".safetensors":
         raise SourceError(f"{path} is a file, but no .safetensors checkpoint")
     stored_file = TensorFile(path, "the checkpoint")
-    stored_file.close()
-    file = StandardFile(stored_file)
-    wanted = {key: stored for key, stored in file.tensors.items() if not ignores(key, has_vae)}
-    refuse_foreign(path, file.tensors)
-    refuse_quantised_tensors(path.name, wanted)
+    refuse_foreign(
+        path, {standard_name(key): stored for key, stored in stored_file.tensors.items()}
+    )
+    replaced = () if has_vae else (VAE_PREFIX,)
+    replaced += () if has_unet else (UNET_PREFIX,)
+    file = _opened(stored_file, replaced)
+    file.close()
     if has_vae and not any(key.startswith("first_stage_model.decoder.") for key in file.tensors):
         raise SourceError(f"{path.name} has no VAE; give one with --vae")
     notes: tuple[str, ...] = ()
@@ -194,9 +214,11 @@ def open_checkpoint(
         tokenizers: dict[str, Path | None] = dict.fromkeys(TOKENIZERS)
     else:
         index, configs, scheduler, tokenizers, notes = read_configuration(config)
-    checkpoint = Checkpoint(path, file.stored_keys, has_vae)
+    checkpoint = Checkpoint(path, file.stored_keys, replaced)
     # A component takes its share of the file; the sum is what counts.
-    sizes = {part: stored_file.total_bytes if part == "unet" else 0 for part in COMPONENTS}
+    size = max(stored_file.total_bytes, file.fp16_bytes)
+    beside = file.fp16_bytes_beside(UNET_PREFIX)
+    sizes = dict.fromkeys(COMPONENTS, 0) | {"unet": size - beside, "text_encoder": beside}
     pipeline = SourcePipeline(
         name,
         index,

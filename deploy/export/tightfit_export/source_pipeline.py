@@ -19,7 +19,8 @@ from tightfit_export.config_checks import (
 )
 from tightfit_export.errors import SourceError
 from tightfit_export.foreign_layouts import refuse_pickle
-from tightfit_export.quantised import refuse_quantised_tensors
+from tightfit_export.quantisation.refusals import quantisation_of
+from tightfit_export.quantisation.restored import RestoredTensors
 from tightfit_export.samplers import sampler_of
 from tightfit_export.scheduler_settings import resolved
 from tightfit_export.source_weights import ComponentWeights, SourceWeights, find_weight_files
@@ -46,16 +47,29 @@ class WeightFiles:
 
     component: str
     files: list[Path]
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.files)
+    quantisation: Config | None = None  # what its config.json says of it
+    total_bytes: int = 0
 
     def open(self, module: nn.Module) -> ComponentWeights:
-        return SourceWeights(self.component, self.files)
+        shapes = {name: tuple(each.shape) for name, each in module.named_parameters()}
+        return self._restored(shapes)
+
+    def checked(self) -> WeightFiles:
+        """Looked at headers and descriptions alone, and with its size in fp16.
+
+        Errors: SourceError if something in it is quantised and cannot be put back.
+        """
+        restored = self._restored(None)
+        restored.close()
+        stored = sum(file.stat().st_size for file in self.files)
+        return dataclasses.replace(self, total_bytes=max(stored, restored.fp16_bytes))
 
     def identity(self) -> list[Any]:
-        return [file_identity(file) for file in self.files]
+        return [[file_identity(file) for file in self.files], self.quantisation]
+
+    def _restored(self, shapes: dict[str, tuple[int, ...]] | None) -> RestoredTensors:
+        stored = SourceWeights(self.component, self.files)
+        return RestoredTensors(stored, self.component, self.quantisation, shapes)
 
 
 def file_identity(file: Path) -> list[Any]:
@@ -153,12 +167,12 @@ def open_pipeline(
     index, configs, scheduler, tokenizers, notes = read_configuration(directory)
     weights = {
         component: WeightFiles(
-            component, find_weight_files(directory, component, variant, preferred)
-        )
+            component,
+            find_weight_files(directory, component, variant, preferred),
+            quantisation_of(component, configs[component]),
+        ).checked()
         for component in COMPONENTS
     }
-    for component, origin in weights.items():
-        refuse_quantised_files(component, origin.files)
     return SourcePipeline(
         name,
         index,
@@ -170,13 +184,6 @@ def open_pipeline(
         directory / "README.md",
         notes=notes,
     )
-
-
-def refuse_quantised_files(component: str, files: list[Path]) -> None:
-    """Reads headers alone. Errors: SourceError."""
-    source = SourceWeights(component, files)
-    source.close()
-    refuse_quantised_tensors(component, source.tensors)
 
 
 def read_configuration(
@@ -194,7 +201,7 @@ def read_configuration(
         )
     index = read_json(directory / "model_index.json")
     check_model_index(index)
-    configs = {name: read_json(directory / name / "config.json") for name in COMPONENTS}
+    configs = {name: read_component_config(directory / name) for name in COMPONENTS}
     check_configs(configs)
     scheduler, notes = _read_scheduler(directory, index)
     notes += vae_notes(configs["vae"], SDXL_SCALING)
@@ -239,6 +246,18 @@ def _instead(directory: Path) -> str:
 def with_scheduler(pipeline: SourcePipeline, **changes: Any) -> SourcePipeline:
     """The same with other settings of the scheduler."""
     return dataclasses.replace(pipeline, scheduler=pipeline.scheduler | changes)
+
+
+def read_component_config(folder: Path) -> Config:
+    """A component's config.json, with what SDNQ may have written beside it.
+
+    Errors: SourceError.
+    """
+    config = read_json(folder / "config.json")
+    beside = folder / "quantization_config.json"
+    if not config.get("quantization_config") and beside.is_file():
+        config["quantization_config"] = read_json(beside)
+    return config
 
 
 def read_json(path: Path) -> Config:

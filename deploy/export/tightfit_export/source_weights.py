@@ -34,9 +34,11 @@ class SourceWeights:
 
     def __init__(self, component: str, files: list[Path]) -> None:
         self.tensors: dict[str, StoredTensor] = {}
+        self.metadata: dict[str, str] = {}
         self._files: dict[str, TensorFile] = {}
         for path in files:
             file = TensorFile(path, component)
+            self.metadata |= file.metadata
             for key, stored in file.tensors.items():
                 if key in self.tensors:
                     raise SourceError(f"{component}: tensor {key} is in two weight files")
@@ -46,6 +48,14 @@ class SourceWeights:
     def read(self, key: str) -> torch.Tensor:
         """The values as stored. Errors: SourceError, OSError."""
         return self._files[key].read(key)
+
+    def read_stored(self, key: str) -> torch.Tensor:
+        """The same of codes, whatever their type. Errors: SourceError, OSError."""
+        return self._files[key].read_stored(key)
+
+    def read_bytes(self, key: str) -> bytes:
+        """For small tensors that hold text. Errors: SourceError, OSError."""
+        return self._files[key].read_bytes(key)
 
     def close(self) -> None:
         for file in self._files.values():

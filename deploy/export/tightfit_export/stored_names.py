@@ -6,6 +6,7 @@ Savers put other prefixes before a component (Forge, ComfyUI, stable-diffusion.c
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -22,7 +23,8 @@ from tightfit_export.original_layout import (
 if TYPE_CHECKING:
     import torch
 
-    from tightfit_export.tensor_file import StoredTensor, TensorFile
+    from tightfit_export.quantisation.restored import RestoredTensors
+    from tightfit_export.tensor_file import StoredTensor
 
 _UNET = re.compile(
     r"(?:model\.diffusion_model\.|diffusion_model\.|unet\.)?"
@@ -88,10 +90,10 @@ def stored_by_standard_name(keys: Iterable[str], file_name: str) -> dict[str, st
 class StandardFile:
     """A single file whose tensors go by the original layout's names."""
 
-    def __init__(self, file: TensorFile) -> None:
+    def __init__(self, file: RestoredTensors, file_name: str) -> None:
         """Errors: SourceError where two tensors stand for one."""
         self._file = file
-        self.stored_keys = stored_by_standard_name(file.tensors, file.path.name)
+        self.stored_keys = stored_by_standard_name(file.tensors, file_name)
         self.tensors: dict[str, StoredTensor] = {
             name: file.tensors[key] for name, key in self.stored_keys.items()
         }
@@ -99,6 +101,16 @@ class StandardFile:
     def read(self, key: str) -> torch.Tensor:
         """The values as stored. Errors: SourceError, OSError."""
         return self._file.read(self.stored_keys[key])
+
+    @property
+    def fp16_bytes(self) -> int:
+        """What all tensors take in fp16."""
+        return self._file.fp16_bytes
+
+    def fp16_bytes_beside(self, prefix: str) -> int:
+        """What those take whose names begin otherwise."""
+        others = [each for key, each in self.tensors.items() if not key.startswith(prefix)]
+        return sum(2 * math.prod(each.shape) for each in others)
 
     def close(self) -> None:
         self._file.close()

@@ -17,10 +17,13 @@ from tightfit_export.errors import SourceError
 if TYPE_CHECKING:
     import torch
 
-_ELEMENT_BITS = {"C64": 64, "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "BOOL": 8}
-_ELEMENT_BITS |= {f"{kind}{bits}": bits for kind in "IU" for bits in (8, 16, 32, 64)}
-_ELEMENT_BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
-_ELEMENT_BITS |= {"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4}
+ELEMENT_BITS = {"C64": 64, "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "BOOL": 8}
+ELEMENT_BITS |= {f"{kind}{bits}": bits for kind in "IU" for bits in (8, 16, 32, 64)}
+ELEMENT_BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
+ELEMENT_BITS |= {"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4}
+_TORCH_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_TORCH_NAMES |= {"I8": "int8", "U8": "uint8", "I16": "int16", "I32": "int32", "I64": "int64"}
+_TORCH_NAMES |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 READABLE_DTYPES = ("F64", "F32", "F16", "BF16")
 _MAX_HEADER_BYTES = 100 << 20
 _GGUF_MAGIC = b"GGUF"
@@ -34,6 +37,7 @@ class StoredTensor:
 
     dtype: str
     shape: tuple[int, ...]
+    kind: str = ""  # what a quantiser had made of it; "": nothing
 
 
 def check_dtype(what: str, key: str, stored: StoredTensor) -> None:
@@ -69,17 +73,32 @@ class TensorFile:
         """The values as stored, in memory of their own. Errors: SourceError, OSError."""
         import torch
 
+        check_dtype(self._what, key, self.tensors[key])
+        return self.read_stored(key)
+
+    def read_stored(self, key: str) -> torch.Tensor:
+        """The same of codes, whatever their type. Errors: SourceError, OSError."""
+        import torch
+
         stored = self.tensors[key]
-        check_dtype(self._what, key, stored)
-        dtype = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}.get(
-            stored.dtype, torch.bfloat16
-        )
+        if stored.dtype not in _TORCH_NAMES:
+            raise SourceError(f"{self._what}: tensor {key} is stored as {stored.dtype}")
+        dtype = getattr(torch, _TORCH_NAMES[stored.dtype])
         values = torch.empty(math.prod(stored.shape), dtype=dtype)
-        buffer = memoryview(values.view(torch.uint8).numpy())
+        self._read_into(key, memoryview(values.view(torch.uint8).numpy()))
+        return values.reshape(stored.shape)
+
+    def read_bytes(self, key: str) -> bytes:
+        """For small tensors that hold text. Errors: SourceError, OSError."""
+        stored = self.tensors[key]
+        buffer = bytearray(ELEMENT_BITS.get(stored.dtype, 0) * math.prod(stored.shape) // 8)
+        self._read_into(key, memoryview(buffer))
+        return bytes(buffer)
+
+    def _read_into(self, key: str, buffer: memoryview) -> None:
         self._file.seek(self._begins[key])
         if self._file.readinto(buffer) != len(buffer):
             raise SourceError(f"{self._what}: {self.path.name} ends amid tensor {key}")
-        return values.reshape(stored.shape)
 
     def close(self) -> None:
         self._file.close()
@@ -87,7 +106,7 @@ class TensorFile:
     def _read_header(self) -> None:
         start = self._file.read(8)
         if start.startswith(_GGUF_MAGIC):
-            raise ValueError("this is GGUF, which is quantised; take the model as .safetensors")
+            raise ValueError("this is GGUF, which holds a UNet alone; give it with --unet")
         if start.startswith(_PICKLE_MAGIC):
             raise ValueError("this is a pickle under another name; the exporter reads no pickle")
         length = int.from_bytes(start, "little")
@@ -100,7 +119,7 @@ class TensorFile:
         for key, entry in header.items():
             stored = StoredTensor(entry["dtype"], tuple(int(size) for size in entry["shape"]))
             begin, end = entry["data_offsets"]
-            bits = _ELEMENT_BITS.get(stored.dtype)
+            bits = ELEMENT_BITS.get(stored.dtype)
             if not 0 <= begin <= end <= self.total_bytes - 8 - length:
                 raise ValueError(f"the file ends before its tensor {key}")
             if bits and 8 * (end - begin) != bits * math.prod(stored.shape):

@@ -58,7 +58,8 @@ def with_words_of_file(
     if said.size_px is not None and said.size_px != pipeline.default_size_px:
         pipeline, note = _with_size(pipeline, file_name, said.size_px)
         notes.append(note)
-    return dataclasses.replace(pipeline, title=said.title, notes=(*pipeline.notes, *notes))
+    title = said.title or pipeline.title
+    return dataclasses.replace(pipeline, title=title, notes=(*pipeline.notes, *notes))
 
 
 def with_zero_terminal_snr(pipeline: SourcePipeline) -> SourcePipeline:

@@ -13,16 +13,16 @@ from tightfit_export.errors import SourceError
 from tightfit_export.foreign_layouts import refuse_pickle
 from tightfit_export.file_metadata import refuse_foreign_architecture
 from tightfit_export.original_layout import VAE_PREFIX, vae_places
-from tightfit_export.quantised import refuse_quantised_config, refuse_quantised_tensors
+from tightfit_export.quantisation.refusals import quantisation_of
+from tightfit_export.quantisation.restored import RestoredTensors
 from tightfit_export.single_file import PlacedWeights
 from tightfit_export.source_pipeline import (
     SourcePipeline,
     WeightFiles,
     file_identity,
-    read_json,
-    refuse_quantised_files,
+    read_component_config,
 )
-from tightfit_export.source_weights import ComponentWeights, SourceWeights, find_weight_files
+from tightfit_export.source_weights import ComponentWeights, find_weight_files
 from tightfit_export.tensor_file import TensorFile
 
 if TYPE_CHECKING:
@@ -45,18 +45,14 @@ class VaeFile:
     path: Path
     config: Config
     prefix: str | None  # of the original layout's keys; None: diffusers' layout
-
-    @property
-    def total_bytes(self) -> int:
-        return self.path.stat().st_size
+    total_bytes: int
 
     def open(self, module: nn.Module) -> ComponentWeights:
+        restored = RestoredTensors(TensorFile(self.path, "vae"), self.path.name)
         if self.prefix is None:
-            return SourceWeights("vae", [self.path])
+            return restored
         names = [name for name, _ in module.named_parameters()]
-        return PlacedWeights(
-            TensorFile(self.path, "vae"), vae_places(names, self.config, self.prefix)
-        )
+        return PlacedWeights(restored, vae_places(names, self.config, self.prefix))
 
     def identity(self) -> list[Any]:
         return file_identity(self.path)
@@ -73,13 +69,12 @@ def with_vae(
     hashed = dict(pipeline.hashed_files)
     if path.is_dir():
         folder = (path if (path / "config.json").is_file() else path / "vae").resolve()
-        config = read_json(folder / "config.json")
+        config = read_component_config(folder)
         if config.get("_class_name") != "AutoencoderKL":
             raise SourceError(f"{path} is a {config.get('_class_name')}; SDXL has an AutoencoderKL")
-        refuse_quantised_config("the VAE", config)
+        quantisation = quantisation_of("the VAE", config)
         files = find_weight_files(folder.parent, folder.name, variant)
-        refuse_quantised_files("the VAE", files)
-        origin: WeightFiles | VaeFile = WeightFiles("vae", files)
+        origin: WeightFiles | VaeFile = WeightFiles("the VAE", files, quantisation).checked()
         said: dict[str, Any] = {"kind": "diffusers", "name": path.resolve().name}
     elif path.is_file():
         config = pipeline.configs["vae"] | {"force_upcast": True}
@@ -122,10 +117,11 @@ def _names_another_model(file_name: str) -> bool:
 
 def _vae_file(path: Path, config: Config) -> VaeFile:
     refuse_pickle(path)
-    file = TensorFile(path, "vae")
+    stored = TensorFile(path, "vae")
+    refuse_foreign_architecture(path.name, stored.metadata)
+    file = RestoredTensors(stored, path.name)
     file.close()
-    refuse_foreign_architecture(path.name, file.metadata)
-    refuse_quantised_tensors(path.name, file.tensors)
+    size = max(stored.total_bytes, file.fp16_bytes)
     for key, stored in file.tensors.items():
         if key.endswith("decoder.conv_in.weight") and len(stored.shape) == 4:
             if stored.shape[1] != config["latent_channels"]:
@@ -134,8 +130,8 @@ def _vae_file(path: Path, config: Config) -> VaeFile:
                     f"{config['latent_channels']}: it is the VAE of another kind of model"
                 )
     if _DIFFUSERS_KEY in file.tensors:
-        return VaeFile(path, config, None)
+        return VaeFile(path, config, None, size)
     for prefix in ("", VAE_PREFIX, "vae."):
         if prefix + _ORIGINAL_KEY in file.tensors:
-            return VaeFile(path, config, prefix)
+            return VaeFile(path, config, prefix, size)
     raise SourceError(f"{path.name} holds no VAE of SDXL's kind (no {_ORIGINAL_KEY})")

@@ -13,6 +13,7 @@ import torch
 
 from tightfit_export.errors import SourceError
 from tightfit_export.fp16_rounding import Rounding, all_finite, rounding
+from tightfit_export.held_exactly import HeldExactly
 from tightfit_export.source_weights import ComponentWeights
 from tightfit_export.tensor_file import TensorFile
 
@@ -40,6 +41,11 @@ class WeightReport:
     to_zero: int = 0
     rounded_subnormal: int = 0
     worst_small_loss: float = 0.0
+    # How many tensors were put back from what, and rows of such ones that came out as zeros.
+    restored: dict[str, int] = field(default_factory=dict)
+    zero_rows: dict[str, int] = field(default_factory=dict)
+    # Format and scope that pack a UNet without a second loss.
+    suggested: dict[str, str] = field(default_factory=dict)
 
 
 def match_keys(
@@ -122,6 +128,11 @@ def write_weights(
         report.parameter_count += count
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    kinds = [source.tensors[keys[name]].kind for name in order]
+    report.restored = {kind: kinds.count(kind) for kind in sorted(set(kinds)) if kind}
+    held = None
+    if component == "unet" and HeldExactly.is_asked(source.tensors):
+        held = HeldExactly()
     digest = hashlib.sha256()
     with path.open("wb") as file:
         for part in (len(text).to_bytes(8, "little"), text):
@@ -132,10 +143,17 @@ def write_weights(
             if not all_finite(stored):
                 report.non_finite[name] = int((~torch.isfinite(stored)).sum())
             tensor = stored.to(torch.float32 if name in wide else torch.float16)
+            if source.tensors[keys[name]].kind and tensor.dim() > 1:
+                zeros = int((~tensor.flatten(1).any(dim=1)).sum())
+                if zeros:
+                    report.zero_rows[name] = zeros
+            if held is not None:
+                held.look_at(name, tensor.reshape(shapes[name]))
             data = memoryview(tensor.contiguous().reshape(-1).numpy()).cast("B")
             digest.update(data)
             file.write(data)
             on_bytes(len(data))
+    report.suggested = held.suggestion() if held is not None else {}
     report.bytes = 8 + len(text) + end
     report.sha256 = digest.hexdigest()
     return report

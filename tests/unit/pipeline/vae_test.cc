@@ -121,8 +121,7 @@ TEST(ImageDecodingTest, SaysWhatIsNotFiniteWhereFp32DoesNotHelp) {
     return Echo(at::kFloat, std::numeric_limits<float>::infinity());
   };
   EXPECT_THAT(message(VaeDecoder(Echo(at::kHalf, 1e6f), 1.0), 1.0f), HasSubstr("image"));
-  EXPECT_THAT(message(VaeDecoder(Echo(at::kHalf, 1e6f), 1.0, fallback), 1.0f),
-              HasSubstr("image"));
+  EXPECT_THAT(message(VaeDecoder(Echo(at::kHalf, 1e6f), 1.0, fallback), 1.0f), HasSubstr("image"));
   EXPECT_THAT(message(VaeDecoder(Echo(at::kHalf, 1.0f), 1.0, fallback), NAN), HasSubstr("latents"));
 }
 

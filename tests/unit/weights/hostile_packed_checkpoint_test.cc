@@ -284,8 +284,9 @@ TEST(HostilePackedCheckpointTest, AnIndexIsHeldAgainstTheDigestBeforeItIsBelieve
 TEST(HostilePackedCheckpointTest, AHeaderThatClaimsATerabyteAllocatesNoneOfIt) {
   const TemporaryDirectory directory;
   const std::string header =
-      R"({"tightfit.headers":{"dtype":"U8","shape":[2147483647,128],"data_offsets":[0,274877906816]},)"
-      R"("tightfit.sha256":{"dtype":"U8","shape":[0,32],"data_offsets":[274877906816,274877906816]}})";
+      R"({"tightfit.headers":{"dtype":"U8","shape":[2147483647,128],)"
+      R"("data_offsets":[0,274877906816]},"tightfit.sha256":{"dtype":"U8","shape":[0,32],)"
+      R"("data_offsets":[274877906816,274877906816]}})";
   const std::string path = directory.Write(kFile, SafetensorsBytes(header, "few"));
   const Status status = ExpectRefusal("a terabyte", 2 * header.size(), [&] {
     return PackedCheckpoint::Open(path, kFile, std::string(64, '0')).status();

@@ -60,7 +60,7 @@ struct Mistake {
 
 TEST(UsageTest, MistakesExitWithTwoAndSayWhatIsWrong) {
   const Mistake mistakes[] = {
-      {{}, "a command is needed: generate, models, load, unload, update, info or fidelity"},
+      {{}, "a command is needed: generate, models, load, unload, update, info, fidelity or pack"},
       {{"draw"}, "there is no command \"draw\""},
       {{"generate"}, "prompt: missing"},
       {{"generate", "apple", "--prompt", "apple"}, "given twice"},
