@@ -5,6 +5,7 @@
 #include "client/cli/usage_mistake.h"
 #include "client/weights/weight_tensors.h"
 #include "kernels/format.h"
+#include "server/base/parse_number.h"
 
 #include <CLI/CLI.hpp>
 
@@ -14,6 +15,8 @@
 
 namespace tightfit::fidelity {
 namespace {
+
+constexpr const char* kWholeScope = "linear+conv";
 
 constexpr const char* kFooter = R"(Examples:
   tightfit fidelity --model deploy/models/emoji-xl/model \
@@ -39,6 +42,20 @@ Ctrl-C, and at its end writes sensitivity.json, from which --model ...,budget_mi
 each of them; one suffices, other formats are reckoned from it by the noise of their weights.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.)";
+
+// Each is a number, or a format that is drawn with all Linear and Conv2d anyhow.
+void CheckBudgets(const FidelityOptions& options) {
+  for (const std::string& budget : options.budgets) {
+    if (ParseFraction(budget, 0.01, 1e6).ok()) continue;
+    const bool is_drawn = std::ranges::find(options.formats, budget) != options.formats.end() &&
+                          std::ranges::find(options.scopes, kWholeScope) != options.scopes.end();
+    if (!is_drawn) {
+      throw CLI::ValidationError("--budgets", "\"" + budget +
+                                                  "\" is neither a number of MiB nor one of "
+                                                  "--formats with the scope linear+conv");
+    }
+  }
+}
 
 // A name that is given twice would be drawn twice.
 void DropRepeated(std::vector<std::string>* names) {
@@ -82,6 +99,11 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
       ->delimiter(',');
   app.add_option("--scopes", options.scopes, "attention, linear, linear+conv; default: all three")
       ->type_name("NAMES")
+      ->delimiter(',');
+  app.add_option("--budgets", options.budgets,
+                 "Also draw with a format for each layer: MiB of all weights, separated by commas, "
+                 "or formats of --formats for as many bytes as those take")
+      ->type_name("LIST")
       ->delimiter(',');
   app.add_option("--classes", options.classes,
                  "Known images, to recognise what was drawn by its nearest neighbour")
@@ -144,6 +166,7 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
     if (options.formats == std::vector<std::string>{"none"}) options.formats.clear();
     CheckNames("--formats", options.formats, format_names, "`tightfit-weights formats` lists them");
     CheckNames("--scopes", options.scopes, weights::kScopes, "use attention, linear, linear+conv");
+    CheckBudgets(options);
     if (options.sensitivity &&
         (options.formats.empty() || options.scopes.size() != 1 || options.samplers.size() != 1)) {
       throw CLI::ValidationError("--sensitivity",

@@ -49,13 +49,12 @@ Result<std::unique_ptr<SensitivityLog>> SensitivityLog::Open(const std::string& 
                                                              const std::string& header) {
   std::unique_ptr<SensitivityLog> log(new SensitivityLog(path));
   std::error_code error;
-  const bool is_new = !std::filesystem::exists(path, error) ||
-                      std::filesystem::file_size(path, error) == 0;
+  const bool is_new =
+      !std::filesystem::exists(path, error) || std::filesystem::file_size(path, error) == 0;
   if (!is_new) TF_RETURN_IF_ERROR(log->Read(header));
   log->descriptor_ = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   if (log->descriptor_ < 0) {
-    return Status(StatusCode::kInvalidArgument, "CANNOT_WRITE",
-                  path + ": " + std::strerror(errno));
+    return Status(StatusCode::kInvalidArgument, "CANNOT_WRITE", path + ": " + std::strerror(errno));
   }
   if (is_new) TF_RETURN_IF_ERROR(log->Append(header));
   return log;

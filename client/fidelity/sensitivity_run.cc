@@ -92,8 +92,7 @@ class Run {
     TF_ASSIGN_OR_RETURN(const std::string text,
                         cli::ReadWholeFile(options_.prompts, kMaxPromptListBytes));
     TF_ASSIGN_OR_RETURN(prompts_, ParsePrompts(text));
-    if (options_.prompt_limit > 0 &&
-        prompts_.size() > static_cast<size_t>(options_.prompt_limit)) {
+    if (options_.prompt_limit > 0 && prompts_.size() > static_cast<size_t>(options_.prompt_limit)) {
       prompts_.resize(options_.prompt_limit);
     }
     for (const std::string& name : options_.formats) {
@@ -110,10 +109,9 @@ class Run {
     spec.scope = options_.scopes.front();
     spec.compute_dtype = options_.compute_dtype;
     on_progress_("loading", 0, 1);
-    TF_ASSIGN_OR_RETURN(model_, LoadSdxlModel(runtime_, spec,
-                                              [this](const LoadProgress&) {
-                                                return !stop_.stop_requested();
-                                              }));
+    TF_ASSIGN_OR_RETURN(model_, LoadSdxlModel(runtime_, spec, [this](const LoadProgress&) {
+                          return !stop_.stop_requested();
+                        }));
     TF_ASSIGN_OR_RETURN(trials_, LayerTrials::Open(runtime_, spec));
     const ModelDescription& description = model_->description();
     draw_ = {.samplers = options_.samplers,
@@ -193,8 +191,8 @@ class Run {
 
   Result<JointMeasurement> MeasureJointly(WeightFormat format) {
     JointMeasurement joint{.format = std::string(InfoOf(format).name)};
-    const auto index = std::ranges::find(sensitivity_.formats, format) -
-                       sensitivity_.formats.begin();
+    const auto index =
+        std::ranges::find(sensitivity_.formats, format) - sensitivity_.formats.begin();
     for (const std::string& layer : trials_->layers()) {
       TF_RETURN_IF_ERROR(trials_->Pack(layer, format).status());
       joint.predicted_error += sensitivity_.layers.at(layer)[index].value_or(0.0);
@@ -255,9 +253,8 @@ Status StoreSensitivity(const std::string& model_directory, const Sensitivity& s
   Json json = Json::parse(before);
   const std::string text = SensitivityText(sensitivity);
   TF_RETURN_IF_ERROR(WriteFile(model_directory + "/" + kSensitivityFile, text));
-  json["sensitivity"] = {{"file", kSensitivityFile},
-                         {"bytes", text.size()},
-                         {"sha256", Sha256::HexDigestOf(text)}};
+  json["sensitivity"] = {
+      {"file", kSensitivityFile}, {"bytes", text.size()}, {"sha256", Sha256::HexDigestOf(text)}};
   return WriteFile(manifest, json.dump(2) + "\n");
 }
 

@@ -104,8 +104,8 @@ void SetJoint(std::vector<JointMeasurement> joint, Sensitivity* sensitivity) {
 
 std::string SensitivityReport(const Sensitivity& sensitivity, const std::string& path) {
   constexpr size_t kShown = 5;
-  const size_t column = std::ranges::find(kBudgetFormats, WeightFormat::kNf4) -
-                        kBudgetFormats.begin();
+  const size_t column =
+      std::ranges::find(kBudgetFormats, WeightFormat::kNf4) - kBudgetFormats.begin();
   std::vector<std::pair<double, std::string>> layers;
   double sum = 0.0;
   for (const auto& [name, errors] : sensitivity.layers) {
@@ -121,9 +121,9 @@ std::string SensitivityReport(const Sensitivity& sensitivity, const std::string&
   }
   text += "All layers at once:\n";
   for (const JointMeasurement& joint : sensitivity.joint) {
-    text += fmt::format("  {:6}  error {:.2e}, the sum of single layers {:.2e}; image PSNR {:.1f} dB\n",
-                        joint.format, joint.latent_error, joint.predicted_error,
-                        joint.image_psnr_db);
+    text +=
+        fmt::format("  {:6}  error {:.2e}, the sum of single layers {:.2e}; image PSNR {:.1f} dB\n",
+                    joint.format, joint.latent_error, joint.predicted_error, joint.image_psnr_db);
   }
   return text + "written to " + path + "\n";
 }

@@ -29,7 +29,7 @@ struct LayerDescription {
 };
 
 struct ComponentDescription {
-  std::string name;    // "unet", "text_encoder", "text_encoder_2", "vae"
+  std::string name;  // "unet", "text_encoder", "text_encoder_2", "vae"
   // Of the packed weights; "mixed" of several; "fp16" when nothing is packed.
   std::string format;
   int64_t parameter_count = 0;

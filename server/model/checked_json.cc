@@ -77,9 +77,8 @@ std::vector<std::string> CheckedJson::Texts(const std::string& key, size_t max_c
   return value.get<std::vector<std::string>>();
 }
 
-std::vector<std::optional<double>> CheckedJson::NumbersOrNulls(const std::string& key,
-                                                               size_t count, double low,
-                                                               double high) const {
+std::vector<std::optional<double>> CheckedJson::NumbersOrNulls(const std::string& key, size_t count,
+                                                               double low, double high) const {
   const Json* value = Find(key);
   const auto fits = [low, high](const Json& item) {
     return item.is_null() ||

@@ -64,14 +64,14 @@ class SlotTrials final : public LayerTrials {
   const std::string& weights_sha256() const override { return weights_sha256_; }
 
   Result<std::optional<double>> Pack(const std::string& layer, WeightFormat format) override {
-    return Encode(layer, format, [&](const WeightEntry& entry, const PackedLayout& layout,
-                                     at::Tensor codes) {
-      Weight packed;
-      packed.SetPacked(layout, entry.tensor.shape, std::move(codes));
-      Weight& held = *slots_.at(entry.tensor.name)->weight;
-      held.Swap(packed);
-      replaced_.emplace(&held, std::move(packed));  // what was loaded, unless packed twice
-    });
+    return Encode(
+        layer, format, [&](const WeightEntry& entry, const PackedLayout& layout, at::Tensor codes) {
+          Weight packed;
+          packed.SetPacked(layout, entry.tensor.shape, std::move(codes));
+          Weight& held = *slots_.at(entry.tensor.name)->weight;
+          held.Swap(packed);
+          replaced_.emplace(&held, std::move(packed));  // what was loaded, unless packed twice
+        });
   }
 
   Result<std::optional<double>> MeasureNoise(const std::string& layer,

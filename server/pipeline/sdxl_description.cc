@@ -78,9 +78,8 @@ Result<ComponentFormats> ResolveFormats(const ModelSpec& spec, const ModelDirect
   }
   const bool is_auto = spec.format == kAutoFormat;
   if (!IsPackedDirectory(directory)) {
-    TF_ASSIGN_OR_RETURN(
-        ComponentFormats formats,
-        ParseComponentFormats(is_auto ? kDefaultFormat : spec.format, spec.scope));
+    TF_ASSIGN_OR_RETURN(ComponentFormats formats,
+                        ParseComponentFormats(is_auto ? kDefaultFormat : spec.format, spec.scope));
     if (spec.budget_mib == 0) return formats;
     if (!is_auto && formats.contains("unet")) {
       return InvalidArgument(
@@ -98,7 +97,6 @@ Result<ComponentFormats> ResolveFormats(const ModelSpec& spec, const ModelDirect
 
 // Gives each layer of the UNet a format, so that the weights of all components fit the budget.
 Status ApplyBudget(const ModelSpec& spec, ServableDirectory* servable) {
-  constexpr int64_t kMib = 1 << 20;
   if (IsPackedDirectory(servable->directory)) {
     return InvalidArgument(
         "budget_mib: the model is packed already; serve the directory that it was packed from");
@@ -120,7 +118,7 @@ Status ApplyBudget(const ModelSpec& spec, ServableDirectory* servable) {
       other_bytes += table.Estimate(dtype_bytes, block_bytes).weight_bytes;
     }
   }
-  const int64_t unet_bytes = spec.budget_mib * kMib - other_bytes;
+  const auto unet_bytes = static_cast<int64_t>(spec.budget_mib * kMib) - other_bytes;
   if (unet_bytes < budget->least_bytes()) {
     return BudgetTooSmall("budget_mib", spec.budget_mib, other_bytes + budget->least_bytes());
   }

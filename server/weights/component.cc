@@ -184,8 +184,8 @@ Status Component::ReadWeights(const ModelDirectory& directory,
 Status Component::Fill(const WeightSource& weights, const std::string& sha256,
                        const std::function<bool(int64_t)>& progress) {
   const LoadOptions load = LoadOptionsOf(options_);
-  const WeightTable table = weights.Table(
-      {FormatByName(options_.format), options_.scope, options_.formats_by_module});
+  const WeightTable table =
+      weights.Table({FormatByName(options_.format), options_.scope, options_.formats_by_module});
   TF_ASSIGN_OR_RETURN(
       LoadReport report,
       weights.packed() != nullptr

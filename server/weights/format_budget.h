@@ -61,7 +61,7 @@ class FormatBudget {
   BudgetResult Take(const IsDone& is_done) const;
 
   BudgetResult least_;
-  std::vector<Step> steps_;  // in the order in which they are taken
+  std::vector<Step> steps_;           // in the order in which they are taken
   std::vector<double> errors_after_;  // steps_[i]: of all layers, summed anew
   int64_t most_bytes_ = 0;
 };

@@ -121,8 +121,7 @@ double Sensitivity::ErrorForPsnr(double image_psnr_db) const {
   const JointMeasurement& b = joint[upper];
   const double slope = (Decibels(b.predicted_error) - Decibels(a.predicted_error)) /
                        (b.image_psnr_db - a.image_psnr_db);
-  return a.predicted_error *
-         std::pow(10.0, slope * (image_psnr_db - a.image_psnr_db) / 10.0);
+  return a.predicted_error * std::pow(10.0, slope * (image_psnr_db - a.image_psnr_db) / 10.0);
 }
 
 Result<Sensitivity> ParseSensitivity(std::string_view text) {
@@ -184,9 +183,10 @@ Result<Sensitivity> ReadSensitivity(const ModelDirectory& directory) {
                       ReadListedFile(directory.path, *directory.sensitivity, kMaxFileBytes));
   TF_ASSIGN_OR_RETURN(Sensitivity sensitivity, ParseSensitivity(text));
   if (sensitivity.weights_sha256 != directory.components.at("unet").weights.sha256) {
-    return BadModelDirectory(kSensitivityFile,
-                             "was measured on other weights than this UNet's; measure it again with "
-                             "`tightfit fidelity --sensitivity --store`");
+    return BadModelDirectory(
+        kSensitivityFile,
+        "was measured on other weights than this UNet's; measure it again with "
+        "`tightfit fidelity --sensitivity --store`");
   }
   return sensitivity;
 }

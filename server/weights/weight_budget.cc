@@ -1,13 +1,14 @@
 #include "server/weights/weight_budget.h"
 
+#include <cmath>
+#include <cstdio>
 #include <utility>
 
 namespace tightfit {
 
 WeightBudget::Choices WeightBudget::ChoicesOf(const WeightTable& table,
                                               const Sensitivity& sensitivity,
-                                              const PackingScope& scope,
-                                              const WeightUnits& units) {
+                                              const PackingScope& scope, const WeightUnits& units) {
   const auto in_blocks = [&units](int64_t bytes) {
     return (bytes + units.block_bytes - 1) / units.block_bytes * units.block_bytes;
   };
@@ -38,9 +39,7 @@ WeightBudget::Choices WeightBudget::ChoicesOf(const WeightTable& table,
 }
 
 WeightBudget::WeightBudget(Choices choices)
-    : choices_(std::move(choices)),
-      dense_bytes_(choices_.dense_bytes),
-      budget_(choices_.layers) {}
+    : choices_(std::move(choices)), dense_bytes_(choices_.dense_bytes), budget_(choices_.layers) {}
 
 WeightBudget::WeightBudget(const WeightTable& table, const Sensitivity& sensitivity,
                            const PackingScope& scope, const WeightUnits& units)
@@ -54,11 +53,15 @@ WeightBudget::Plan WeightBudget::PlanOf(const BudgetResult& result) const {
   return plan;
 }
 
-Status BudgetTooSmall(const std::string& setting, int64_t budget_mib, int64_t least_bytes) {
-  constexpr int64_t kMib = 1 << 20;
-  return InvalidArgument(setting + ": " + std::to_string(budget_mib) +
-                         " MiB are too few for this model's weights; the least is " +
-                         std::to_string((least_bytes + kMib - 1) / kMib));
+Status BudgetTooSmall(const std::string& setting, double budget_mib, int64_t least_bytes) {
+  // Upwards, so that what is named suffices.
+  const double mib = static_cast<double>(least_bytes) / kMib;
+  const double parts = mib < 100.0 ? 10000.0 : 10.0;
+  char text[160];
+  std::snprintf(text, sizeof(text),
+                "%s: %.8g MiB are too few for this model's weights; the least is %.8g",
+                setting.c_str(), budget_mib, std::ceil(mib * parts) / parts);
+  return InvalidArgument(text);
 }
 
 }  // namespace tightfit

@@ -13,6 +13,9 @@
 
 namespace tightfit {
 
+// Budgets are written in MiB, small ones with a fraction.
+inline constexpr double kMib = 1 << 20;
+
 // What the bytes of weights are counted in.
 struct WeightUnits {
   int64_t dense_weight_bytes = 2;  // of one weight that is not packed
@@ -57,7 +60,7 @@ class WeightBudget {
 };
 
 // INVALID_ARGUMENT with the least budget. `least_bytes`: of all weights of the model.
-Status BudgetTooSmall(const std::string& setting, int64_t budget_mib, int64_t least_bytes);
+Status BudgetTooSmall(const std::string& setting, double budget_mib, int64_t least_bytes);
 
 }  // namespace tightfit
 

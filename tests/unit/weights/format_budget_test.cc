@@ -80,8 +80,7 @@ TEST(FormatBudget, NoChoiceOfAsManyBytesHasASmallerError) {
               LeastError(layers, std::numeric_limits<int64_t>::max()));
     // The control: the brute force knows worse choices too.
     if (budget.most_bytes() > budget.least_bytes()) {
-      ASSERT_LT(budget.Within(budget.most_bytes()).error,
-                LeastError(layers, budget.least_bytes()));
+      ASSERT_LT(budget.Within(budget.most_bytes()).error, LeastError(layers, budget.least_bytes()));
     }
   }
 }
