@@ -44,10 +44,10 @@ unpacked weights. Both go by what `tightfit fidelity --sensitivity --store` has 
 
 Every source file is checked against model.json as it is read. DIR is there whole or not at all;
 after Ctrl-C the same command goes on after the weight files of large models that were finished.
---unpack writes the decoded weights in fp16: what packing lost stays lost. --verify reads every byte
-and prints a line for each damaged file or tensor.
+--unpack writes the decoded weights in fp16: what packing lost stays lost. --verify reads every
+byte and prints a line for each damaged file or tensor.
 
-Needs no server. Exit codes: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupted.)";
+Needs no server. Exit codes: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupted)";
 
 void CheckNames(const ComponentFormats& formats) {
   std::vector<std::string_view> names = {kUnpackedFormat};

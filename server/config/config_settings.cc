@@ -125,7 +125,7 @@ const std::vector<Setting>& Settings() {
        &ServerConfig::host_cache_mib, -1, 1 << 30},
       {"profile_dir",
        "DIR",
-       "Keep what models were measured to take: later starts are faster",
+       "Keep what models were measured to take, for later starts",
        &ServerConfig::profile_dir,
        0,
        0,

@@ -72,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "client": {"server/base"},
     "client/weights": {"client", "kernels", "server/base", "server/model"},
+    "client/pack": {"client", "kernels", "server/base", "server/model", "server/weights"},
     "client/fidelity": {
         "client",
         "client/weights",
@@ -90,7 +91,7 @@ GRPC = re.compile(r"(^|/)(grpcpp|grpc)/|\.pb\.h$|(^|/)google/protobuf/")
 LOGGING = re.compile(r"(^|/)(spdlog|prometheus)/")
 # Third party -> layers that may include it.
 MAY_USE: list[tuple[str, re.Pattern[str], set[str]]] = [
-    ("LibTorch", TORCH, {"server/device", "server/model", "server/pipeline"}),
+    ("LibTorch", TORCH, {"server/device", "server/model", "server/pipeline", "server/weights"}),
     ("gRPC or protobuf", GRPC, {"server/rpc", "client"}),
     ("spdlog or prometheus-cpp", LOGGING, {"server/telemetry"}),
 ]

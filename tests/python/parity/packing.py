@@ -18,7 +18,6 @@ NOT_REPRESENTABLE = 0xFFFF
 PLANE_BITS = {"hf8": (8, 0), "hf8x": (8, 0), "hf10": (8, 2), "hf12": (8, 4), "e2m5r": (8, 0)}
 SCALE_BYTES_PER_ROW = {"e2m5r": 2}
 ROW_ALIGNMENT_BYTES = 16
-HEADER_BYTES = 128
 
 Singles = NDArray[np.float32]
 
@@ -85,10 +84,10 @@ def selected_layers(unet: torch.nn.Module, scope: str) -> dict[str, torch.nn.Mod
 
 
 def layout_bytes(shape: torch.Size, weight_format: str) -> int:
-    """Bytes of the header, both planes, each row padded to 16 bytes, and the scales."""
+    """Bytes of both planes, each row padded to 16 bytes, and the scales."""
     columns = int(np.prod(shape[1:]))
     scale_bytes = shape[0] * SCALE_BYTES_PER_ROW.get(weight_format, 0)
-    total = HEADER_BYTES + -(-scale_bytes // ROW_ALIGNMENT_BYTES) * ROW_ALIGNMENT_BYTES
+    total = -(-scale_bytes // ROW_ALIGNMENT_BYTES) * ROW_ALIGNMENT_BYTES
     for bits in PLANE_BITS[weight_format]:
         row_bytes = -(-columns * bits // 8)
         total += -(-row_bytes // ROW_ALIGNMENT_BYTES) * ROW_ALIGNMENT_BYTES * shape[0]
