@@ -57,6 +57,7 @@ keeps the images that are complete.)";
 constexpr const char* kModelsFooter = R"(Examples:
   tightfit models                    all models with state, format and size
   tightfit models emoji-first        what each component takes beside its fp16 size, and why
+  tightfit models big --layers       the format and bytes of each layer's weight
   tightfit models --watch            a live table until Ctrl-C; --json: a line for each change
   tightfit models --json | jq '.models[] | {name, state}')";
 
@@ -420,7 +421,12 @@ Command ParseCommandLine(int argc, const char* const* argv) {
       app.add_subcommand("models", "List the models, or show one with every byte it holds");
   bool watch = false;
   models_command->add_option("name", model_name, "A model, to see its components");
-  models_command->add_flag("--watch", watch, "Keep showing them as they change, until Ctrl-C");
+  CLI::Option* watch_flag =
+      models_command->add_flag("--watch", watch, "Keep showing them as they change, until Ctrl-C");
+  bool layers = false;
+  models_command
+      ->add_flag("--layers", layers, "Of one model: the format and bytes of each layer's weight")
+      ->excludes(watch_flag);
   models.AddTo(models_command);
   models_command->footer(kModelsFooter);
 
@@ -449,7 +455,11 @@ Command ParseCommandLine(int argc, const char* const* argv) {
     Parse(&app, WithHelpAsOption(argc, argv));
     if (generate_command->parsed()) return generate.Values();
     if (models_command->parsed()) {
-      ModelsOptions options{.shared = models.Values(), .name = model_name, .watch = watch};
+      ModelsOptions options{
+          .shared = models.Values(), .name = model_name, .watch = watch, .layers = layers};
+      if (layers && model_name.empty()) {
+        throw CLI::ValidationError("--layers", "shows the layers of one model; name it");
+      }
       return options;
     }
     if (load_command->parsed()) return LoadOptions{.shared = load.Shared(), .name = load.name};

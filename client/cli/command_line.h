@@ -41,6 +41,7 @@ struct ModelsOptions {
   SharedOptions shared;
   std::string name;  // empty: all models
   bool watch = false;
+  bool layers = false;  // of one model: each layer
 };
 
 struct LoadOptions {

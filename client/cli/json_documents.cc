@@ -116,6 +116,18 @@ Json ToJson(const std::vector<client::RequestWarning>& warnings) {
   return json;
 }
 
+void AddLayers(const client::Model& model, Json* json) {
+  for (size_t i = 0; i < model.components.size(); ++i) {
+    Json& layers = (*json)["components"][i]["layers"] = Json::array();
+    for (const client::Layer& layer : model.components[i].layers) {
+      layers.push_back({{"module", layer.module},
+                        {"format", layer.format},
+                        {"parameter_count", layer.parameter_count},
+                        {"weight_bytes", layer.weight_bytes}});
+    }
+  }
+}
+
 Json ToJson(const client::Model& model) {
   Json json = {
       {"name", model.name},

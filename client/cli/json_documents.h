@@ -20,6 +20,8 @@ Json ToJson(const client::Timings& timings);
 Json ToJson(const client::PromptTokens& prompt);
 Json ToJson(const std::vector<client::RequestWarning>& warnings);
 Json ToJson(const client::Model& model);
+// `json`: what ToJson(model) gave; its components get "layers".
+void AddLayers(const client::Model& model, Json* json);
 Json ToJson(const client::ServerInfo& info);
 Json ToJson(const client::Capabilities& capabilities);
 Json ToJson(const Status& error);

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 namespace tightfit::cli {
 namespace {
 
@@ -206,6 +208,34 @@ std::string ModelReport(const client::Model& model, const TextStyle& style, int 
   text += "\n" + ComponentTable(model, style, width_columns) +
           ModulesLeft(model, style, width_columns) + MemoryTable(model, style, width_columns);
   return FoldText(text, width_columns);
+}
+
+std::string LayerTable(const client::Model& model, const TextStyle& style, int width_columns) {
+  Table table({{"COMPONENT"},
+               {"LAYER"},
+               {"FORMAT"},
+               {"PARAMETERS", Align::kRight},
+               {"BYTES", Align::kRight},
+               {"BITS/WEIGHT", Align::kRight}});
+  bool is_empty = true;
+  for (const client::Component& component : model.components) {
+    for (const client::Layer& layer : component.layers) {
+      is_empty = false;
+      const auto parameters = static_cast<double>(std::max<int64_t>(layer.parameter_count, 1));
+      table.AddRow(
+          {{component.name},
+           {layer.module},
+           {layer.format},
+           {CountText(layer.parameter_count)},
+           {BytesText(layer.weight_bytes)},
+           {fmt::format("{:.2f}", 8.0 * static_cast<double>(layer.weight_bytes) / parameters)}});
+    }
+  }
+  if (is_empty) {
+    return FoldText(Printable(model.name) + " is not loaded; `tightfit load` loads it\n",
+                    width_columns);
+  }
+  return table.Render(style, width_columns);
 }
 
 }  // namespace tightfit::cli

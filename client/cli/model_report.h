@@ -23,6 +23,9 @@ std::string ModelTable(const std::vector<client::Model>& models, const TextStyle
 // purpose. Folded as above.
 std::string ModelReport(const client::Model& model, const TextStyle& style, int width_columns = 0);
 
+// A line for each layer of each component: how its weight is held and what it takes.
+std::string LayerTable(const client::Model& model, const TextStyle& style, int width_columns = 0);
+
 }  // namespace tightfit::cli
 
 #endif  // TIGHTFIT_CLIENT_CLI_MODEL_REPORT_H_

@@ -34,10 +34,13 @@ int RunOne(const ModelsOptions& options, ServerSession& session) {
   const Result<client::Model> model = session.client().GetModel(options.name, session.Call());
   if (!model.ok()) return session.Fail(model.status());
   if (options.shared.json) {
-    WriteOutput(Document({{"model", ToJson(*model)}}));
+    Json json = ToJson(*model);
+    if (options.layers) AddLayers(*model, &json);
+    WriteOutput(Document({{"model", std::move(json)}}));
   } else {
     const Terminal terminal(STDOUT_FILENO);
-    WriteOutput(ModelReport(*model, terminal.style(), terminal.FoldColumns()));
+    WriteOutput(options.layers ? LayerTable(*model, terminal.style(), terminal.FoldColumns())
+                               : ModelReport(*model, terminal.style(), terminal.FoldColumns()));
   }
   return kExitOk;
 }

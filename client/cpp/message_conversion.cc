@@ -83,6 +83,10 @@ Component FromMessage(const v1::Component& message) {
   for (const v1::ModuleLeft& left : message.modules_left()) {
     component.modules_left.push_back({left.module(), left.reason()});
   }
+  for (const v1::Layer& layer : message.layers()) {
+    component.layers.push_back(
+        {layer.module(), layer.format(), layer.parameter_count(), layer.weight_bytes()});
+  }
   for (const v1::PurposeBytes& purpose : message.memory()) {
     component.memory.push_back({purpose.purpose(), purpose.current_bytes(), purpose.peak_bytes()});
   }

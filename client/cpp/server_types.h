@@ -25,6 +25,14 @@ struct ModuleLeft {
   std::string reason;
 };
 
+// The weight of a Linear or Conv2d and how it is held.
+struct Layer {
+  std::string module;
+  std::string format;  // where it is not packed its dtype
+  int64_t parameter_count = 0;
+  int64_t weight_bytes = 0;
+};
+
 struct Component {
   std::string name;
   std::string format;
@@ -36,6 +44,7 @@ struct Component {
   int32_t packed_module_count = 0;
   int32_t holder_count = 0;              // models on the device that use these weights
   std::vector<ModuleLeft> modules_left;  // filled by GetModel only
+  std::vector<Layer> layers;             // filled by GetModel only
   std::vector<PurposeBytes> memory;
 };
 

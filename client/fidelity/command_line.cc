@@ -5,6 +5,7 @@
 #include "client/cli/usage_mistake.h"
 #include "client/weights/weight_tensors.h"
 #include "kernels/format.h"
+#include "server/base/parse_number.h"
 
 #include <CLI/CLI.hpp>
 
@@ -15,11 +16,14 @@
 namespace tightfit::fidelity {
 namespace {
 
+constexpr const char* kWholeScope = "linear+conv";
+
 constexpr const char* kFooter = R"(Examples:
   tightfit fidelity --model deploy/models/emoji-xl/model \
       --prompts deploy/models/emoji-xl/prompts.txt --classes deploy/models/emoji-xl/classes.json
   tightfit fidelity --model models/sdxl --formats hf8,e2m5r --scopes linear+conv \
       --prompts tests/bench/prompts/latent-psnr.txt --compute-dtype bf16
+  tightfit fidelity --sensitivity --store --model models/sdxl --prompts FILE --steps 4 --limit 2
   tightfit fidelity --model DIR --prompts FILE --json | jq '.rows[] | {name, scope, resident_bytes}'
 
 Draws every prompt with the unpacked weights and with each format and scope, through the server's
@@ -31,7 +35,27 @@ FILE has one prompt a line; " = NAME" at its end names the class of --classes th
 should be most like. Written into the folder --out: fidelity.md, fidelity.json, contact-sheet.png.
 Ctrl-C keeps the rows that are complete.
 
+--sensitivity packs the layers of the UNet one by one instead and measures what each alone does to
+the final latents. It writes sensitivity.jsonl, a line a layer, into --out, goes on from there after
+Ctrl-C, and at its end writes sensitivity.json, from which --model ...,budget_mib=N and
+`tightfit pack --budget-mib` choose a format for each layer. With --formats each layer is drawn in
+each of them; one suffices, other formats are reckoned from it by the noise of their weights.
+
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.)";
+
+// Each is a number, or a format that is drawn with all Linear and Conv2d anyhow.
+void CheckBudgets(const FidelityOptions& options) {
+  for (const std::string& budget : options.budgets) {
+    if (ParseFraction(budget, 0.01, 1e6).ok()) continue;
+    const bool is_drawn = std::ranges::find(options.formats, budget) != options.formats.end() &&
+                          std::ranges::find(options.scopes, kWholeScope) != options.scopes.end();
+    if (!is_drawn) {
+      throw CLI::ValidationError("--budgets", "\"" + budget +
+                                                  "\" is neither a number of MiB nor one of "
+                                                  "--formats with the scope linear+conv");
+    }
+  }
+}
 
 // A name that is given twice would be drawn twice.
 void DropRepeated(std::vector<std::string>* names) {
@@ -76,6 +100,11 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   app.add_option("--scopes", options.scopes, "attention, linear, linear+conv; default: all three")
       ->type_name("NAMES")
       ->delimiter(',');
+  app.add_option("--budgets", options.budgets,
+                 "Also draw with a format for each layer: MiB of all weights, separated by commas, "
+                 "or formats of --formats for as many bytes as those take")
+      ->type_name("LIST")
+      ->delimiter(',');
   app.add_option("--classes", options.classes,
                  "Known images, to recognise what was drawn by its nearest neighbour")
       ->type_name("FILE");
@@ -103,6 +132,11 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   app.add_option("--compute-dtype", options.compute_dtype, "fp32, bf16 or fp16")
       ->type_name("TYPE")
       ->capture_default_str();
+  app.add_flag("--sensitivity", options.sensitivity,
+               "Measure single layers: one scope and sampler, by default linear+conv, euler, nf4, "
+               "and at most 8 steps");
+  app.add_flag("--store", options.store,
+               "With --sensitivity: also put it into the model directory");
   bool no_floors = false;
   app.add_flag("--no-floors", no_floors, "Leave out the floors");
   app.add_option("--out", options.out, "Folder to write to")
@@ -118,6 +152,13 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   try {
     cli::Parse(&app, cli::WithHelpAsOption(argc, argv));
     options.with_floors = !no_floors;
+    if (options.sensitivity) {
+      if (app.count("--formats") == 0) options.formats = {"nf4"};
+      if (app.count("--scopes") == 0) options.scopes = {"linear+conv"};
+      if (app.count("--samplers") == 0) options.samplers = {"euler"};
+    } else if (options.store) {
+      throw CLI::ValidationError("--store", "goes with --sensitivity");
+    }
     DropRepeated(&options.formats);
     DropRepeated(&options.scopes);
     DropRepeated(&options.samplers);
@@ -125,6 +166,12 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
     if (options.formats == std::vector<std::string>{"none"}) options.formats.clear();
     CheckNames("--formats", options.formats, format_names, "`tightfit-weights formats` lists them");
     CheckNames("--scopes", options.scopes, weights::kScopes, "use attention, linear, linear+conv");
+    CheckBudgets(options);
+    if (options.sensitivity &&
+        (options.formats.empty() || options.scopes.size() != 1 || options.samplers.size() != 1)) {
+      throw CLI::ValidationError("--sensitivity",
+                                 "takes one scope, one sampler and at least one format");
+    }
     return options;
   } catch (const CLI::Success& asked) {  // --help, --version
     return ExitNow{app.exit(asked)};

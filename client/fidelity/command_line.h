@@ -15,6 +15,8 @@ struct FidelityOptions {
   std::string against;  // the reference's model directory; empty: `model`
   std::vector<std::string> formats;
   std::vector<std::string> scopes;
+  // Of all weights: MiB, or one of `formats` whose bytes in the scope "linear+conv" are meant.
+  std::vector<std::string> budgets;
   std::string prompts;       // a file
   int32_t prompt_limit = 0;  // 0: all
   std::string classes;       // a file; empty: no recognition
@@ -27,7 +29,9 @@ struct FidelityOptions {
   int64_t seed = 1;
   std::string out = "fidelity";  // a folder
   bool with_floors = true;
-  int thread_count = 0;  // 0: all processors
+  bool sensitivity = false;  // of single layers, instead of all that
+  bool store = false;        // in the model directory
+  int thread_count = 0;      // 0: all processors
   bool json = false;
   bool quiet = false;
 };

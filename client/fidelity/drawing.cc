@@ -43,11 +43,11 @@ Result<OneStep> DrawOneStep(DiffusionModel& model, const GenerationParameters& p
 }
 
 Result<DrawnImage> DrawImage(DiffusionModel& model, const GenerationParameters& parameters,
-                             const std::stop_token& stop) {
+                             bool with_image, const std::stop_token& stop) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<Sampling> sampling, model.Begin(parameters));
   TF_RETURN_IF_ERROR(RunSteps(model, *sampling, stop));
   DrawnImage drawn{.latents = LatentsOf(*sampling)};
-  while (sampling->images_done() < sampling->image_count()) {
+  while (with_image && sampling->images_done() < sampling->image_count()) {
     TF_ASSIGN_OR_RETURN(std::optional<Image> image, model.DecodeNext(*sampling));
     if (!image.has_value()) continue;  // a tile
     drawn.image = {
@@ -57,6 +57,13 @@ Result<DrawnImage> DrawImage(DiffusionModel& model, const GenerationParameters& 
 }
 
 }  // namespace
+
+Result<DrawnImage> DrawOne(DiffusionModel& model, const Prompt& prompt, const DrawOptions& options,
+                           size_t index, bool with_image, const std::stop_token& stop) {
+  return DrawImage(
+      model, ParametersOf(prompt, options, index, options.samplers.front(), options.step_count),
+      with_image, stop);
+}
 
 Result<Drawing> Draw(DiffusionModel& model, const std::vector<Prompt>& prompts,
                      const DrawOptions& options, const std::stop_token& stop,
@@ -73,7 +80,7 @@ Result<Drawing> Draw(DiffusionModel& model, const std::vector<Prompt>& prompts,
       TF_ASSIGN_OR_RETURN(
           DrawnImage drawn,
           DrawImage(model, ParametersOf(prompts[i], options, i, sampler, options.step_count),
-                    stop));
+                    /*with_image=*/true, stop));
       images.push_back(std::move(drawn));
       on_image();
     }

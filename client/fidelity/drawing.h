@@ -43,6 +43,11 @@ struct Drawing {
   std::vector<std::vector<DrawnImage>> by_sampler;  // [sampler][prompt]
 };
 
+// Prompt `index` after all steps of the first sampler; without an image unless `with_image`.
+// Errors: Draw's.
+Result<DrawnImage> DrawOne(DiffusionModel& model, const Prompt& prompt, const DrawOptions& options,
+                           size_t index, bool with_image, const std::stop_token& stop);
+
 // `on_image` is told after each image. Errors: of the model; CANCELLED once `stop` is asked
 // for.
 Result<Drawing> Draw(DiffusionModel& model, const std::vector<Prompt>& prompts,

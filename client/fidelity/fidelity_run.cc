@@ -4,8 +4,10 @@
 #include "client/fidelity/prompt_list.h"
 #include "client/fidelity/recognition.h"
 #include "client/fidelity/weight_fidelity.h"
+#include "server/base/component_formats.h"
 #include "server/base/cpu_share.h"
 #include "server/base/openmp_waiting.h"
+#include "server/base/parse_number.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/device_runtime.h"
 #include "server/pipeline/sdxl_model.h"
@@ -28,6 +30,7 @@ struct Weights {
   std::string path;
   std::string format = "fp16";
   std::string scope = "linear+conv";
+  double budget_mib = 0.0;
   std::string compute_dtype;
 };
 
@@ -83,7 +86,8 @@ class Run {
     }
     TF_ASSIGN_OR_RETURN(weights_, WeightFidelity::Open(options_.model));
     row_count_ = 1 + (options_.with_floors ? 3 : 0) + (options_.against.empty() ? 0 : 1) +
-                 static_cast<int64_t>(options_.formats.size() * options_.scopes.size());
+                 static_cast<int64_t>(options_.formats.size() * options_.scopes.size() +
+                                      options_.budgets.size());
     return OkStatus();
   }
 
@@ -94,6 +98,7 @@ class Run {
                           .path = weights.path,
                           .format = weights.format,
                           .scope = weights.scope,
+                          .budget_mib = weights.budget_mib,
                           .compute_dtype = weights.compute_dtype,
                           .exclude = {}},
                          [](const LoadProgress&) { return true; });
@@ -149,7 +154,26 @@ class Run {
                                          scope));
       }
     }
+    for (const std::string& budget : options_.budgets) {
+      TF_RETURN_IF_ERROR(LoadAndAddRow({.name = "budget of " + budget,
+                                        .path = options_.model,
+                                        .format = kAutoFormat,
+                                        .budget_mib = BudgetMib(budget),
+                                        .compute_dtype = options_.compute_dtype},
+                                       kDefaultScope));
+    }
     return OkStatus();
+  }
+
+  // A number, or what a row that was drawn before takes.
+  double BudgetMib(const std::string& budget) const {
+    for (const RowFidelity& row : report_.rows) {
+      if (row.name == budget && row.scope == kDefaultScope) {
+        return static_cast<double>(row.resident_bytes) / (1 << 20);
+      }
+    }
+    const Result<double> mib = ParseFraction(budget, 0.0, 1e6);
+    return mib.ok() ? *mib : 0.0;
   }
 
   // The reference loaded and drawn again, and drawn from the next seed.
@@ -202,7 +226,7 @@ class Run {
       row.unet_weight_bytes = component.weight_bytes;
       row.unpacked_module_count = static_cast<int32_t>(component.unpacked_modules.size());
     }
-    if (!scope.empty()) {
+    if (!scope.empty() && weights.budget_mib == 0.0) {
       TF_ASSIGN_OR_RETURN(row.weights, weights_->Measure(weights.format, scope, stop_));
     }
     MeasureDrawing(reference_, *drawing, report_.prompts, options.samplers,

@@ -5,6 +5,8 @@
 #include "client/cli/standard_streams.h"
 #include "client/fidelity/command_line.h"
 #include "client/fidelity/fidelity_run.h"
+#include "client/fidelity/sensitivity_run.h"
+#include "client/fidelity/sensitivity_summary.h"
 #include "client/weights/outcome.h"
 #include "client/weights/output_file.h"
 #include "client/weights/work_progress.h"
@@ -55,6 +57,39 @@ int InterruptedInPart(const tightfit::cli::InterruptWatcher& interrupts,
   return tightfit::cli::kExitSignalBase + interrupts.signal();
 }
 
+int RunSensitivity(const FidelityOptions& options,
+                   const tightfit::cli::InterruptWatcher& interrupts) {
+  const std::string path = options.out + "/" + tightfit::kSensitivityFile;
+  if (const Status status = tightfit::weights::OutputFile::Create(path, "").status();
+      !status.ok()) {
+    return tightfit::weights::Fail(status, options.json);
+  }
+  auto progress = tightfit::weights::WorkProgress::OnStderr(options.quiet);
+  const auto result = tightfit::fidelity::MeasureSensitivity(
+      options, interrupts.token(),
+      [&progress](const std::string& label, int64_t done, int64_t count) {
+        progress.Show(label, done, count, static_cast<double>(done) / static_cast<double>(count));
+      });
+  progress.Finish();
+  if (!result.ok()) {
+    if (interrupts.signal() != 0) {
+      tightfit::cli::WriteError("interrupted: the same command goes on with what is in " +
+                                options.out + "/sensitivity.jsonl\n");
+      return tightfit::cli::kExitSignalBase + interrupts.signal();
+    }
+    return tightfit::weights::Fail(result.status(), options.json);
+  }
+  const std::string text = tightfit::SensitivityText(*result);
+  Status written = WriteFile(path, text.data(), text.size());
+  if (written.ok() && options.store) {
+    written = tightfit::fidelity::StoreSensitivity(options.model, *result);
+  }
+  if (!written.ok()) return tightfit::weights::Fail(written, options.json);
+  tightfit::cli::WriteOutput(options.json ? text
+                                          : tightfit::fidelity::SensitivityReport(*result, path));
+  return tightfit::cli::kExitOk;
+}
+
 int RunCommand(const FidelityOptions& options) {
   // Before any other thread, which inherits the blocked signals.
   const tightfit::cli::InterruptWatcher interrupts;
@@ -65,6 +100,7 @@ int RunCommand(const FidelityOptions& options) {
                                     "--out " + options.out + ": " + error.message()},
                                    options.json);
   }
+  if (options.sensitivity) return RunSensitivity(options, interrupts);
   if (const Status status = CheckOutputs(options.out); !status.ok()) {
     return tightfit::weights::Fail(status, options.json);
   }

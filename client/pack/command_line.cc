@@ -21,6 +21,8 @@ constexpr const char* kFooter = R"(Examples:
   tightfit pack models/sdxl --out models/sdxl-e2m5r
   tightfit pack models/sdxl --format unet=e2m5r,text_encoder_2=q8 --out models/sdxl-small
   tightfit pack models/sdxl --format unet=hf8:linear --exclude time_embedding --out models/x
+  tightfit pack models/sdxl --budget-mib 2000 --format text_encoder_2=q8 --out models/sdxl-2000
+  tightfit pack models/sdxl --min-psnr 40 --out models/sdxl-40db
   tightfit pack --verify models/sdxl-e2m5r
   tightfit pack --unpack models/sdxl-e2m5r --out models/sdxl-again
   tightfit pack models/sdxl --out models/x --json | jq '.components[] | {name, bytes}'
@@ -33,6 +35,12 @@ nothing of MODEL.
 after a colon with a scope of its own (attention, linear, linear+conv). Components are unet,
 text_encoder, text_encoder_2 and vae; those that are not named stay in fp16. `tightfit-weights
 formats` lists the formats, `tightfit fidelity` measures what they do to images.
+
+--budget-mib gives each layer of the UNet a format of its own, so that the weights of all components
+take at most so many MiB (what is not packed counted in 16 bits) and images change little;
+--min-psnr takes the fewest bytes with which images are expected to come that near to those of
+unpacked weights. Both go by what `tightfit fidelity --sensitivity --store` has measured once;
+--format names other components than the UNet then.
 
 Every source file is checked against model.json as it is read. DIR is there whole or not at all;
 after Ctrl-C the same command goes on after the weight files of large models that were finished.
@@ -71,6 +79,8 @@ void RefuseBesides(const CLI::App& app, const std::string& what,
 struct Flags {
   SharedOptions shared;
   std::string format = kDefaultFormat;
+  std::optional<double> budget_mib;
+  std::optional<double> min_psnr_db;
   std::string scope = kDefaultScope;
   std::vector<std::string> exclude;
   std::string out;
@@ -85,8 +95,20 @@ struct Flags {
     app->add_option("--scope", scope, "Which of the UNet's weights: attention, linear, linear+conv")
         ->type_name("NAME")
         ->capture_default_str();
+<<<<<<< HEAD
     app->add_option("--exclude", exclude,
                     "Leave a module of the UNet, and what lies in it, unpacked; again for more")
+=======
+    cli::AddFraction(app, "--budget-mib", &budget_mib,
+                     "All weights take at most so many MiB; see below", 0.01, 1e6)
+        ->type_name("MIB");
+    cli::AddFraction(app, "--min-psnr", &min_psnr_db,
+                     "The fewest bytes for images as near as this; see below", 1, 100)
+        ->type_name("DB");
+    app->add_option(
+           "--exclude", exclude,
+           "Leave a module of the UNet, and what lies in it, unpacked; may come repeatedly")
+>>>>>>> budget
         ->type_name("MODULE")
         ->allow_extra_args(false);
     app->add_option("--out", out, "The directory to make")->type_name("DIR");
@@ -107,22 +129,37 @@ struct Flags {
     SharedOptions values = shared;
     if (app.count("--verify") > 0) {
       RefuseBesides(app, "--verify",
-                    {"model", "--unpack", "--out", "--format", "--scope", "--exclude"});
+                    {"model", "--unpack", "--out", "--format", "--scope", "--budget-mib",
+                     "--min-psnr", "--exclude"});
       values.model = verify;
       return VerifyOptions{.shared = values};
     }
     if (app.count("--unpack") > 0) {
-      RefuseBesides(app, "--unpack", {"model", "--format", "--scope", "--exclude"});
+      RefuseBesides(app, "--unpack",
+                    {"model", "--format", "--scope", "--budget-mib", "--min-psnr", "--exclude"});
       values.model = unpack;
     } else if (shared.model.empty()) {
       throw CLI::ValidationError("MODEL", "is missing: the model directory to pack");
     }
     if (out.empty()) throw CLI::ValidationError("--out", "is missing: the directory to make");
     if (app.count("--unpack") > 0) return UnpackOptions{.shared = values, .out = out};
-    const ComponentFormats formats =
-        cli::ValueOrThrow("--format", ParseComponentFormats(format, scope));
+    if (budget_mib.has_value()) RefuseBesides(app, "--budget-mib", {"--min-psnr"});
+    ComponentFormats formats = cli::ValueOrThrow("--format", ParseComponentFormats(format, scope));
+    if (budget_mib.has_value() || min_psnr_db.has_value()) {
+      if (app.count("--format") > 0 && formats.contains("unet")) {
+        throw CLI::ValidationError("--format",
+                                   "names the UNet, whose layers get formats of their "
+                                   "own; name other components only");
+      }
+      formats["unet"] = {.format = kUnpackedFormat, .scope = scope};
+    }
     CheckNames(formats);
-    return PackOptions{.shared = values, .out = out, .formats = formats, .exclude = exclude};
+    return PackOptions{.shared = values,
+                       .out = out,
+                       .formats = formats,
+                       .budget_mib = budget_mib,
+                       .min_psnr_db = min_psnr_db,
+                       .exclude = exclude};
   }
 };
 

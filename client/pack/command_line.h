@@ -4,6 +4,7 @@
 
 #include "server/base/component_formats.h"
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -22,6 +23,8 @@ struct PackOptions {
   SharedOptions shared;
   std::string out;
   ComponentFormats formats;
+  std::optional<double> budget_mib;
+  std::optional<double> min_psnr_db;
   std::vector<std::string> exclude;
 };
 

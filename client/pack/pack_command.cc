@@ -83,6 +83,8 @@ int Run(const PackOptions& options, const cli::InterruptWatcher& interrupts) {
                                      .out = options.out,
                                      .formats = options.formats,
                                      .exclude = options.exclude,
+                                     .budget_mib = options.budget_mib,
+                                     .min_psnr_db = options.min_psnr_db,
                                      .version = TIGHTFIT_VERSION},
                                     InThreads(options.shared.thread_count), work.progress());
   if (!report.ok()) return work.Fail(report.status());
@@ -93,6 +95,10 @@ int Run(const PackOptions& options, const cli::InterruptWatcher& interrupts) {
   }
   std::string text = ComponentsTable(*report, cli::Terminal(STDOUT_FILENO));
   for (const PackedComponent& component : report->components) text += DenseModulesText(component);
+  if (report->predicted_psnr_db.has_value()) {
+    text += fmt::format("\nimages are expected at {:.1f} dB PSNR from those of unpacked weights\n",
+                        *report->predicted_psnr_db);
+  }
   text += fmt::format("\npacked into {} in {}; BITS/WEIGHT is of all of a component's weights\n",
                       options.out, cli::DurationText(work.elapsed()));
   cli::WriteOutput(text);

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
+
 namespace tightfit::pack {
 namespace {
 
@@ -50,6 +52,9 @@ std::string PackDocument(const std::string& model, const std::string& out,
     original_bytes += component.original_bytes;
     bytes += component.file.bytes;
     json["components"].push_back(ComponentJson(component));
+  }
+  if (report.predicted_psnr_db.has_value() && std::isfinite(*report.predicted_psnr_db)) {
+    json["predicted_image_psnr_db"] = *report.predicted_psnr_db;
   }
   json["original_bytes"] = original_bytes;
   json["bytes"] = bytes;

@@ -19,6 +19,8 @@ inline constexpr char kDefaultFormat[] = "e2m5r";
 // What configurations say unless they say something else: what a packed checkpoint is packed in,
 // kDefaultFormat for the UNet of any other.
 inline constexpr char kAutoFormat[] = "auto";
+// What descriptions say of a component whose layers have formats of their own.
+inline constexpr char kMixedFormat[] = "mixed";
 inline constexpr char kDefaultScope[] = "linear+conv";
 
 struct ComponentFormat {

@@ -15,7 +15,9 @@ struct ModelSpec {
   // "auto", "fp16" = unpacked, a name of kernels/format.h, or one for each component
   // (base/component_formats.h).
   std::string format = "auto";
-  std::string scope = "linear+conv";   // "attention", "linear", "linear+conv"
+  std::string scope = "linear+conv";  // "attention", "linear", "linear+conv"
+  // All weights take at most so many MiB: each layer of the UNet gets a format of its own; 0: no.
+  double budget_mib = 0;
   std::string compute_dtype = "auto";  // "auto", "fp16", "bf16", "fp32"
   std::vector<std::string> exclude;    // module name prefixes that stay unpacked
   std::string vae;                     // weights to decode with; "": the model directory's own

@@ -140,7 +140,8 @@ std::string HelpText(const CLI::App& app) {
          "\n  or of each component ('unet=e2m5r;text_encoder_2=q8'), one of" +
          keys +
          "\n  scope=attention|linear|linear+conv [linear+conv], "
-         "compute_dtype=auto|fp16|bf16|fp32 [auto],\n  exclude=MODULE;MODULE (prefixes of modules "
+         "compute_dtype=auto|fp16|bf16|fp32 [auto],\n  budget_mib=N (all weights; each layer of "
+         "the UNet gets a format of its own),\n  exclude=MODULE;MODULE (prefixes of modules "
          "that stay unpacked),\n  vae=FILE (safetensors to decode with), "
          "vae_tiling=auto|always|never [auto],\n  vae_tile_px=N [the model's], "
          "preload=true|false [false: loaded for its first request],\n  pinned=true|false [false], "

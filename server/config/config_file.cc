@@ -167,6 +167,9 @@ class FileReader {
         *number = static_cast<int32_t>(std::clamp<int64_t>(node.as_integer()->get(),
                                                            std::numeric_limits<int32_t>::min(),
                                                            std::numeric_limits<int32_t>::max()));
+      } else if (double* fraction = ModelFraction(key_text, &spec)) {
+        if (!node.is_number()) return WrongType(node, key_text + " of " + label, "a number");
+        *fraction = *node.value<double>();
       } else if (bool* turned_on = ModelSwitch(key_text, &spec)) {
         if (!node.is_boolean()) return WrongType(node, key_text + " of " + label, "true or false");
         *turned_on = node.as_boolean()->get();

@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kMaxNameLength = 64;
 constexpr int32_t kMaxTilePx = 16384;
+constexpr double kMaxBudgetMib = 1e6;
 
 std::vector<std::string> Split(std::string_view text, char separator) {
   std::vector<std::string> parts;
@@ -126,10 +127,21 @@ Status CheckResidency(const ModelSpec& spec, const std::string& keep_alive_origi
 }  // namespace
 
 const std::vector<std::string_view>& ModelKeys() {
-  static const auto* const keys = new std::vector<std::string_view>{
-      "name",     "path",         "format",      "scope",   "compute_dtype", "exclude",
-      "vae",      "vae_tiling",   "vae_tile_px", "preload", "pinned",        "keep_alive_seconds",
-      "priority", "share_weights"};
+  static const auto* const keys = new std::vector<std::string_view>{"name",
+                                                                    "path",
+                                                                    "format",
+                                                                    "scope",
+                                                                    "budget_mib",
+                                                                    "compute_dtype",
+                                                                    "exclude",
+                                                                    "vae",
+                                                                    "vae_tiling",
+                                                                    "vae_tile_px",
+                                                                    "preload",
+                                                                    "pinned",
+                                                                    "keep_alive_seconds",
+                                                                    "priority",
+                                                                    "share_weights"};
   return *keys;
 }
 
@@ -149,6 +161,10 @@ int32_t* ModelNumber(std::string_view key, ModelSpec* spec) {
   if (key == "keep_alive_seconds") return &spec->keep_alive_seconds;
   if (key == "priority") return &spec->priority;
   return nullptr;
+}
+
+double* ModelFraction(std::string_view key, ModelSpec* spec) {
+  return key == "budget_mib" ? &spec->budget_mib : nullptr;
 }
 
 bool* ModelSwitch(std::string_view key, ModelSpec* spec) {
@@ -200,6 +216,12 @@ Result<ModelSpec> ParseModelFlag(std::string_view text, ConfigOrigins* origins) 
         return BadConfiguration(flag + ": " + std::string(key) + " " + given.status().message());
       }
       *number = static_cast<int32_t>(*given);
+    } else if (double* fraction = ModelFraction(key, &spec)) {
+      const Result<double> given = ParseFraction(value, 0.0, kMaxBudgetMib);
+      if (!given.ok()) {
+        return BadConfiguration(flag + ": " + std::string(key) + " " + given.status().message());
+      }
+      *fraction = *given;
     } else if (bool* turned_on = ModelSwitch(key, &spec)) {
       if (value != "true" && value != "false") {
         return BadConfiguration(flag + ": " + std::string(key) + " must be true or false, not \"" +
@@ -221,6 +243,9 @@ Status ValidateModel(const ModelSpec& spec, const ConfigOrigins& origins) {
   }
   TF_RETURN_IF_ERROR(CheckChoice(spec.scope, kScopes, origin("scope")));
   TF_RETURN_IF_ERROR(CheckFormats(spec, origin("format")));
+  if (const Status budget = CheckFraction(spec.budget_mib, 0.0, kMaxBudgetMib); !budget.ok()) {
+    return BadConfiguration(origin("budget_mib") + ": " + budget.message());
+  }
   TF_RETURN_IF_ERROR(CheckChoice(spec.compute_dtype, kComputeDtypes, origin("compute_dtype")));
   TF_RETURN_IF_ERROR(CheckChoice(spec.vae_tiling, kVaeTilings, origin("vae_tiling")));
   TF_RETURN_IF_ERROR(CheckVae(spec, origin("vae"), origin("vae_tile_px")));

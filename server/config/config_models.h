@@ -14,10 +14,11 @@ namespace tightfit {
 // name, path, then what may be left out.
 const std::vector<std::string_view>& ModelKeys();
 
-// The field of a key whose value is a string, a whole number, true or false; nullptr for any other.
-// "exclude" is none of them.
+// The field of a key whose value is a string, a whole number, a number, true or false; nullptr for
+// any other. "exclude" is none of them.
 std::string* ModelText(std::string_view key, ModelSpec* spec);
 int32_t* ModelNumber(std::string_view key, ModelSpec* spec);
+double* ModelFraction(std::string_view key, ModelSpec* spec);
 bool* ModelSwitch(std::string_view key, ModelSpec* spec);
 
 // "sdxl=/models/sdxl,format=hf8x,exclude=conv_in;conv_out"; a comma of a path is written `\,`, a

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,18 @@ struct UnpackedModule {
   std::string reason;
 };
 
+// The weight of a Linear or Conv2d and how it is held.
+struct LayerDescription {
+  std::string module;
+  std::string format;  // a name of kernels/format.h; of a dense one its dtype
+  int64_t parameter_count = 0;
+  int64_t weight_bytes = 0;
+};
+
 struct ComponentDescription {
-  std::string name;    // "unet", "text_encoder", "text_encoder_2", "vae"
-  std::string format;  // of the packed weights; "fp16" when nothing is packed
+  std::string name;  // "unet", "text_encoder", "text_encoder_2", "vae"
+  // Of the packed weights; "mixed" of several; "fp16" when nothing is packed.
+  std::string format;
   int64_t parameter_count = 0;
   int64_t fp16_bytes = 0;    // parameters x 2: what the component takes unpacked in fp16
   int64_t weight_bytes = 0;  // what its weights take on the device now
@@ -29,6 +39,8 @@ struct ComponentDescription {
   int64_t packed_parameter_count = 0;
   int32_t packed_module_count = 0;
   std::vector<UnpackedModule> unpacked_modules;
+  // In the order of the graph. Descriptions are copied often, and layers are many. May be null.
+  std::shared_ptr<const std::vector<LayerDescription>> layers;
 };
 
 // What a model is and what may be asked of it.

@@ -77,6 +77,41 @@ std::vector<std::string> CheckedJson::Texts(const std::string& key, size_t max_c
   return value.get<std::vector<std::string>>();
 }
 
+std::vector<std::optional<double>> CheckedJson::NumbersOrNulls(const std::string& key, size_t count,
+                                                               double low, double high) const {
+  const Json* value = Find(key);
+  const auto fits = [low, high](const Json& item) {
+    return item.is_null() ||
+           (item.is_number() && item.get<double>() >= low && item.get<double>() <= high);
+  };
+  std::vector<std::optional<double>> numbers(count);
+  if (value == nullptr || !value->is_array() || value->size() != count ||
+      !std::ranges::all_of(*value, fits)) {
+    Refuse(key, "must be " + std::to_string(count) + " numbers from " + std::to_string(low) +
+                    " to " + std::to_string(high) + ", or nulls");
+    return numbers;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (!(*value)[i].is_null()) numbers[i] = (*value)[i].get<double>();
+  }
+  return numbers;
+}
+
+std::vector<CheckedJson> CheckedJson::Objects(const std::string& key, size_t max_count) const {
+  if (Absent(key)) return {};
+  const Json& value = *Find(key);
+  const auto is_object = [](const Json& item) { return item.is_object(); };
+  if (!value.is_array() || value.size() > max_count || !std::ranges::all_of(value, is_object)) {
+    Refuse(key, "must be a list of at most " + std::to_string(max_count) + " objects");
+    return {};
+  }
+  std::vector<CheckedJson> objects;
+  for (size_t i = 0; i < value.size(); ++i) {
+    objects.push_back({value[i], file_, PathOf(key) + "[" + std::to_string(i) + "]", problem_});
+  }
+  return objects;
+}
+
 int64_t CheckedJson::Integer(const std::string& key, int64_t low, int64_t high) const {
   const Json* value = Find(key);
   const bool fits = value != nullptr && value->is_number_integer() &&

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,13 @@ class CheckedJson {
 
   // A list of texts of at most 512 bytes each; empty where it is absent.
   std::vector<std::string> Texts(const std::string& key, size_t max_count) const;
+
+  // A list of exactly `count` numbers from `low` to `high`, or nulls.
+  std::vector<std::optional<double>> NumbersOrNulls(const std::string& key, size_t count,
+                                                    double low, double high) const;
+
+  // A list of objects; empty where it is absent.
+  std::vector<CheckedJson> Objects(const std::string& key, size_t max_count) const;
 
   // From `low` to `high`.
   int64_t Integer(const std::string& key, int64_t low, int64_t high) const;

@@ -75,6 +75,7 @@ struct ModelDirectory {
   int32_t max_clip_skip = 0;
   std::map<std::string, ManifestComponent> components;
   std::map<std::string, std::map<std::string, ListedFile>> tokenizers;
+  std::optional<ListedFile> sensitivity;  // weights/sensitivity.h
 
   std::string PathOf(const ListedFile& file) const { return path + "/" + file.file; }
 };

@@ -192,6 +192,7 @@ void ReadManifest(const CheckedJson& top, ModelDirectory* model) {
     if (component.packed.has_value() == model->components.at("unet").packed.has_value()) continue;
     components.Refuse(name, "is packed and others are not, or the other way round");
   }
+  if (!top.Absent("sensitivity")) model->sensitivity = ReadFileEntry(top.Object("sensitivity"));
   const CheckedJson tokenizers = top.Object("tokenizers");
   for (const char* name : {"tokenizer", "tokenizer_2"}) {
     const CheckedJson files = tokenizers.Object(name);

@@ -3,6 +3,8 @@
 #include "kernels/format.h"
 #include "server/pipeline/samplers.h"
 #include "server/weights/packing_check.h"
+#include "server/weights/sensitivity.h"
+#include "server/weights/weight_budget.h"
 #include "server/weights/weight_source.h"
 
 #include <algorithm>
@@ -32,11 +34,11 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
   const bool is_cpu = servable.device.is_cpu();
   const int64_t block_bytes = is_cpu ? 1 : kCudaBlockBytes;
   for (const auto& [name, component] : servable.directory.components) {
-    const ComponentOptions options =
-        ComponentOptionsOf(spec, servable.formats, servable.dtypes, servable.device, name);
+    const ComponentOptions options = ComponentOptionsOf(spec, servable, name);
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source,
                         WeightSource::Open(servable.directory, component, options.weights_path));
-    const ComponentPacking packing{FormatByName(options.format), options.scope};
+    const ComponentPacking packing{FormatByName(options.format), options.scope,
+                                   options.formats_by_module};
     if (source->safetensors() != nullptr) {
       TF_RETURN_IF_ERROR(
           CheckPacking(name, source->safetensors()->tensors(), component.layers, packing));
@@ -76,7 +78,15 @@ Result<ComponentFormats> ResolveFormats(const ModelSpec& spec, const ModelDirect
   }
   const bool is_auto = spec.format == kAutoFormat;
   if (!IsPackedDirectory(directory)) {
-    return ParseComponentFormats(is_auto ? kDefaultFormat : spec.format, spec.scope);
+    TF_ASSIGN_OR_RETURN(ComponentFormats formats,
+                        ParseComponentFormats(is_auto ? kDefaultFormat : spec.format, spec.scope));
+    if (spec.budget_mib == 0) return formats;
+    if (!is_auto && formats.contains("unet")) {
+      return InvalidArgument(
+          "budget_mib chooses the formats of the UNet's layers; leave the UNet out of format");
+    }
+    formats["unet"] = {.format = kUnpackedFormat, .scope = spec.scope};
+    return formats;
   }
   if (is_auto) return packed;
   const std::string held = packed.empty() ? kUnpackedFormat : ComponentFormatsText(packed);
@@ -85,18 +95,52 @@ Result<ComponentFormats> ResolveFormats(const ModelSpec& spec, const ModelDirect
                          "from");
 }
 
+// Gives each layer of the UNet a format, so that the weights of all components fit the budget.
+Status ApplyBudget(const ModelSpec& spec, ServableDirectory* servable) {
+  if (IsPackedDirectory(servable->directory)) {
+    return InvalidArgument(
+        "budget_mib: the model is packed already; serve the directory that it was packed from");
+  }
+  const int64_t block_bytes = servable->device.is_cpu() ? 1 : kCudaBlockBytes;
+  int64_t other_bytes = 0;
+  std::optional<WeightBudget> budget;
+  for (const auto& [name, component] : servable->directory.components) {
+    const ComponentOptions options = ComponentOptionsOf(spec, *servable, name);
+    TF_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source,
+                        WeightSource::Open(servable->directory, component, options.weights_path));
+    const auto dtype_bytes = static_cast<int64_t>(c10::elementSize(options.dtype));
+    if (name == "unet") {
+      TF_ASSIGN_OR_RETURN(const Sensitivity sensitivity, ReadSensitivity(servable->directory));
+      budget.emplace(source->Table({}), sensitivity, options.scope,
+                     WeightUnits{dtype_bytes, block_bytes});
+    } else {
+      const WeightTable table = source->Table({FormatByName(options.format), options.scope, {}});
+      other_bytes += table.Estimate(dtype_bytes, block_bytes).weight_bytes;
+    }
+  }
+  const auto unet_bytes = static_cast<int64_t>(spec.budget_mib * kMib) - other_bytes;
+  if (unet_bytes < budget->least_bytes()) {
+    return BudgetTooSmall("budget_mib", spec.budget_mib, other_bytes + budget->least_bytes());
+  }
+  servable->unet_formats = budget->Within(unet_bytes).formats;
+  servable->formats["unet"].format = kMixedFormat;
+  return OkStatus();
+}
+
 }  // namespace
 
-ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComponentFormats& formats,
-                                    const ComputeDtypes& dtypes, at::Device device,
+ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ServableDirectory& servable,
                                     const std::string& component) {
-  const ComponentFormat format = FormatOf(formats, component);
+  const ComponentFormat format = FormatOf(servable.formats, component);
+  const bool is_unet = component == "unet";
+  const bool has_own_formats = is_unet && !servable.unet_formats.empty();
   return {.component = component,
-          .format = format.format,
+          .format = has_own_formats ? kUnpackedFormat : format.format,
           .scope = {.name = format.scope,
-                    .exclude = component == "unet" ? spec.exclude : std::vector<std::string>()},
-          .dtype = component == "vae" ? dtypes.vae : dtypes.model,
-          .device = device,
+                    .exclude = is_unet ? spec.exclude : std::vector<std::string>()},
+          .formats_by_module = has_own_formats ? servable.unet_formats : FormatsByModule(),
+          .dtype = component == "vae" ? servable.dtypes.vae : servable.dtypes.model,
+          .device = servable.device,
           .weights_path = component == "vae" ? spec.vae : std::string(),
           .exclusive_to = spec.share_weights ? std::string() : spec.name};
 }
@@ -114,14 +158,19 @@ Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std
       const ComputeDtypes dtypes,
       ResolveComputeDtype(directory, spec.compute_dtype, PreferredDtypes(at::Device(device))));
   TF_ASSIGN_OR_RETURN(ComponentFormats formats, ResolveFormats(spec, directory));
-  return ServableDirectory{std::move(directory), std::move(formats), dtypes, at::Device(device)};
+  ServableDirectory servable{.directory = std::move(directory),
+                             .formats = std::move(formats),
+                             .unet_formats = {},
+                             .dtypes = dtypes,
+                             .device = at::Device(device)};
+  if (spec.budget_mib > 0) TF_RETURN_IF_ERROR(ApplyBudget(spec, &servable));
+  return servable;
 }
 
 Status CheckFilesAreThere(const ModelSpec& spec, const ServableDirectory& servable) {
   const ModelDirectory& directory = servable.directory;
   for (const auto& [name, component] : directory.components) {
-    const ComponentOptions options =
-        ComponentOptionsOf(spec, servable.formats, servable.dtypes, servable.device, name);
+    const ComponentOptions options = ComponentOptionsOf(spec, servable, name);
     TF_RETURN_IF_ERROR(WeightSource::Open(directory, component, options.weights_path).status());
     const auto graph = component.graphs.find(std::string(DtypeName(options.dtype)));
     if (graph == component.graphs.end()) continue;  // ContentKeyOf says so

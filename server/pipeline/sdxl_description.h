@@ -17,6 +17,7 @@ namespace tightfit {
 struct ServableDirectory {
   ModelDirectory directory;
   ComponentFormats formats;
+  FormatsByModule unet_formats;  // of a UNet whose layers have formats of their own
   ComputeDtypes dtypes;
   at::Device device;
 };
@@ -27,8 +28,7 @@ struct ServableDirectory {
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device);
 
 // How a component of the model is to be held. The VAE's dtype may be another one than the model's.
-ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ComponentFormats& formats,
-                                    const ComputeDtypes& dtypes, at::Device device,
+ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ServableDirectory& servable,
                                     const std::string& component);
 
 // Whether every file that a load reads is there, as long as model.json says, and a `vae` of the

@@ -132,7 +132,7 @@ class SdxlLoader {
   }
 
   ComponentOptions OptionsOf(const std::string& name) const {
-    return ComponentOptionsOf(spec_, servable_.formats, dtypes_, servable_.device, name);
+    return ComponentOptionsOf(spec_, servable_, name);
   }
 
   // Runs the component for `model`, which what it allocates meanwhile is charged to.

@@ -52,6 +52,15 @@ v1::Component ToMessage(const ComponentDescription& component, bool with_modules
       left.set_module(module.module);
       left.set_reason(module.reason);
     }
+    if (component.layers != nullptr) {
+      for (const LayerDescription& layer : *component.layers) {
+        v1::Layer& added = *message.add_layers();
+        added.set_module(layer.module);
+        added.set_format(layer.format);
+        added.set_parameter_count(layer.parameter_count);
+        added.set_weight_bytes(layer.weight_bytes);
+      }
+    }
   }
   return message;
 }

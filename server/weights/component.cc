@@ -50,7 +50,8 @@ Result<Sources> FindSources(const ModelDirectory& directory, const ComponentOpti
                                                DtypeName(options.dtype) + "; export it again");
   }
   Sources sources{&component->second, &graph->second, FormatByName(options.format)};
-  if (!sources.format.has_value() && options.format != kUnpackedFormat) {
+  const bool is_mixed = options.format == kMixedFormat && sources.component->packed.has_value();
+  if (!sources.format.has_value() && options.format != kUnpackedFormat && !is_mixed) {
     return InvalidArgument("format \"" + options.format + "\" is unknown");
   }
   if (!IsPackingScope(options.scope.name)) {
@@ -82,7 +83,7 @@ std::string FormatNameOf(const WeightTable& table) {
   std::optional<WeightFormat> format;
   for (const WeightEntry& entry : table.entries()) {
     if (!entry.format.has_value()) continue;
-    if (format.has_value() && *format != *entry.format) return "mixed";
+    if (format.has_value() && *format != *entry.format) return kMixedFormat;
     format = entry.format;
   }
   return format.has_value() ? std::string(InfoOf(*format).name) : kUnpackedFormat;
@@ -98,6 +99,22 @@ int64_t ParameterCount(const WeightTable& table, const std::vector<WeightSlot>& 
   return total;
 }
 
+std::shared_ptr<const std::vector<LayerDescription>> LayersOf(const std::vector<WeightSlot>& slots,
+                                                              at::ScalarType dtype) {
+  auto layers = std::make_shared<std::vector<LayerDescription>>();
+  for (const WeightSlot& slot : slots) {
+    if (!slot.weight) continue;
+    const Weight& weight = *slot.weight;
+    layers->push_back({.module = slot.parameter.module,
+                       .format = weight.is_packed()
+                                     ? std::string(InfoOf(weight.layout().format).name)
+                                     : DtypeName(dtype),
+                       .parameter_count = c10::multiply_integers(weight.shape()),
+                       .weight_bytes = weight.size_bytes()});
+  }
+  return layers;
+}
+
 }  // namespace
 
 Result<std::string> ContentKeyOf(const ModelDirectory& directory, const ComponentOptions& options) {
@@ -107,9 +124,14 @@ Result<std::string> ContentKeyOf(const ModelDirectory& directory, const Componen
                      DtypeName(options.dtype) + "\n" + options.device.str() + "\n" +
                      options.weights_path + "\n" + options.exclusive_to + "\n";
   // Nothing depends on what would be packed where nothing is, or where it was before.
-  if (sources.format.has_value() && !IsPacked(sources, options)) {
+  const bool packs = sources.format.has_value() || !options.formats_by_module.empty();
+  if (packs && !IsPacked(sources, options)) {
     text += options.scope.name + "\n";
     for (const std::string& module : options.scope.exclude) text += module + "\n";
+    for (const auto& [module, format] : options.formats_by_module) {
+      text += module + "=" +
+              (format.has_value() ? std::string(InfoOf(*format).name) : kUnpackedFormat) + "\n";
+    }
   }
   constexpr size_t kDigits = 16;
   return options.component + "-" + Sha256::HexDigestOf(text).substr(0, kDigits);
@@ -162,7 +184,8 @@ Status Component::ReadWeights(const ModelDirectory& directory,
 Status Component::Fill(const WeightSource& weights, const std::string& sha256,
                        const std::function<bool(int64_t)>& progress) {
   const LoadOptions load = LoadOptionsOf(options_);
-  const WeightTable table = weights.Table({FormatByName(options_.format), options_.scope});
+  const WeightTable table =
+      weights.Table({FormatByName(options_.format), options_.scope, options_.formats_by_module});
   TF_ASSIGN_OR_RETURN(
       LoadReport report,
       weights.packed() != nullptr
@@ -184,6 +207,7 @@ Status Component::Fill(const WeightSource& weights, const std::string& sha256,
   description_.packed_parameter_count = report.packed_parameter_count;
   description_.packed_module_count = report.packed_module_count;
   description_.unpacked_modules = std::move(report.unpacked_modules);
+  description_.layers = LayersOf(slots_, options_.dtype);
   return OkStatus();
 }
 

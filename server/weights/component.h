@@ -26,6 +26,8 @@ struct ComponentOptions {
   std::string component;        // "unet", "text_encoder", "text_encoder_2", "vae"
   std::string format = "fp16";  // "fp16": every weight in `dtype`; else a name of kernels/format.h
   PackingScope scope;
+  // Of modules in the scope that have formats of their own; then `format` is "fp16".
+  FormatsByModule formats_by_module;
   at::ScalarType dtype = at::kFloat;  // of graph and activations: kFloat, kBFloat16, kHalf
   at::Device device = at::kCPU;
   // A safetensors file with the graph's keys, and maybe others, to take the weights from instead of
@@ -72,6 +74,9 @@ class Component {
   // Calls forward, with weights. One tensor or a tuple of tensors comes back as a list. What it
   // allocates is charged to the current account. Errors as RunTorch.
   Result<std::vector<at::Tensor>> Run(std::vector<c10::IValue> inputs);
+
+  // For whoever measures what one layer's weight does: swap it, run, swap it back.
+  std::vector<WeightSlot>& slots() { return slots_; }
 
   const ComponentDescription& description() const { return description_; }
   at::ScalarType dtype() const { return options_.dtype; }

@@ -47,6 +47,7 @@ std::vector<CheckedFile> OpenFiles(const ModelDirectory& model) {
     files.push_back(std::move(file));
   }
   for (const ListedFile& listed : FilesBesideWeights(model)) files.push_back({.listed = listed});
+  if (model.sensitivity.has_value()) files.push_back({.listed = *model.sensitivity});
   return files;
 }
 

@@ -5,6 +5,9 @@
 #include "server/model/sha256.h"
 #include "server/weights/packed_checkpoint.h"
 #include "server/weights/packing_check.h"
+#include "server/weights/sensitivity.h"
+#include "server/weights/weight_budget.h"
+#include "server/weights/weight_source.h"
 
 #include <nlohmann/json.hpp>
 
@@ -128,7 +131,10 @@ class PackingRun {
       TF_ASSIGN_OR_RETURN(plan.file, SafetensorsFile::Open(model_.PathOf(listed), listed.file));
       ComponentPacking how{.format = FormatByName(plan.asked.format),
                            .scope = {.name = plan.asked.scope, .exclude = {}}};
-      if (plan.name == "unet") how.scope.exclude = packing_.exclude;
+      if (plan.name == "unet") {
+        how.scope.exclude = packing_.exclude;
+        TF_ASSIGN_OR_RETURN(how.formats_by_module, LayerFormats(plan, how.scope));
+      }
       TF_RETURN_IF_ERROR(CheckPacking(plan.name, plan.file->tensors(), plan.manifest->layers, how));
       plan.table = std::make_unique<WeightTable>(plan.file->tensors(), plan.manifest->layers, how);
       plans_.push_back(std::move(plan));
@@ -139,8 +145,52 @@ class PackingRun {
     return OkStatus();
   }
 
+  // Of the UNet: the bytes of the other components are known from their headers.
+  Result<FormatsByModule> LayerFormats(const ComponentPlan& unet, const PackingScope& scope) {
+    if (!packing_.budget_mib.has_value() && !packing_.min_psnr_db.has_value()) {
+      return FormatsByModule();
+    }
+    TF_ASSIGN_OR_RETURN(const Sensitivity sensitivity, ReadSensitivity(model_));
+    const WeightUnits units;
+    const WeightBudget budget(WeightTable(unet.file->tensors(), unet.manifest->layers, {}),
+                              sensitivity, scope, units);
+    WeightBudget::Plan plan;
+    if (packing_.budget_mib.has_value()) {
+      TF_ASSIGN_OR_RETURN(const int64_t other_bytes, OtherWeightBytes(units));
+      const auto bytes = static_cast<int64_t>(*packing_.budget_mib * kMib) - other_bytes;
+      if (bytes < budget.least_bytes()) {
+        return BudgetTooSmall("--budget-mib", *packing_.budget_mib,
+                              other_bytes + budget.least_bytes());
+      }
+      plan = budget.Within(bytes);
+    } else {
+      if (sensitivity.joint.empty()) {
+        return BadModelDirectory(kSensitivityFile,
+                                 "does not say what errors do to images; measure it again");
+      }
+      plan = budget.ForError(sensitivity.ErrorForPsnr(*packing_.min_psnr_db));
+    }
+    if (!sensitivity.joint.empty())
+      report_.predicted_psnr_db = sensitivity.PsnrForError(plan.error);
+    return plan.formats;
+  }
+
+  Result<int64_t> OtherWeightBytes(const WeightUnits& units) const {
+    int64_t bytes = 0;
+    for (const auto& [name, component] : model_.components) {
+      if (name == "unet") continue;
+      const ComponentFormat asked = FormatOf(packing_.formats, name);
+      TF_ASSIGN_OR_RETURN(const auto source, WeightSource::Open(model_, component, ""));
+      bytes += source->Table({FormatByName(asked.format), {.name = asked.scope, .exclude = {}}, {}})
+                   .Estimate(units.dense_weight_bytes, units.block_bytes)
+                   .weight_bytes;
+    }
+    return bytes;
+  }
+
   std::string Key() const {
     OrderedJson identity = {packing_.version, manifest_text_, packing_.exclude};
+    identity.push_back({packing_.budget_mib.value_or(0.0), packing_.min_psnr_db.value_or(0.0)});
     for (const ComponentPlan& plan : plans_) {
       identity.push_back({plan.name, plan.asked.format, plan.asked.scope});
     }
@@ -162,6 +212,7 @@ class PackingRun {
       TF_RETURN_IF_ERROR(CopyListedFile(model_, file, *partial_, progress));
     }
     auto json = OrderedJson::parse(manifest_text_);
+    json.erase("sensitivity");  // of weights that the new directory does not have
     for (const PackedComponent& component : report_.components) {
       const PackedFileReport& file = component.file;
       json["components"][component.name]["weights"] = {

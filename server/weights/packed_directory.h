@@ -10,6 +10,7 @@
 #include "server/weights/packed_checkpoint_writer.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,13 @@ struct DirectoryPacking {
   std::string out;
   ComponentFormats formats;          // names of kernels/format.h and of scopes, or kUnpackedFormat
   std::vector<std::string> exclude;  // of the UNet, as the server's
-  std::string version;               // of this program: another one's files are made again
+  // Each layer of the UNet in a format of its own, from the model's sensitivity.json;
+  // formats["unet"] is kUnpackedFormat then. The weights of all components take at most so many
+  // MiB, those that are not packed counted in 16 bits; or the fewest with which images are expected
+  // to come so near to those of unpacked weights. At most one of both.
+  std::optional<double> budget_mib;
+  std::optional<double> min_psnr_db;
+  std::string version;  // of this program: another one's files are made again
   int64_t worth_keeping_bytes = kWorthKeepingBytes;
 };
 
@@ -38,6 +45,8 @@ struct PackedComponent {
 struct DirectoryPackingReport {
   std::string hash;  // of the model; packing does not change it
   std::vector<PackedComponent> components;
+  // Where layers have formats of their own: of images, beside those of unpacked weights.
+  std::optional<double> predicted_psnr_db;
 };
 
 // Makes `out`, whole or not at all. Where a run of the same model, formats and version was

@@ -39,7 +39,7 @@ Status CheckPacking(const std::string& component, const std::vector<StoredTensor
   const auto is_taken = [&](const StoredTensor& tensor) {
     return IsInScope(scope, ModuleOf(tensor.name), KindOf(tensor, layers));
   };
-  if (!packing.format.has_value() || std::ranges::any_of(tensors, is_taken)) return OkStatus();
+  if (!packing.packs() || std::ranges::any_of(tensors, is_taken)) return OkStatus();
   return InvalidArgument("scope: \"" + scope.name + "\" takes no weight of this model's " + called +
                          "; use \"linear+conv\", or format \"fp16\" to pack nothing");
 }

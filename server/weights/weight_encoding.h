@@ -32,6 +32,8 @@ class WeightEncoding {
   const std::string& why_not() const { return why_not_; }
   // If it can.
   const PackedLayout& layout() const { return plan_.layout; }
+  // The fp16 patterns in the order of the codes.
+  const uint16_t* in_code_order() const { return in_code_order_; }
   // Writes layout().total_bytes to `codes`, which is 16-byte aligned.
   void Encode(uint8_t* codes) const;
 

@@ -10,13 +10,6 @@ namespace {
 
 constexpr std::string_view kWeightSuffix = ".weight";
 
-int64_t LargestPackedBytes(WeightFormat format, const StoredTensor& tensor) {
-  const int64_t rows = std::max<int64_t>(tensor.shape[0], 1);
-  const int64_t side_count =
-      InfoOf(format).scaling == Scaling::kTensor ? LargestSideCount(tensor.element_count) : 0;
-  return LayoutOf(format, rows, tensor.element_count / rows, 0, side_count).total_bytes;
-}
-
 // Of a weight that the scope takes.
 std::string WhyDense(const StoredTensor& tensor, const PackingScope& scope,
                      std::string_view module) {
@@ -29,13 +22,22 @@ WeightEntry EntryOf(const StoredTensor& tensor, const LayerKinds& layers,
                     const ComponentPacking& packing) {
   WeightEntry entry{.tensor = tensor, .kind = KindOf(tensor, layers)};
   const std::string_view module = ModuleOf(tensor.name);
-  if (!packing.format.has_value() || !IsInScope(packing.scope, module, entry.kind)) return entry;
+  if (!packing.packs() || !IsInScope(packing.scope, module, entry.kind)) return entry;
   entry.why_dense = WhyDense(tensor, packing.scope, module);
-  if (entry.why_dense.empty()) entry.format = packing.format;
+  if (!entry.why_dense.empty()) return entry;
+  const auto own = packing.formats_by_module.find(module);
+  entry.format = own == packing.formats_by_module.end() ? packing.format : own->second;
   return entry;
 }
 
 }  // namespace
+
+int64_t LargestPackedBytes(WeightFormat format, const StoredTensor& tensor) {
+  const int64_t rows = std::max<int64_t>(tensor.shape[0], 1);
+  const int64_t side_count =
+      InfoOf(format).scaling == Scaling::kTensor ? LargestSideCount(tensor.element_count) : 0;
+  return LayoutOf(format, rows, tensor.element_count / rows, 0, side_count).total_bytes;
+}
 
 std::string_view ModuleOf(std::string_view tensor) {
   const size_t dot = tensor.rfind('.');

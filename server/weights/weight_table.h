@@ -17,6 +17,8 @@
 #include "server/weights/packing_scope.h"
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,15 +29,25 @@ namespace tightfit {
 // "down_blocks.0.conv1" of "down_blocks.0.conv1.weight"; "" of a name without a dot.
 std::string_view ModuleOf(std::string_view tensor);
 
+// What a tensor takes in this format at most: with the longest side list that there can be.
+int64_t LargestPackedBytes(WeightFormat format, const StoredTensor& tensor);
+
 // What kind of layer a tensor is the weight of. `layers`: what the exporter recorded; where it
 // recorded nothing (directories of older exporters), names and shapes tell: matrices are Linear
 // unless their module is an embedding, tensors of four dimensions are Conv2d.
 LayerKind KindOf(const StoredTensor& tensor, const LayerKinds& layers);
 
+// By the name of the module; absent: dense.
+using FormatsByModule = std::map<std::string, std::optional<WeightFormat>, std::less<>>;
+
 // How one component's weights are to be packed.
 struct ComponentPacking {
-  std::optional<WeightFormat> format;  // absent: nothing is packed
+  std::optional<WeightFormat> format;  // absent: nothing is packed but by formats_by_module
   PackingScope scope;
+  // Of modules in the scope that have formats of their own.
+  FormatsByModule formats_by_module;
+
+  bool packs() const { return format.has_value() || !formats_by_module.empty(); }
 };
 
 // One tensor of the weight file and how it is held.

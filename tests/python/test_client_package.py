@@ -57,6 +57,7 @@ MESSAGES = {
     tightfit.Model: model_pb2.Model,
     tightfit.ModelDefaults: model_pb2.Model.Defaults,
     tightfit.Component: model_pb2.Component,
+    tightfit.Layer: model_pb2.Layer,
     tightfit.ModuleLeft: model_pb2.ModuleLeft,
     tightfit.PurposeBytes: model_pb2.PurposeBytes,
     tightfit.ServerInfo: server_pb2.GetServerInfoResponse,

@@ -89,6 +89,7 @@ ALLOWED: dict[str, set[str]] = {
         "server/image",
         "server/model",
         "server/pipeline",
+        "server/weights",
     },
 }
 # Third parties by the paths of their headers.

@@ -34,6 +34,7 @@ exclude = ["conv_in", "mid_block"]
 vae = "vae.safetensors"
 vae_tiling = "always"
 vae_tile_px = 512
+budget_mib = 17.5
 [[model]]
 name = "b"
 path = "b"
@@ -53,6 +54,7 @@ path = "b"
   EXPECT_EQ(config.models[0].vae, "/etc/tightfit/vae.safetensors");
   EXPECT_EQ(config.models[0].vae_tiling, "always");
   EXPECT_EQ(config.models[0].vae_tile_px, 512);
+  EXPECT_EQ(config.models[0].budget_mib, 17.5);
   EXPECT_EQ(config.models[1].path, "/etc/tightfit/b");
   EXPECT_EQ(config.models[1].vae, "");
   EXPECT_EQ(config.models[1].format, ModelSpec().format);

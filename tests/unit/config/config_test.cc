@@ -92,6 +92,8 @@ TEST_F(ConfigTest, RefusesBadModels) {
             "model \"one\": \"on\" is none of auto, always, never");
   EXPECT_EQ(error([](auto* m) { m->vae_tile_px = -8; }),
             "model \"one\": must be from 0 to 16384, not -8");
+  EXPECT_THAT(error([](auto* m) { m->budget_mib = -1; }), testing::StartsWith("model \"one\": "));
+  EXPECT_EQ(error([](auto* m) { m->budget_mib = 0.5; }), "");
   EXPECT_EQ(error([](auto* m) { m->keep_alive_seconds = -1; }),
             "model \"one\": must be from 0 to 31622400 (366 days), not -1");
   EXPECT_EQ(error([](auto* m) { m->keep_alive_seconds = 31'622'400; }), "");

@@ -10,6 +10,7 @@
 #include <torch/script.h>
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -170,6 +171,45 @@ TEST_F(ComponentTest, LeavesExcludedModulesUnpackedAndSaysSo) {
   ASSERT_EQ(description.unpacked_modules.size(), 1u);
   EXPECT_EQ(description.unpacked_modules[0].module, "attn1.to_q");
   EXPECT_EQ(description.unpacked_modules[0].reason, "excluded by the configuration");
+}
+
+TEST_F(ComponentTest, HoldsEachLayerInItsOwnFormatAndTellsThem) {
+  options_.formats_by_module = {{"attn1.to_q", WeightFormat::kNf4}, {"conv", std::nullopt}};
+  const auto component = Load();
+  ASSERT_TRUE(component.ok()) << component.status().ForLog();
+  const ComponentDescription& description = (*component)->description();
+  EXPECT_EQ(description.format, "nf4");
+  EXPECT_EQ(description.packed_module_count, 1);
+  EXPECT_TRUE(description.unpacked_modules.empty()) << "conv was chosen so";
+  ASSERT_EQ(description.layers->size(), 2u);
+  for (const LayerDescription& layer : *description.layers) {
+    const bool is_conv = layer.module == "conv";
+    EXPECT_EQ(layer.format, is_conv ? "fp32" : "nf4");
+    EXPECT_EQ(layer.parameter_count, is_conv ? 16 * 72 : 32 * 16);
+    if (is_conv) EXPECT_EQ(layer.weight_bytes, 4 * 16 * 72);
+  }
+  options_.formats_by_module["conv"] = WeightFormat::kE2m5r;
+  const auto mixed = Load();
+  ASSERT_TRUE(mixed.ok()) << mixed.status().ForLog();
+  EXPECT_EQ((*mixed)->description().format, "mixed");
+  EXPECT_TRUE((*mixed)->Run({Input(at::kFloat)}).ok());
+}
+
+TEST_F(ComponentTest, OtherFormatsOfLayersAreAnotherContent) {
+  std::set<std::string> keys;
+  const auto add = [&] { keys.insert(*ContentKeyOf(directory_, options_)); };
+  add();
+  options_.formats_by_module = {{"attn1.to_q", WeightFormat::kNf4}};
+  add();
+  options_.formats_by_module = {{"attn1.to_q", WeightFormat::kNf5}};
+  add();
+  options_.formats_by_module = {{"attn1.to_q", std::nullopt}};
+  add();
+  options_.formats_by_module = {{"conv", WeightFormat::kNf4}};
+  add();
+  EXPECT_EQ(keys.size(), 5u);
+  add();
+  EXPECT_EQ(keys.size(), 5u);
 }
 
 TEST_F(ComponentTest, ExcludesWholeNamesOnly) {

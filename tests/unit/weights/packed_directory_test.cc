@@ -3,6 +3,7 @@
 #include "server/model/model_manifest.h"
 #include "server/weights/directory_check.h"
 #include "server/weights/partial_directory.h"
+#include "server/weights/sensitivity.h"
 #include "tests/unit/model/good_manifest.h"
 #include "tests/unit/weights/packing_sample.h"
 
@@ -59,6 +60,29 @@ class PackedDirectoryTest : public ::testing::Test {
   }
 
   void WriteManifestFile() { directory_.Write("model/model.json", manifest_.dump(1)); }
+
+  // Layers of the sample, each of which counts more than the one before.
+  void ListSensitivity(const std::string& weights_sha256 = {}) {
+    Sensitivity sensitivity{
+        .weights_sha256 = weights_sha256.empty() ? sample_.sha256() : weights_sha256,
+        .scope = "linear+conv",
+        .measured_formats = {"nf4"},
+        .sampler = "euler",
+        .step_count = 1,
+        .prompt_count = 1,
+        .width_px = 64,
+        .height_px = 64,
+        .formats = {WeightFormat::kE2m5r, WeightFormat::kNf4},
+        .layers = {},
+        .joint = {{"e2m5r", 1e-4, 1e-4, 45.0}, {"nf4", 1e-2, 1e-2, 25.0}}};
+    double error = 1e-6;
+    for (const std::string layer : {"b.to_q", "c.conv", "d.point", "e.proj", "h.left_out"}) {
+      sensitivity.layers[layer] = {error, error * 100};
+      error *= 4;
+    }
+    manifest_["sensitivity"] = Write("sensitivity.json", SensitivityText(sensitivity));
+    WriteManifestFile();
+  }
 
   DirectoryPacking Packing(const std::string& formats = "unet=hf8,text_encoder_2=q8b32") {
     return {.model = PathOf("model"),
@@ -268,6 +292,71 @@ TEST_F(PackedDirectoryTest, UnpackingWhatLostSomethingGivesAnotherHash) {
   const auto json = OrderedJson::parse(ReadWholeFile(PathOf("dense/model.json")));
   EXPECT_EQ(json["unpacked_from"]["hash"], manifest_["hash"]);
   EXPECT_EQ(json["unpacked_from"]["formats"]["unet"], "hf8");
+}
+
+TEST_F(PackedDirectoryTest, ABudgetGivesLayersTheirOwnFormats) {
+  ListSensitivity();
+  DirectoryPacking packing = Packing("text_encoder_2=nf4");
+  packing.budget_mib = 1.0;
+  const auto ample = Pack(packing);
+  ASSERT_TRUE(ample.ok()) << ample.status().message();
+  EXPECT_EQ(ample->components[0].file.format, "fp16") << "nothing has to be packed";
+
+  packing.out = PathOf("small");
+  packing.budget_mib = 0.0001;
+  const Status refused = Pack(packing).status();
+  ASSERT_THAT(refused.message(), HasSubstr("--budget-mib: 0.0001 MiB are too few"));
+  const std::string message = refused.message();
+  const double least_mib = std::stod(message.substr(message.rfind(' ')));
+  packing.budget_mib = least_mib;
+  const auto small = Pack(packing);
+  ASSERT_TRUE(small.ok()) << small.status().message();
+  EXPECT_EQ(small->components[0].file.format, "nf4");
+
+  packing.out = PathOf("between");
+  packing.budget_mib = least_mib + 0.001;
+  const auto between = Pack(packing);
+  ASSERT_TRUE(between.ok()) << between.status().message();
+  EXPECT_EQ(between->components[0].file.format, "mixed");
+  EXPECT_GT(between->components[0].file.packed_bytes, small->components[0].file.packed_bytes);
+  EXPECT_GT(*between->predicted_psnr_db, *small->predicted_psnr_db);
+  EXPECT_EQ(between->components[2].file.format, "nf4");
+
+  const auto model = ReadModelDirectory(PathOf("between"));
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ(model->components.at("unet").packed->format, "mixed");
+  EXPECT_FALSE(model->sensitivity.has_value()) << "it is of the weights that were packed";
+  EXPECT_THAT(CheckDirectory(PathOf("between"), 1, {})->damaged, IsEmpty());
+}
+
+TEST_F(PackedDirectoryTest, AMinimumPsnrTakesTheFewestBytesThatReachIt) {
+  ListSensitivity();
+  DirectoryPacking packing = Packing("unet=fp16");
+  int64_t last_bytes = 0;
+  for (const double psnr_db : {10.0, 35.0, 45.0, 90.0}) {
+    packing.out = PathOf("out" + std::to_string(static_cast<int>(psnr_db)));
+    packing.min_psnr_db = psnr_db;
+    const auto report = Pack(packing);
+    ASSERT_TRUE(report.ok()) << report.status().message();
+    EXPECT_GE(*report->predicted_psnr_db, psnr_db);
+    EXPECT_GE(report->components[0].file.bytes, last_bytes);
+    last_bytes = report->components[0].file.bytes;
+  }
+}
+
+TEST_F(PackedDirectoryTest, ABudgetNeedsWhatWasMeasuredOnTheseWeights) {
+  DirectoryPacking packing = Packing("unet=fp16");
+  packing.budget_mib = 1.0;
+  EXPECT_EQ(Pack(packing).status().reason(), "SENSITIVITY_MISSING");
+  EXPECT_THAT(Pack(packing).status().message(), HasSubstr("tightfit fidelity --sensitivity"));
+  ListSensitivity(std::string(64, '0'));
+  EXPECT_THAT(Pack(packing).status().message(), HasSubstr("other weights"));
+  ListSensitivity();
+  EXPECT_TRUE(Pack(packing).ok());
+  FlipBit(PathOf("model/sensitivity.json"), 3);
+  packing.out = PathOf("again");
+  EXPECT_EQ(Pack(packing).status().reason(), "CHECKSUM_MISMATCH");
+  EXPECT_FALSE(CheckDirectory(PathOf("model"), 1, {})->damaged.empty());
 }
 
 TEST_F(PackedDirectoryTest, AStoppedUnpackingLeavesNothing) {

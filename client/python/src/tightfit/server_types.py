@@ -34,8 +34,18 @@ class ModuleLeft:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """The weight of a Linear or Conv2d and how it is held. format: its dtype where unpacked."""
+
+    module: str
+    format: str
+    parameter_count: int
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
 class Component:
-    """One part of the pipeline. modules_left is filled by `model(name)` only.
+    """One part of the pipeline. modules_left and layers are filled by `model(name)` only.
 
     holder_count: models on the device that use its weights; each bears an equal part of `memory`
     """
@@ -51,6 +61,7 @@ class Component:
     modules_left: tuple[ModuleLeft, ...]
     memory: tuple[PurposeBytes, ...]
     holder_count: int
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
