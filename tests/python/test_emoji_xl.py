@@ -193,6 +193,11 @@ def test_the_model_directory_is_what_the_diffusers_directory_exports_to(tmp_path
     )
     committed = json.loads((EMOJI_XL / "model" / "model.json").read_text())
     exported = json.loads((out / "model.json").read_text())
+    # Measured afterwards, on these weights.
+    del committed["sensitivity"]
+    sensitivity = json.loads((EMOJI_XL / "model" / "sensitivity.json").read_text())
+    weights = committed["components"]["unet"]["weights"]
+    assert sensitivity["weights_sha256"] == weights["sha256"]
     # Graphs hold no weights; their bytes depend on the machine that traced them.
     for content in (committed, exported):
         for component in content["components"].values():

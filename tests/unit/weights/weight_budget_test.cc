@@ -12,8 +12,8 @@
 namespace tightfit {
 namespace {
 
-StoredTensor Stored(std::string name, std::vector<int64_t> shape,
-                    StoredDtype dtype = StoredDtype::kF16) {
+StoredTensor TensorOf(std::string name, std::vector<int64_t> shape,
+                      StoredDtype dtype = StoredDtype::kF16) {
   StoredTensor tensor{.name = std::move(name), .dtype = dtype, .shape = std::move(shape)};
   tensor.element_count = 1;
   for (const int64_t dimension : tensor.shape) tensor.element_count *= dimension;
@@ -23,10 +23,11 @@ StoredTensor Stored(std::string name, std::vector<int64_t> shape,
 
 // Two layers of 64 x 64 that are measured, of which the first counts a hundred times as much; and
 // what has no choice: a bias, a layer that nobody measured, one that is stored as fp32.
-const std::vector<StoredTensor>& Tensors() {
+const std::vector<StoredTensor>& BudgetTensors() {
   static const auto* const tensors = new std::vector<StoredTensor>{
-      Stored("loud.weight", {64, 64}), Stored("quiet.weight", {64, 64}), Stored("quiet.bias", {64}),
-      Stored("unknown.weight", {64, 64}), Stored("wide.weight", {64, 64}, StoredDtype::kF32)};
+      TensorOf("loud.weight", {64, 64}), TensorOf("quiet.weight", {64, 64}),
+      TensorOf("quiet.bias", {64}), TensorOf("unknown.weight", {64, 64}),
+      TensorOf("wide.weight", {64, 64}, StoredDtype::kF32)};
   return *tensors;
 }
 
@@ -42,7 +43,7 @@ Sensitivity Measured() {
 int64_t BytesOf(WeightFormat format) { return LayoutOf(format, 64, 64).total_bytes; }
 
 WeightBudget Budget(const WeightUnits& units = {}, const PackingScope& scope = {}) {
-  return {WeightTable(Tensors(), {}, {}), Measured(), scope, units};
+  return {WeightTable(BudgetTensors(), {}, {}), Measured(), scope, units};
 }
 
 TEST(WeightBudgetTest, CountsEveryTensorOfTheComponent) {
@@ -58,7 +59,7 @@ TEST(WeightBudgetTest, CountsWhatTheTableEstimatesOfTheSameFormats) {
       const WeightBudget budget = Budget({dense_weight_bytes, block_bytes});
       for (int64_t bytes = budget.least_bytes(); bytes < budget.most_bytes(); bytes += 999) {
         const WeightBudget::Plan plan = budget.Within(bytes);
-        const WeightTable table(Tensors(), {}, {std::nullopt, {}, plan.formats});
+        const WeightTable table(BudgetTensors(), {}, {std::nullopt, {}, plan.formats});
         ASSERT_EQ(table.Estimate(dense_weight_bytes, block_bytes).weight_bytes, plan.bytes);
         ASSERT_LE(plan.bytes, bytes);
       }
@@ -85,7 +86,7 @@ TEST(WeightBudgetTest, NothingIsChosenForWhatMustStayDense) {
 TEST(WeightBudgetTest, AFormatThatCannotHoldALayerIsNotChosen) {
   Sensitivity sensitivity = Measured();
   sensitivity.layers["loud"][1] = std::nullopt;
-  const WeightBudget budget(WeightTable(Tensors(), {}, {}), sensitivity, {}, {});
+  const WeightBudget budget(WeightTable(BudgetTensors(), {}, {}), sensitivity, {}, {});
   EXPECT_EQ(budget.Within(budget.least_bytes()).formats.at("loud"), WeightFormat::kE2m5r);
 }
 
@@ -96,7 +97,7 @@ TEST(WeightBudgetTest, TooLittleIsToldWithWhatSuffices) {
 }
 
 TEST(WeightTableTest, ModulesOfTheirOwnFormatsAreHeldInThem) {
-  const WeightTable table(Tensors(), {},
+  const WeightTable table(BudgetTensors(), {},
                           {std::nullopt,
                            {.name = "linear+conv", .exclude = {"unknown"}},
                            {{"loud", WeightFormat::kNf4},
