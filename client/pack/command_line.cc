@@ -95,20 +95,14 @@ struct Flags {
     app->add_option("--scope", scope, "Which of the UNet's weights: attention, linear, linear+conv")
         ->type_name("NAME")
         ->capture_default_str();
-<<<<<<< HEAD
-    app->add_option("--exclude", exclude,
-                    "Leave a module of the UNet, and what lies in it, unpacked; again for more")
-=======
     cli::AddFraction(app, "--budget-mib", &budget_mib,
                      "All weights take at most so many MiB; see below", 0.01, 1e6)
         ->type_name("MIB");
     cli::AddFraction(app, "--min-psnr", &min_psnr_db,
                      "The fewest bytes for images as near as this; see below", 1, 100)
         ->type_name("DB");
-    app->add_option(
-           "--exclude", exclude,
-           "Leave a module of the UNet, and what lies in it, unpacked; may come repeatedly")
->>>>>>> budget
+    app->add_option("--exclude", exclude,
+                    "Leave a module of the UNet, and what lies in it, unpacked; again for more")
         ->type_name("MODULE")
         ->allow_extra_args(false);
     app->add_option("--out", out, "The directory to make")->type_name("DIR");

@@ -6,23 +6,31 @@ import re
 
 from server_process import ROOT
 
-# Told at a start, in a log, or as the failure of a model: never the answer to a call.
+# Told at a start, in a log, as the failure of a model, or by `tightfit pack`: never the answer to a
+# call.
 NOT_FOR_CALLERS = {
     "ADDRESS_IN_USE",
     "ADDRESS_UNUSABLE",
+    "ALREADY_PACKED",
     "BAD_ADDRESS",
     "BAD_CONFIGURATION",
     "BAD_MODEL_DIRECTORY",
     "BAD_TOKENIZER",
+    "BUDGET_TOO_SMALL",
+    "CANNOT_WRITE",
     "CHECKSUM_MISMATCH",
     "COMPUTE_DTYPE_UNAVAILABLE",
     "DEVICE_UNAVAILABLE",
+    "DISK_FULL",
     "FILE_MISSING",
     "FILE_TRUNCATED",
     "FORBIDDEN_OPERATOR",
     "LOAD_STOPPED",
     "NOT_CONNECTED",
+    "NOT_PACKED",
     "NO_ANSWER",
+    "PACKING_STOPPED",
+    "SENSITIVITY_MISSING",
     "UNSUPPORTED_MODEL",
     "UNSUPPORTED_SCHEDULER",
 }
