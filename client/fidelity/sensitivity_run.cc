@@ -28,7 +28,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kMaxPromptListBytes = 64 << 20;
+constexpr size_t kMaxTrialPromptsBytes = 64 << 20;
 constexpr size_t kMaxManifestBytes = 1 << 20;
 constexpr int32_t kDefaultStepCount = 8;
 // All layers at once: from hardly visible to plainly so.
@@ -46,10 +46,10 @@ double EnergyRatio(const std::vector<float>& reference, const std::vector<float>
   return energy > 0.0 ? error / energy : 0.0;
 }
 
-class Run {
+class TrialRun {
  public:
-  Run(DeviceRuntime& runtime, const FidelityOptions& options, const std::stop_token& stop,
-      const OnProgress& on_progress)
+  TrialRun(DeviceRuntime& runtime, const FidelityOptions& options, const std::stop_token& stop,
+           const OnProgress& on_progress)
       : runtime_(runtime), options_(options), stop_(stop), on_progress_(on_progress) {}
 
   Result<Sensitivity> Measure() {
@@ -90,7 +90,7 @@ class Run {
  private:
   Status ReadPrompts() {
     TF_ASSIGN_OR_RETURN(const std::string text,
-                        cli::ReadWholeFile(options_.prompts, kMaxPromptListBytes));
+                        cli::ReadWholeFile(options_.prompts, kMaxTrialPromptsBytes));
     TF_ASSIGN_OR_RETURN(prompts_, ParsePrompts(text));
     if (options_.prompt_limit > 0 && prompts_.size() > static_cast<size_t>(options_.prompt_limit)) {
       prompts_.resize(options_.prompt_limit);
@@ -242,7 +242,7 @@ Result<Sensitivity> MeasureSensitivity(const FidelityOptions& options, const std
       /*host_cache_bytes=*/0);
   runtime.InitThread();
   const OpenMpWaiting waiting(/*sleeps_always=*/false, {});
-  return Run(runtime, options, stop, on_progress).Measure();
+  return TrialRun(runtime, options, stop, on_progress).Measure();
 }
 
 // The file first: until model.json lists it nothing reads it.

@@ -1,6 +1,7 @@
 """What a packed checkpoint saves when a model is loaded: time to the first step, memory and disk.
 
-  python tests/bench/packed_load.py --work DIR [--model DIR] [--format FORMATS] [--cold] [--json FILE]
+  python tests/bench/packed_load.py --work DIR [--model DIR] [--format FORMATS] [--cold]
+                                    [--json FILE]
 
 Exports `--random sdxl-base` into DIR unless --model names a model directory with bf16 graphs; needs
 20 GB of disk and 12 GB of memory. Packs it with `tightfit pack`, and starts a server four times:
@@ -122,8 +123,8 @@ def disk_mib(folder: Path, pattern: str = "*.safetensors") -> float:
 def table(rows: list[Loaded]) -> str:
     first = rows[0].first_step_seconds
     lines = [
-        "| loaded from | memory profile | all weights MiB | load s | to the first step s | of the first "
-        "row | anonymous MiB, peak / after |",
+        "| loaded from | memory profile | all weights MiB | load s | to the first step s "
+        "| of the first row | anonymous MiB, peak / after |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     lines += [

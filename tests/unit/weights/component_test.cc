@@ -186,7 +186,9 @@ TEST_F(ComponentTest, HoldsEachLayerInItsOwnFormatAndTellsThem) {
     const bool is_conv = layer.module == "conv";
     EXPECT_EQ(layer.format, is_conv ? "fp32" : "nf4");
     EXPECT_EQ(layer.parameter_count, is_conv ? 16 * 72 : 32 * 16);
-    if (is_conv) EXPECT_EQ(layer.weight_bytes, 4 * 16 * 72);
+    if (is_conv) {
+      EXPECT_EQ(layer.weight_bytes, 4 * 16 * 72);
+    }
   }
   options_.formats_by_module["conv"] = WeightFormat::kE2m5r;
   const auto mixed = Load();
