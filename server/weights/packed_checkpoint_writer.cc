@@ -1,6 +1,7 @@
 #include "server/weights/packed_checkpoint_writer.h"
 
 #include "kernels/packed_header.h"
+#include "server/base/component_formats.h"
 #include "server/model/model_errors.h"
 #include "server/model/sha256.h"
 #include "server/weights/new_file.h"
@@ -155,6 +156,7 @@ class CheckpointWriting {
     report_.packed_weight_count += tensor.element_count;
     report_.packed_bytes += layout.total_bytes;
     report_.packed_module_count += 1;
+    is_mixed_ = is_mixed_ || (format_.has_value() && *format_ != *entry.format);
     format_ = entry.format;
     return std::string();
   }
@@ -193,7 +195,9 @@ class CheckpointWriting {
   // The file's own digest begins with what was written last.
   Status HashFile() {
     report_.bytes = payload_start_bytes_ + payload_bytes_;
-    report_.format = format_.has_value() ? std::string(InfoOf(*format_).name) : "fp16";
+    report_.format = is_mixed_             ? kMixedFormat
+                     : format_.has_value() ? std::string(InfoOf(*format_).name)
+                                           : kUnpackedFormat;
     Sha256 sha256;
     sha256.Update(start_.data(), start_.size());
     values_.Reserve(std::min(kRereadBytes, payload_bytes_));
@@ -223,7 +227,8 @@ class CheckpointWriting {
   std::vector<uint8_t> digests_;
   std::vector<StoredTensor> tensors_;  // offsets from payload_start_bytes_
   int64_t payload_bytes_ = 0;
-  std::optional<WeightFormat> format_;
+  std::optional<WeightFormat> format_;  // of the last weight that was packed
+  bool is_mixed_ = false;
   PackedFileReport report_;
 };
 

@@ -29,7 +29,7 @@ struct PackedFileReport {
   std::string sha256;           // of the file
   std::string index_sha256;     // of its bytes before the first weight
   std::string original_sha256;  // of the weight file that was packed
-  std::string format;           // "e2m5r"; "fp16" if no weight is packed
+  std::string format;           // "e2m5r"; "mixed" of several; "fp16" if none is packed
   int64_t weight_count = 0;     // of all tensors
   int64_t packed_weight_count = 0;
   int64_t packed_bytes = 0;  // of the codes

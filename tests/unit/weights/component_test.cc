@@ -198,6 +198,7 @@ TEST_F(ComponentTest, HoldsEachLayerInItsOwnFormatAndTellsThem) {
 }
 
 TEST_F(ComponentTest, OtherFormatsOfLayersAreAnotherContent) {
+  ASSERT_TRUE(Load().ok());
   std::set<std::string> keys;
   const auto add = [&] { keys.insert(*ContentKeyOf(directory_, options_)); };
   add();
