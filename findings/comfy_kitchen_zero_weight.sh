@@ -11,8 +11,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
-"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(kitchen|numpy|packaging|torch)=='
   comfy-kitchen==0.2.40 torch==2.11.0 numpy==2.3.5 packaging==26.3
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(comfy[-_]kitchen|numpy|packaging|torch)=='
 cd "$folder"
 venv/bin/python - <<'PY'
 import torch

@@ -12,8 +12,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
-"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(accelerate|diffusers|numpy|peft|torch|transformers)=='
   diffusers==0.42.1 peft==0.21.2 transformers==5.23.0 accelerate==1.15.0 torch==2.11.0 numpy==2.3.5
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(accelerate|diffusers|numpy|peft|torch|transformers)=='
 cd "$folder"
 venv/bin/python - 2>"$folder/log" <<'PY' || { cat "$folder/log" >&2; exit 1; }
 import torch

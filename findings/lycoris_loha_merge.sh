@@ -10,8 +10,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
-"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(lora|numpy|torch)=='
   lycoris-lora==4.1.3 torch==2.11.0 numpy==2.3.5
+"$folder/venv/bin/pip" freeze --disable-pip-version-check | grep -iE '^(lycoris[-_]lora|numpy|torch)=='
 cd "$folder"
 venv/bin/python - 2>"$folder/log" <<'PY' || { cat "$folder/log" >&2; exit 1; }
 import torch
