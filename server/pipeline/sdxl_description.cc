@@ -14,6 +14,10 @@
 namespace tightfit {
 namespace {
 
+// Graphs hold a few small tensors beside their weights: tables of frequencies, the numbers that
+// positions have. Only a load can count them.
+constexpr int64_t kMostConstantBytes = 16 << 10;
+
 // LibTorch's allocator for CUDA gives whole blocks.
 constexpr int64_t kCudaBlockBytes = 512;
 
@@ -117,6 +121,7 @@ Status ApplyBudget(const ModelSpec& spec, ServableDirectory* servable) {
       const WeightTable table = source->Table({FormatByName(options.format), options.scope, {}});
       other_bytes += table.Estimate(dtype_bytes, block_bytes).weight_bytes;
     }
+    other_bytes += kMostConstantBytes;
   }
   const auto unet_bytes = static_cast<int64_t>(spec.budget_mib * kMib) - other_bytes;
   if (unet_bytes < budget->least_bytes()) {
