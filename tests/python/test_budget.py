@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -131,7 +132,9 @@ def test_weights_take_no_more_than_the_budget_and_every_layer_is_shown(
 def test_packing_within_a_budget_is_refused_with_the_least_that_suffices(tmp_path: Path) -> None:
     refused = run("pack", MODEL, "--budget-mib", "1", "--out", tmp_path / "packed")
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1
-    budget = str(float(refused.stderr.rsplit(maxsplit=1)[-1]) + 1)
+    least = re.search(r"the least is ([0-9.]+)", refused.stderr)
+    assert least
+    budget = str(float(least[1]) + 1)
     done = run("pack", MODEL, "--budget-mib", budget, "--out", tmp_path / "packed", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
