@@ -20,7 +20,7 @@ started=$SECONDS
 ./deploy/install.sh
 source deploy/build.sh
 say "building (the first time takes some minutes)"
-build_targets tightfit-server tightfit
+build_targets tightfit-server tightfit tightfit-pack
 
 readonly SETUP_SECONDS=$((SECONDS - started))
 mkdir -p out
