@@ -15,7 +15,7 @@ from typing import Any
 
 
 def psnr(row: dict[str, Any]) -> tuple[float, float]:
-    summary = row["samplers"][0]["image_psnr"]
+    summary = row["samplers"][0]["picture_psnr"]
     return summary["mean_db"], summary["worst_db"]
 
 

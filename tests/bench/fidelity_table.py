@@ -40,9 +40,9 @@ def line(label: str, row: Row, prompt_count: int, scopes: tuple[str, str] = ("",
         decibels(row["unet_output_sqnr"]),
         decibels(row["one_step_latent_psnr"]),
         *scopes,
-        decibels(euler["image_psnr"], with_worst=True),
+        decibels(euler["picture_psnr"], with_worst=True),
         f"{euler['mean_ssim']:.4f}",
-        decibels(ancestral["image_psnr"], with_worst=True),
+        decibels(ancestral["picture_psnr"], with_worst=True),
         f"{euler['recognised_count']}/{prompt_count}",
     ]
     return f"| {' | '.join(cells)} |"
@@ -66,7 +66,7 @@ def main() -> None:
     whole.sort(
         key=lambda row: (
             row["unet_weight_bytes"] // 100_000,
-            row["samplers"][0]["image_psnr"]["mean_db"],
+            row["samplers"][0]["picture_psnr"]["mean_db"],
         )
     )
     print(HEADING)
@@ -74,7 +74,7 @@ def main() -> None:
         print(line(f"*{row['name']}*", row, count))
     for row in whole:
         others = [by_scope[row["name"], scope] for scope in ("attention", "linear")]
-        scopes = [decibels(other["samplers"][0]["image_psnr"]) for other in others]
+        scopes = [decibels(other["samplers"][0]["picture_psnr"]) for other in others]
         print(line(f"`{row['name']}`", row, count, (scopes[0], scopes[1])))
     for label, file in options.against:
         print(line(label, json.loads(Path(file).read_text())["rows"][-1], count))
