@@ -26,10 +26,6 @@ constexpr int64_t kRereadBytes = 4 << 20;
 // Less is hashed before a thread would have begun.
 constexpr int64_t kWorthAThreadBytes = 1 << 20;
 
-void InThisThread(int64_t count, int64_t, const std::function<void(int64_t, int64_t)>& work) {
-  if (count > 0) work(0, count);
-}
-
 StoredTensor CodesOf(const std::string& name, int64_t size_bytes) {
   return {.name = name,
           .dtype = StoredDtype::kU8,
@@ -70,7 +66,7 @@ class CheckpointWriting {
       : source_(source),
         table_(table),
         file_(*file),
-        parallel_for_(parallel_for ? parallel_for : InThisThread),
+        parallel_for_(parallel_for),
         progress_(progress),
         payload_start_bytes_(PayloadStart(table)) {}
 
@@ -93,18 +89,10 @@ class CheckpointWriting {
 
  private:
   void ReserveBuffers() {
-    int64_t largest_bytes = 0;
-    EncodingScratch scratch;
-    for (const WeightEntry& entry : table_.entries()) {
-      const EncodingScratch needed = EncodingScratchOf(entry);
-      largest_bytes = std::max(largest_bytes, entry.tensor.size_bytes);
-      scratch.fp16_bytes = std::max(scratch.fp16_bytes, needed.fp16_bytes);
-      scratch.channels_last_bytes =
-          std::max(scratch.channels_last_bytes, needed.channels_last_bytes);
-    }
-    values_.Reserve(largest_bytes);
-    fp16_.Reserve(scratch.fp16_bytes);
-    channels_last_.Reserve(scratch.channels_last_bytes);
+    const TableScratch scratch = TableScratchOf(table_);
+    values_.Reserve(scratch.tensor_bytes);
+    fp16_.Reserve(scratch.encoding.fp16_bytes);
+    channels_last_.Reserve(scratch.encoding.channels_last_bytes);
   }
 
   Status Put(const WeightEntry& entry) {

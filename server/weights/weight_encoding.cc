@@ -2,6 +2,7 @@
 
 #include "kernels/fp16.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <functional>
@@ -77,6 +78,18 @@ EncodingScratch EncodingScratchOf(const WeightEntry& entry) {
   const int64_t size_bytes = entry.tensor.size_bytes;
   return {.fp16_bytes = entry.tensor.dtype == StoredDtype::kBF16 ? size_bytes : 0,
           .channels_last_bytes = NeedsChannelsLast(entry) ? size_bytes : 0};
+}
+
+TableScratch TableScratchOf(const WeightTable& table) {
+  TableScratch scratch;
+  for (const WeightEntry& entry : table.entries()) {
+    const EncodingScratch needed = EncodingScratchOf(entry);
+    EncodingScratch& most = scratch.encoding;
+    scratch.tensor_bytes = std::max(scratch.tensor_bytes, entry.tensor.size_bytes);
+    most.fp16_bytes = std::max(most.fp16_bytes, needed.fp16_bytes);
+    most.channels_last_bytes = std::max(most.channels_last_bytes, needed.channels_last_bytes);
+  }
+  return scratch;
 }
 
 WeightEncoding::WeightEncoding(const WeightEntry& entry, const void* values, void* fp16,

@@ -19,6 +19,13 @@ struct EncodingScratch {
 };
 EncodingScratch EncodingScratchOf(const WeightEntry& entry);
 
+// Of buffers that all tensors of a table pass through, one after the other.
+struct TableScratch {
+  int64_t tensor_bytes = 0;  // of the largest tensor as it is stored
+  EncodingScratch encoding;
+};
+TableScratch TableScratchOf(const WeightTable& table);
+
 class WeightEncoding {
  public:
   // `entry` has a format. `values`: the tensor's bytes as stored. `fp16`, `channels_last`: buffers

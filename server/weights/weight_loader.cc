@@ -82,19 +82,11 @@ class Loading {
 
  private:
   void MakeStaging() {
-    int64_t largest = 0;
-    EncodingScratch scratch;
-    for (const WeightEntry& entry : table_.entries()) {
-      const EncodingScratch needed = EncodingScratchOf(entry);
-      largest = std::max(largest, entry.tensor.size_bytes);
-      scratch.fp16_bytes = std::max(scratch.fp16_bytes, needed.fp16_bytes);
-      scratch.channels_last_bytes =
-          std::max(scratch.channels_last_bytes, needed.channels_last_bytes);
-    }
+    const TableScratch scratch = TableScratchOf(table_);
     const ScopedMemoryAccount account(options_.scratch);
-    staging_ = NewBytes(largest);
-    fp16_ = NewBytes(scratch.fp16_bytes);
-    channels_last_ = NewBytes(scratch.channels_last_bytes);
+    staging_ = NewBytes(scratch.tensor_bytes);
+    fp16_ = NewBytes(scratch.encoding.fp16_bytes);
+    channels_last_ = NewBytes(scratch.encoding.channels_last_bytes);
   }
 
   void Fill(const WeightEntry& entry, WeightSlot* slot) {
