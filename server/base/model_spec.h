@@ -8,6 +8,11 @@
 
 namespace tightfit {
 
+// Values of ModelSpec::text_kv.
+inline constexpr char kTextKvInStep[] = "step";
+inline constexpr char kTextKvOnce[] = "request";
+inline constexpr char kTextKvStreamed[] = "streamed";
+
 // What the configuration says of one model.
 struct ModelSpec {
   std::string name;
@@ -22,12 +27,15 @@ struct ModelSpec {
   std::vector<std::string> exclude;    // module name prefixes that stay unpacked
   std::string vae;                     // weights to decode with; "": the model directory's own
   std::string vae_tiling = "auto";     // "auto", "always", "never"
-  int32_t vae_tile_px = 0;             // side of a tile; 0: the model's own
-  bool share_weights = true;           // with models of equal content
-  bool preload = false;                // resident from the start, not from the first request on
-  bool pinned = false;                 // never evicted
-  int32_t keep_alive_seconds = 0;      // evicted when unused for so long; 0: never for that
-  int32_t priority = 0;                // of those that may go, lower ones go first
+  // When keys and values of prompts are computed: in every step, once a request, or once a request
+  // from weights that are not on the device.
+  std::string text_kv = kTextKvOnce;
+  int32_t vae_tile_px = 0;         // side of a tile; 0: the model's own
+  bool share_weights = true;       // with models of equal content
+  bool preload = false;            // resident from the start, not from the first request on
+  bool pinned = false;             // never evicted
+  int32_t keep_alive_seconds = 0;  // evicted when unused for so long; 0: never for that
+  int32_t priority = 0;            // of those that may go, lower ones go first
 };
 inline constexpr int32_t kMaxPriority = 1000;  // and -kMaxPriority the least
 

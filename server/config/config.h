@@ -53,6 +53,8 @@ struct ServerConfig {
 
 inline constexpr std::array<std::string_view, 3> kScopes = {"attention", "linear", "linear+conv"};
 inline constexpr std::array<std::string_view, 3> kVaeTilings = {"auto", "always", "never"};
+inline constexpr std::array<std::string_view, 3> kTextKvs = {kTextKvInStep, kTextKvOnce,
+                                                             kTextKvStreamed};
 inline constexpr std::array<std::string_view, 4> kComputeDtypes = {"auto", "fp16", "bf16", "fp32"};
 
 // "fp16" and the names of kernels/format.h.

@@ -127,21 +127,15 @@ Status CheckResidency(const ModelSpec& spec, const std::string& keep_alive_origi
 }  // namespace
 
 const std::vector<std::string_view>& ModelKeys() {
-  static const auto* const keys = new std::vector<std::string_view>{"name",
-                                                                    "path",
-                                                                    "format",
-                                                                    "scope",
-                                                                    "budget_mib",
-                                                                    "compute_dtype",
-                                                                    "exclude",
-                                                                    "vae",
-                                                                    "vae_tiling",
-                                                                    "vae_tile_px",
-                                                                    "preload",
-                                                                    "pinned",
-                                                                    "keep_alive_seconds",
-                                                                    "priority",
-                                                                    "share_weights"};
+  static const auto* const keys =
+      new std::vector<std::string_view>{"name",       "path",
+                                        "format",     "scope",
+                                        "budget_mib", "compute_dtype",
+                                        "exclude",    "vae",
+                                        "vae_tiling", "vae_tile_px",
+                                        "text_kv",    "preload",
+                                        "pinned",     "keep_alive_seconds",
+                                        "priority",   "share_weights"};
   return *keys;
 }
 
@@ -153,6 +147,7 @@ std::string* ModelText(std::string_view key, ModelSpec* spec) {
   if (key == "compute_dtype") return &spec->compute_dtype;
   if (key == "vae") return &spec->vae;
   if (key == "vae_tiling") return &spec->vae_tiling;
+  if (key == "text_kv") return &spec->text_kv;
   return nullptr;
 }
 
@@ -248,6 +243,7 @@ Status ValidateModel(const ModelSpec& spec, const ConfigOrigins& origins) {
   }
   TF_RETURN_IF_ERROR(CheckChoice(spec.compute_dtype, kComputeDtypes, origin("compute_dtype")));
   TF_RETURN_IF_ERROR(CheckChoice(spec.vae_tiling, kVaeTilings, origin("vae_tiling")));
+  TF_RETURN_IF_ERROR(CheckChoice(spec.text_kv, kTextKvs, origin("text_kv")));
   TF_RETURN_IF_ERROR(CheckVae(spec, origin("vae"), origin("vae_tile_px")));
   TF_RETURN_IF_ERROR(CheckResidency(spec, origin("keep_alive_seconds"), origin("priority")));
   for (const std::string& name : spec.exclude) {

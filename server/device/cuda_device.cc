@@ -21,6 +21,22 @@ Status Unavailable(int index, const std::string& why) {
               "; device = \"cpu\" computes without it"};
 }
 
+// An older error that nobody has asked for is not taken for that of `launch`.
+template <typename Launches>
+Status Launch(const char* failure, const Launches& launch) {
+  if (const cudaError_t older = cudaGetLastError(); older != cudaSuccess) {
+    if (std::optional<Status> loss = DeviceLossOf(older, cudaGetErrorName(older))) {
+      return *std::move(loss);
+    }
+  }
+  const cudaError_t error = launch();
+  if (error == cudaSuccess) return OkStatus();
+  const char* const name = cudaGetErrorName(error);
+  if (std::optional<Status> loss = DeviceLossOf(error, name)) return *std::move(loss);
+  if (error == cudaErrorMemoryAllocation) return Internal(failure, "CUDA error: out of memory");
+  return Internal(failure, name);
+}
+
 }  // namespace
 
 Result<std::string> DescribeCudaDevice(int index) {
@@ -84,20 +100,17 @@ Status ProbeCudaDevice(int index) {
 
 Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, cuda::DecodedType type,
                     void* out) {
-  if (const cudaError_t older = cudaGetLastError(); older != cudaSuccess) {
-    if (std::optional<Status> loss = DeviceLossOf(older, cudaGetErrorName(older))) {
-      return *std::move(loss);
-    }
-  }
   const cuda::DecodeJob job{.layout = layout, .packed = packed, .out = out};
-  const cudaError_t error = cuda::DecodeTensors({&job, 1}, type, /*stream=*/nullptr);
-  if (error == cudaSuccess) return OkStatus();
-  const char* const name = cudaGetErrorName(error);
-  if (std::optional<Status> loss = DeviceLossOf(error, name)) return *std::move(loss);
-  if (error == cudaErrorMemoryAllocation) {
-    return Internal("could not decode a weight", "CUDA error: out of memory");
-  }
-  return Internal("could not decode a weight", name);
+  return Launch("could not decode a weight", [&] {
+    return cuda::DecodeTensors({&job, 1}, type, /*stream=*/nullptr);
+  });
+}
+
+Status EncodeOnCuda(const PackedLayout& layout, const uint16_t* fp16, uint8_t* packed,
+                    void* workspace) {
+  return Launch("could not pack a weight", [&] {
+    return cuda::EncodeTensor(layout, fp16, packed, workspace, /*stream=*/nullptr);
+  });
 }
 
 }  // namespace tightfit

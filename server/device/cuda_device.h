@@ -32,6 +32,12 @@ Status ProbeCudaDevice(int index);
 Status DecodeOnCuda(const PackedLayout& layout, const uint8_t* packed, cuda::DecodedType type,
                     void* out);
 
+// Puts the packing of a whole weight on the same stream. All device memory: `fp16`, the patterns
+// that `layout` was planned for; `packed`, layout.total_bytes aligned to 16; `workspace`,
+// cuda::WorkspaceBytes(layout) of kernels/cuda/encode_task.h. Errors: DecodeOnCuda's.
+Status EncodeOnCuda(const PackedLayout& layout, const uint16_t* fp16, uint8_t* packed,
+                    void* workspace);
+
 }  // namespace tightfit
 
 #endif  // TIGHTFIT_SERVER_DEVICE_CUDA_DEVICE_H_

@@ -17,4 +17,8 @@ Status DecodeOnCuda(const PackedLayout&, const uint8_t*, cuda::DecodedType, void
   return Internal("could not decode a weight", "this build has no CUDA kernels");
 }
 
+Status EncodeOnCuda(const PackedLayout&, const uint16_t*, uint8_t*, void*) {
+  return Internal("could not pack a weight", "this build has no CUDA kernels");
+}
+
 }  // namespace tightfit

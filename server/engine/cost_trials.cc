@@ -28,9 +28,14 @@ constexpr int32_t kLengthsOfHighStrips[] = {16, 64, 256, 512, 768};
 constexpr int32_t kHeightsOfSlim[] = {16, 64, 192};
 constexpr int32_t kHeightsOfSlimOfWideNetworks[] = {8, 24};
 
-// Rows and chunks enough that what they take outweighs everything else.
-constexpr int32_t kManyImages = 8;
-constexpr int32_t kManyChunks = 16;
+// Rows and chunks enough that what they take outweighs everything else. In wide networks keys and
+// values of a few do, and those of many would take minutes.
+struct ImagesAndChunks {
+  int32_t images;
+  int32_t chunks;
+};
+constexpr ImagesAndChunks kMany = {.images = 8, .chunks = 16};
+constexpr ImagesAndChunks kManyOfWideNetworks = {.images = 2, .chunks = 4};
 constexpr int32_t kManyHeight = 4;
 constexpr int32_t kManyWidth = 8;
 
@@ -150,22 +155,23 @@ class Measuring {
     costs_.encode_chunk_bytes = std::max(two.encode_peak - tiny_.encode_peak, 0.0);
     costs_.row_chunk_bytes = std::max(two.state - tiny_.state, 0.0) / 2;
 
+    const ImagesAndChunks& most = networks_.is_wide ? kManyOfWideNetworks : kMany;
     const auto many = [&](int32_t chunk_count) {
       return run_({.height = kManyHeight,
                    .width = kManyWidth,
-                   .image_count = kManyImages,
+                   .image_count = most.images,
                    .chunk_count = chunk_count,
                    .has_negative_prompt = false});
     };
-    TF_ASSIGN_OR_RETURN(const TrialCosts full, many(kManyChunks));
-    TF_ASSIGN_OR_RETURN(const TrialCosts half, many(kManyChunks / 2));
+    TF_ASSIGN_OR_RETURN(const TrialCosts full, many(most.chunks));
+    TF_ASSIGN_OR_RETURN(const TrialCosts half, many(most.chunks / 2));
     TF_ASSIGN_OR_RETURN(const TrialCosts single, many(1));
-    constexpr double kRows = 2 * kManyImages;
-    constexpr double kLatents = kRows * kManyHeight * kManyWidth;
+    const double rows = 2.0 * most.images;
+    const double latents = rows * kManyHeight * kManyWidth;
     const double margin = networks_.is_in_16_bits ? kMarginIn16Bits : 1.0;
-    costs_.join_row_chunk_bytes = full.encode_peak / (kRows * kManyChunks);
+    costs_.join_row_chunk_bytes = full.encode_peak / (rows * most.chunks);
     const double row_chunk_bytes =
-        std::max(margin * (full.denoise_peak - half.denoise_peak) / (kRows * kManyChunks / 2),
+        std::max(margin * (full.denoise_peak - half.denoise_peak) / (rows * most.chunks / 2),
                  costs_.row_chunk_bytes);
     if (row_chunk_bytes > costs_.row_chunk_bytes) {
       // In 16 bits attention copies keys and values into another order where queries are many.
@@ -174,17 +180,17 @@ class Measuring {
           costs_.row_chunk_bytes + copies * (row_chunk_bytes - costs_.row_chunk_bytes);
       // Fewer latents take no more, and more of them at most in proportion.
       const double latent_bytes =
-          std::max(margin * full.denoise_peak - kRows * kManyChunks * row_chunk_bytes, 0.0);
-      AddPoint(kLatents, latent_bytes, &costs_.cross);
-      AddPoint(2 * kLatents, 2 * latent_bytes, &costs_.cross);
+          std::max(margin * full.denoise_peak - rows * most.chunks * row_chunk_bytes, 0.0);
+      AddPoint(latents, latent_bytes, &costs_.cross);
+      AddPoint(2 * latents, 2 * latent_bytes, &costs_.cross);
     }
 
     // Where the prompt takes most already, it tells nothing of other layers.
     costs_.denoise_row_bytes = costs_.row_bytes;
-    const double by_prompt = kRows * row_chunk_bytes + costs_.cross.BytesAt(kLatents);
+    const double by_prompt = rows * row_chunk_bytes + costs_.cross.BytesAt(latents);
     if (single.denoise_peak > by_prompt) {
       costs_.denoise_row_bytes =
-          std::max((margin * single.denoise_peak - costs_.denoise.BytesAt(kLatents)) / (kRows - 2),
+          std::max((margin * single.denoise_peak - costs_.denoise.BytesAt(latents)) / (rows - 2),
                    costs_.row_bytes);
     }
     return OkStatus();

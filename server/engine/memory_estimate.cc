@@ -67,7 +67,27 @@ double UnetBytes(const ModelDescription& model, int32_t height, int32_t width, d
   return bytes;
 }
 
+double RowsOf(const GenerationParameters& parameters) {
+  return static_cast<double>(parameters.image_count) * (UsesGuidance(parameters) ? 2 : 1);
+}
+
+double ChunksOf(const ModelDescription& model, const GenerationParameters& parameters) {
+  return model.chunk_count ? model.chunk_count(parameters) : 1;
+}
+
+double TextProductBytes(const ModelDescription& model, const GenerationParameters& parameters) {
+  return RowsOf(parameters) * ChunksOf(model, parameters) *
+         static_cast<double>(model.memory.text_product_bytes);
+}
+
 }  // namespace
+
+bool KeepsTextProducts(const ModelDescription& model, const GenerationParameters& parameters) {
+  if (model.memory.text_product_bytes == 0) return false;
+  if (model.memory.streams_text) return true;
+  return model.memory.costs.has_value() &&
+         TextProductBytes(model, parameters) <= static_cast<double>(kMostKeptTextBytes);
+}
 
 // Which layer takes most changes with the size, once in a while: between two points the lines of
 // its neighbours meet in a kink below their chord.
@@ -107,8 +127,8 @@ RequestMemory EstimateRequest(const ModelDescription& model, const GenerationPar
   const int32_t width = parameters.width_px / multiple;
   const double area = static_cast<double>(height) * width;
   const double images = parameters.image_count;
-  const double rows = images * (UsesGuidance(parameters) ? 2 : 1);
-  const double more_chunks = model.chunk_count ? model.chunk_count(parameters) - 1 : 0;
+  const double rows = RowsOf(parameters);
+  const double more_chunks = ChunksOf(model, parameters) - 1;
 
   const double chunk_bytes = rows * more_chunks * costs.row_chunk_bytes;
   const double self_bytes =
@@ -123,8 +143,12 @@ RequestMemory EstimateRequest(const ModelDescription& model, const GenerationPar
       width <= costs.slim_width
           ? self_bytes + rows * more_chunks * (costs.cross_row_chunk_bytes - costs.row_chunk_bytes)
           : 0.0;
-  const double denoise_bytes =
-      std::max({self_bytes, cross_bytes, slim_bytes}) + images * area * costs.kept_latent_bytes;
+  // Of streamed weights they are in what was measured.
+  const double text_bytes = !model.memory.streams_text && KeepsTextProducts(model, parameters)
+                                ? TextProductBytes(model, parameters)
+                                : 0.0;
+  const double denoise_bytes = std::max({self_bytes, cross_bytes, slim_bytes}) +
+                               images * area * costs.kept_latent_bytes + text_bytes;
   const double encode_bytes = costs.encode_bytes + more_chunks * costs.encode_chunk_bytes +
                               rows * (1 + more_chunks) * costs.join_row_chunk_bytes;
   memory.denoise_bytes = RoundedUp(std::max(denoise_bytes, encode_bytes));

@@ -26,6 +26,14 @@ enum class VaeUse { kOwn, kFp32Fallback };
 RequestMemory EstimateRequest(const ModelDescription& model, const GenerationParameters& parameters,
                               VaeUse vae = VaeUse::kOwn);
 
+// Keys and values of prompts that a request keeps are at most this many bytes: beyond it they are
+// computed in every step.
+inline constexpr int64_t kMostKeptTextBytes = int64_t{256} << 20;
+
+// Whether the request computes keys and values of its prompts once. While costs are measured only
+// those of streamed weights are kept.
+bool KeepsTextProducts(const ModelDescription& model, const GenerationParameters& parameters);
+
 // How far the levels of a network that halves latents of this height and width `halvings` times,
 // rounding up, are larger than a quarter of the one before: 0 where no halving rounds, 1 / n of a
 // strip n high whose n leaves 1 when it is divided by 2^halvings. Latents as uneven as that strip

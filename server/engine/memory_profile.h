@@ -89,6 +89,11 @@ struct ModelMemory {
   int64_t fallback_weight_bytes = 0;  // at most, of the VAE in fp32, where a request may need it
   int64_t held_fallback_bytes = 0;    // of it, set aside from then on until the model leaves
   int64_t decode_scratch_bytes = 0;   // that all models share: the largest unpacked weight
+  // Keys and values of a prompt, of each chunk of each row, where they are kept while a request is
+  // denoised; 0: they are computed in every step.
+  int64_t text_product_bytes = 0;
+  // Then they are always kept, since the weights that give them are read for each request.
+  bool streams_text = false;
   int32_t unet_halvings = 0;          // of height and width on the UNet's way in, each rounded up
   std::optional<RequestCosts> costs;  // known once the model was loaded
 };

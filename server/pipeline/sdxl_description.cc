@@ -1,6 +1,7 @@
 #include "server/pipeline/sdxl_description.h"
 
 #include "kernels/format.h"
+#include "server/pipeline/clip_tokenizer.h"
 #include "server/pipeline/samplers.h"
 #include "server/weights/packing_check.h"
 #include "server/weights/sensitivity.h"
@@ -32,6 +33,17 @@ int32_t DownsamplerCount(const WeightTable& table) {
   return static_cast<int32_t>(std::min(count, kMost));
 }
 
+// Channels that all layers give which multiply the prompt.
+int64_t TextOutputCount(const WeightTable& table) {
+  int64_t count = 0;
+  for (const WeightEntry& entry : table.entries()) {
+    if (entry.kind == LayerKind::kLinear && MultipliesText(ModuleOf(entry.tensor.name))) {
+      count += entry.tensor.shape[0];
+    }
+  }
+  return count;
+}
+
 // From the headers of the weight files: weights, graphs, and what loading takes beside them.
 Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirectory& servable) {
   ModelMemory memory;
@@ -41,8 +53,7 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
     const ComponentOptions options = ComponentOptionsOf(spec, servable, name);
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source,
                         WeightSource::Open(servable.directory, component, options.weights_path));
-    const ComponentPacking packing{FormatByName(options.format), options.scope,
-                                   options.formats_by_module};
+    const ComponentPacking packing = PackingOf(options);
     if (source->safetensors() != nullptr) {
       TF_RETURN_IF_ERROR(
           CheckPacking(name, source->safetensors()->tensors(), component.layers, packing));
@@ -50,7 +61,15 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
     const WeightTable table = source->Table(packing);
     const WeightEstimate estimate =
         table.Estimate(static_cast<int64_t>(c10::elementSize(options.dtype)), block_bytes);
-    if (name == "unet") memory.unet_halvings = DownsamplerCount(table);
+    if (name == "unet") {
+      memory.unet_halvings = DownsamplerCount(table);
+      memory.streams_text = options.streams_text;
+      if (spec.text_kv != kTextKvInStep) {
+        memory.text_product_bytes =
+            TextOutputCount(table) *
+            static_cast<int64_t>(ClipTokenizer::kMaxLength * c10::elementSize(options.dtype));
+      }
+    }
     int64_t graph_bytes = 0;
     for (const auto& [graph_dtype, graph] : component.graphs) {
       graph_bytes = std::max(graph_bytes, graph.bytes);
@@ -59,10 +78,8 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
     memory.weights.push_back({.component = name,
                               .content_key = std::move(content_key),
                               .bytes = estimate.weight_bytes + graph_bytes});
-    // Elsewhere weights are read and packed in host memory.
-    if (is_cpu) {
-      memory.load_scratch_bytes = std::max(memory.load_scratch_bytes, estimate.staging_bytes);
-    }
+    memory.load_scratch_bytes = std::max(
+        memory.load_scratch_bytes, is_cpu ? estimate.staging_bytes : estimate.device_staging_bytes);
     memory.decode_scratch_bytes = std::max(memory.decode_scratch_bytes, estimate.decoded_bytes);
     if (name == "vae" && options.dtype != at::kFloat) {
       const WeightEstimate in_fp32 = source->Table({}).Estimate(sizeof(float), block_bytes);
@@ -144,6 +161,7 @@ ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ServableDirecto
           .scope = {.name = format.scope,
                     .exclude = is_unet ? spec.exclude : std::vector<std::string>()},
           .formats_by_module = has_own_formats ? servable.unet_formats : FormatsByModule(),
+          .streams_text = is_unet && spec.text_kv == kTextKvStreamed,
           .dtype = component == "vae" ? servable.dtypes.vae : servable.dtypes.model,
           .device = servable.device,
           .weights_path = component == "vae" ? spec.vae : std::string(),
@@ -168,6 +186,11 @@ Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std
                              .unet_formats = {},
                              .dtypes = dtypes,
                              .device = at::Device(device)};
+  if (spec.text_kv == kTextKvStreamed && !IsPackedDirectory(servable.directory)) {
+    return InvalidArgument(
+        "text_kv: \"streamed\" reads weights as they are packed, which this directory's are not; "
+        "pack it first: tightfit pack MODEL --out DIR");
+  }
   if (spec.budget_mib > 0) TF_RETURN_IF_ERROR(ApplyBudget(spec, &servable));
   return servable;
 }

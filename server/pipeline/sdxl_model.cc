@@ -136,18 +136,22 @@ class SdxlLoader {
   }
 
   // Runs the component for `model`, which what it allocates meanwhile is charged to.
-  static Network NetworkOf(std::shared_ptr<Component> component, const std::string& model) {
+  static Network NetworkOf(const std::shared_ptr<Component>& component, const std::string& model) {
     MemoryAccount* const activations = MemoryAccounts::Instance().Get(
         model, component->description().name, MemoryPurpose::kActivations);
     const Component& described = *component;
-    return Network{
-        .run =
-            [component = std::move(component), activations](std::vector<c10::IValue> inputs) {
-              const ScopedMemoryAccount account(activations);
-              return component->Run(std::move(inputs));
-            },
-        .dtype = described.dtype(),
-        .device = described.device()};
+    return Network{.run =
+                       [component, activations](std::vector<c10::IValue> inputs) {
+                         const ScopedMemoryAccount account(activations);
+                         return component->Run(std::move(inputs));
+                       },
+                   .keep_products =
+                       [component, activations](const at::Tensor& text) {
+                         const ScopedMemoryAccount account(activations);
+                         return component->KeepTextProducts(text);
+                       },
+                   .dtype = described.dtype(),
+                   .device = described.device()};
   }
 
   // Whether the load goes on.
@@ -167,7 +171,7 @@ class SdxlLoader {
                         }));
     components_.push_back(component->description());
     content_keys_.push_back(options.owner);
-    return NetworkOf(std::move(component), spec_.name);
+    return NetworkOf(component, spec_.name);
   }
 
   DeviceRuntime& runtime_;

@@ -2,6 +2,7 @@
 
 #include "server/device/compute_device.h"
 #include "server/device/run_torch.h"
+#include "server/engine/memory_estimate.h"
 #include "server/memory/memory_accounts.h"
 #include "server/pipeline/narrow_latents.h"
 
@@ -106,13 +107,17 @@ Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters
         Conditioning conditioning,
         MakeConditioning(parts_.text_encoder, parameters, description.force_zeros_for_empty_prompt,
                          parts_.unet.dtype));
+    std::unique_ptr<const KeptProducts> kept_products;
+    if (parts_.unet.keep_products && KeepsTextProducts(description, parameters)) {
+      TF_ASSIGN_OR_RETURN(kept_products, parts_.unet.keep_products(conditioning.hidden_states));
+    }
     LatentNoise noise(parameters.seed, parameters.image_count, shape);
     at::Tensor latents = parameters.initial_latents.empty()
                              ? noise.Draw() * sampler->init_noise_sigma()
                              : Stacked(parameters.initial_latents);
-    sampling =
-        std::make_unique<SdxlSampling>(parameters, std::move(sampler), window, std::move(noise),
-                                       std::move(conditioning), latents.to(parts_.unet.device));
+    sampling = std::make_unique<SdxlSampling>(
+        parameters, std::move(sampler), window, std::move(noise), std::move(conditioning),
+        std::move(kept_products), latents.to(parts_.unet.device));
     return OkStatus();
   }));
   return sampling;
@@ -127,6 +132,7 @@ Result<at::Tensor> SdxlPipeline::PredictNoise(const SdxlSampling& sampling) cons
   if (guided) input = at::cat({input, input});
   const at::Tensor timestep =
       at::full({input.size(0)}, sampling.sampler_->timestep(call), input.options());
+  const ScopedKeptProducts products(sampling.kept_products_.get());
   const WithoutOneDnn guard(IsTooNarrowForOneDnn(input, parts_.unet.device, parts_.unet.dtype));
   TF_ASSIGN_OR_RETURN(
       const std::vector<at::Tensor> outputs,
@@ -168,6 +174,7 @@ Status SdxlPipeline::Step(std::span<Sampling* const> batch) {
     }));
     sampling.is_in_sampler_ = false;
     ++sampling.steps_done_;
+    if (sampling.steps_done_ == sampling.step_count()) sampling.kept_products_.reset();
   }
   return OkStatus();
 }

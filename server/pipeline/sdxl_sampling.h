@@ -9,6 +9,7 @@
 #include "server/pipeline/latent_noise.h"
 #include "server/pipeline/samplers.h"
 #include "server/pipeline/vae.h"
+#include "server/weights/kept_products.h"
 
 #include <ATen/ATen.h>
 
@@ -24,12 +25,13 @@ class SdxlSampling : public Sampling {
  public:
   SdxlSampling(GenerationParameters parameters, std::unique_ptr<Sampler> sampler,
                DenoisingWindow window, LatentNoise noise, Conditioning conditioning,
-               at::Tensor latents)
+               std::unique_ptr<const KeptProducts> kept_products, at::Tensor latents)
       : parameters_(std::move(parameters)),
         sampler_(std::move(sampler)),
         window_(window),
         noise_(std::move(noise)),
         conditioning_(std::move(conditioning)),
+        kept_products_(std::move(kept_products)),
         latents_(std::move(latents)) {}
   int32_t step_count() const override { return window_.end - window_.begin; }
   int32_t steps_done() const override { return steps_done_; }
@@ -59,6 +61,7 @@ class SdxlSampling : public Sampling {
   const DenoisingWindow window_;
   LatentNoise noise_;
   const Conditioning conditioning_;
+  std::unique_ptr<const KeptProducts> kept_products_;  // until the last step; may be null
   at::Tensor latents_;
   int32_t steps_done_ = 0;
   // A sampler that was stopped halfway may have drawn noise, or noted the prediction: the step

@@ -100,10 +100,25 @@ int64_t ParameterCount(const WeightTable& table, const std::vector<WeightSlot>& 
 }
 
 std::shared_ptr<const std::vector<LayerDescription>> LayersOf(const std::vector<WeightSlot>& slots,
+                                                              const WeightTable& table,
                                                               at::ScalarType dtype) {
+  std::unordered_map<std::string_view, const WeightEntry*> streamed;
+  for (const WeightEntry& entry : table.entries()) {
+    if (entry.is_streamed) streamed[entry.tensor.name] = &entry;
+  }
   auto layers = std::make_shared<std::vector<LayerDescription>>();
   for (const WeightSlot& slot : slots) {
     if (!slot.weight) continue;
+    if (const auto found = streamed.find(slot.parameter.key); found != streamed.end()) {
+      const WeightEntry& entry = *found->second;
+      layers->push_back({.module = slot.parameter.module,
+                         .format = entry.format.has_value()
+                                       ? std::string(InfoOf(*entry.format).name)
+                                       : DtypeName(dtype),
+                         .parameter_count = entry.tensor.element_count,
+                         .weight_bytes = 0});
+      continue;
+    }
     const Weight& weight = *slot.weight;
     layers->push_back({.module = slot.parameter.module,
                        .format = weight.is_packed()
@@ -117,6 +132,11 @@ std::shared_ptr<const std::vector<LayerDescription>> LayersOf(const std::vector<
 
 }  // namespace
 
+ComponentPacking PackingOf(const ComponentOptions& options) {
+  return {FormatByName(options.format), options.scope, options.formats_by_module,
+          options.streams_text};
+}
+
 Result<std::string> ContentKeyOf(const ModelDirectory& directory, const ComponentOptions& options) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
   std::string text = sources.graph->sha256 + "\n" + sources.component->weights.sha256 + "\n" +
@@ -124,6 +144,7 @@ Result<std::string> ContentKeyOf(const ModelDirectory& directory, const Componen
                      DtypeName(options.dtype) + "\n" + options.device.str() + "\n" +
                      options.weights_path + "\n" + options.exclusive_to + "\n";
   // Nothing depends on what would be packed where nothing is, or where it was before.
+  if (options.streams_text) text += "streams text\n";
   const bool packs = sources.format.has_value() || !options.formats_by_module.empty();
   if (packs && !IsPacked(sources, options)) {
     text += options.scope.name + "\n";
@@ -151,7 +172,7 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
                                                    const ComponentOptions& options,
                                                    const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options));
-  TF_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> weights,
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights,
                       WeightSource::Open(directory, *sources.component, options.weights_path));
   TF_ASSIGN_OR_RETURN(std::string graph_bytes,
                       ReadListedFile(directory.path, *sources.graph, kMaxGraphFileBytes));
@@ -166,7 +187,7 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
       RetargetDevice(component->module_, options.device);
       component->slots_ = MakeWeightSlots(component->module_);
     }
-    return component->Fill(*weights, DigestOf(sources, options), progress);
+    return component->Fill(std::move(weights), DigestOf(sources, options), progress);
   });
   if (!loaded.ok()) return loaded;
   return component;
@@ -175,22 +196,22 @@ Result<std::unique_ptr<Component>> Component::Load(const ModelDirectory& directo
 Status Component::ReadWeights(const ModelDirectory& directory,
                               const std::function<bool(int64_t)>& progress) {
   TF_ASSIGN_OR_RETURN(const Sources sources, FindSources(directory, options_));
-  TF_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> weights,
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights,
                       WeightSource::Open(directory, *sources.component, options_.weights_path));
   return RunTorch("load a component",
-                  [&] { return Fill(*weights, DigestOf(sources, options_), progress); });
+                  [&] { return Fill(std::move(weights), DigestOf(sources, options_), progress); });
 }
 
-Status Component::Fill(const WeightSource& weights, const std::string& sha256,
+Status Component::Fill(std::unique_ptr<WeightSource> weights, const std::string& sha256,
                        const std::function<bool(int64_t)>& progress) {
   const LoadOptions load = LoadOptionsOf(options_);
-  const WeightTable table =
-      weights.Table({FormatByName(options_.format), options_.scope, options_.formats_by_module});
+  const WeightTable table = weights->Table(PackingOf(options_));
   TF_ASSIGN_OR_RETURN(
       LoadReport report,
-      weights.packed() != nullptr
-          ? LoadPackedWeights(*weights.packed(), slots_, load, progress)
-          : LoadWeights(*weights.safetensors(), sha256, table, slots_, load, progress));
+      weights->packed() != nullptr
+          ? LoadPackedWeights(*weights->packed(), table, slots_, load, progress)
+          : LoadWeights(*weights->safetensors(), sha256, table, slots_, load, progress));
+  streamed_from_ = options_.streams_text ? std::move(weights) : nullptr;
   if (report.largest_decoded_bytes > 0) {
     ReserveDecodeScratch(report.largest_decoded_bytes, options_.device);
   }
@@ -207,7 +228,7 @@ Status Component::Fill(const WeightSource& weights, const std::string& sha256,
   description_.packed_parameter_count = report.packed_parameter_count;
   description_.packed_module_count = report.packed_module_count;
   description_.unpacked_modules = std::move(report.unpacked_modules);
-  description_.layers = LayersOf(slots_, options_.dtype);
+  description_.layers = LayersOf(slots_, table, options_.dtype);
   return OkStatus();
 }
 
@@ -234,6 +255,36 @@ void Component::ClearWeights() {
     tightfit::ClearWeights(slots_);
     return OkStatus();
   }));
+}
+
+Result<std::unique_ptr<const KeptProducts>> Component::KeepTextProducts(const at::Tensor& text) {
+  auto kept = std::make_unique<KeptProducts>(text);
+  std::unordered_map<std::string_view, const WeightSlot*> biases;
+  for (const WeightSlot& slot : slots_) {
+    if (MultipliesText(slot.parameter.module) && slot.parameter.attribute == "bias") {
+      biases[slot.parameter.module] = &slot;
+    }
+  }
+  const auto keep = [&](const WeightSlot& slot) {
+    const auto bias = biases.find(slot.parameter.module);
+    kept->Keep(*slot.weight,
+               DecodeProduct().Linear(
+                   text, *slot.weight,
+                   bias == biases.end() ? std::nullopt : std::optional(bias->second->held())));
+  };
+  TF_RETURN_IF_ERROR(RunTorch("multiply a prompt", [&]() -> Status {
+    for (const WeightSlot& slot : slots_) {
+      const bool is_held = slot.weight && slot.weight->tensor().defined();
+      if (is_held && slot.parameter.kind == LayerKind::kLinear &&
+          MultipliesText(slot.parameter.module)) {
+        keep(slot);
+      }
+    }
+    if (streamed_from_ == nullptr) return OkStatus();
+    return StreamWeights(*streamed_from_->packed(), streamed_from_->Table(PackingOf(options_)),
+                         slots_, LoadOptionsOf(options_), keep);
+  }));
+  return std::unique_ptr<const KeptProducts>(std::move(kept));
 }
 
 Result<std::vector<at::Tensor>> Component::Run(std::vector<c10::IValue> inputs) {

@@ -6,6 +6,7 @@
 #include "server/engine/diffusion_model.h"
 #include "server/memory/memory_accounts.h"
 #include "server/model/model_directory.h"
+#include "server/weights/kept_products.h"
 #include "server/weights/weight_loader.h"
 #include "server/weights/weight_slot.h"
 #include "server/weights/weight_source.h"
@@ -28,6 +29,8 @@ struct ComponentOptions {
   PackingScope scope;
   // Of modules in the scope that have formats of their own; then `format` is "fp16".
   FormatsByModule formats_by_module;
+  // Weights that multiply the prompt alone stay in their packed checkpoint (KeepTextProducts).
+  bool streams_text = false;
   at::ScalarType dtype = at::kFloat;  // of graph and activations: kFloat, kBFloat16, kHalf
   at::Device device = at::kCPU;
   // A safetensors file with the graph's keys, and maybe others, to take the weights from instead of
@@ -36,6 +39,8 @@ struct ComponentOptions {
   // The only model whose content this may be; "": models of equal content share it.
   std::string exclusive_to;
 };
+
+ComponentPacking PackingOf(const ComponentOptions& options);
 
 // The same for components that hold the same graph and tensors in the same way, and for no others:
 // "unet-0123456789abcdef". Errors: BAD_MODEL_DIRECTORY where the directory has no such component.
@@ -75,6 +80,11 @@ class Component {
   // allocates is charged to the current account. Errors as RunTorch.
   Result<std::vector<at::Tensor>> Run(std::vector<c10::IValue> inputs);
 
+  // What the layers that multiply the prompt give for it, computed now, for the calls of one
+  // request. `text`: [B, T, E] in dtype(). Streamed weights are read for it and let go. Products
+  // are charged to the current account. Errors: StreamWeights', RunTorch's.
+  Result<std::unique_ptr<const KeptProducts>> KeepTextProducts(const at::Tensor& text);
+
   // For whoever measures what one layer's weight does: swap it, run, swap it back.
   std::vector<WeightSlot>& slots() { return slots_; }
 
@@ -87,13 +97,14 @@ class Component {
 
   Result<int64_t> MoveWeights(const char* what, at::Device device);
   // May throw what LibTorch throws.
-  Status Fill(const WeightSource& weights, const std::string& sha256,
+  Status Fill(std::unique_ptr<WeightSource> weights, const std::string& sha256,
               const std::function<bool(int64_t)>& progress);
 
   ComponentOptions options_;
   ComponentDescription description_;
   torch::jit::Module module_;
   std::vector<WeightSlot> slots_;
+  std::unique_ptr<WeightSource> streamed_from_;  // where weights are streamed
   bool has_weights_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "server/weights/operators.h"
 
 #include "server/weights/decode_product.h"
+#include "server/weights/kept_products.h"
 
 #include <torch/library.h>
 
@@ -18,6 +19,9 @@ const Weight& CheckedWeight(const Held& weight, size_t rank) {
 }
 
 at::Tensor Linear(const at::Tensor& x, const Held& weight, const std::optional<at::Tensor>& bias) {
+  if (const KeptProducts* const kept = CurrentKeptProducts()) {
+    if (const at::Tensor* const product = kept->Find(x, *weight)) return *product;
+  }
   return DecodeProduct().Linear(x, CheckedWeight(weight, 2), bias);
 }
 

@@ -23,24 +23,37 @@ struct Reading {
   Status status;
 };
 
+// Empties the slots at its end, also when LibTorch throws.
+struct ClearBatch {
+  std::span<Reading> batch;
+  ~ClearBatch() {
+    for (Reading& reading : batch) reading.slot->weight->Clear();
+  }
+};
+
 // The server multiplies by convolutions whose channels are last.
 bool IsInOrder(const PackedHeader& header) {
   return header.rank != 4 || header.shape[2] * header.shape[3] == 1 ||
          header.order == CodeOrder::kChannelsLast;
 }
 
+// Hears of tensors that are in their slots: what of the file is behind them. Ends the reading with
+// an error.
+using AfterBatch = std::function<Status(std::span<Reading> batch, int64_t file_bytes)>;
+
 class PackedLoading {
  public:
-  PackedLoading(const PackedCheckpoint& file, const LoadOptions& options,
-                const std::function<bool(int64_t)>& progress)
-      : file_(file), options_(options), progress_(progress) {}
+  PackedLoading(const PackedCheckpoint& file, const WeightTable& table, const LoadOptions& options)
+      : file_(file), table_(table), options_(options) {}
 
-  Status Run(const SlotsByKey& slots) {
+  // Those that are streamed, or all others.
+  Status Run(const SlotsByKey& slots, bool streamed, const AfterBatch& after_batch) {
     std::vector<Reading> readings;
-    for (const CheckpointTensor& tensor : file_.tensors()) {
+    for (size_t i = 0; i < file_.tensors().size(); ++i) {
+      const CheckpointTensor& tensor = file_.tensors()[i];
       const auto slot = slots.find(tensor.stored.name);
-      if (slot == slots.end()) continue;
-      TF_RETURN_IF_ERROR(CheckTakes(*slot->second, tensor));
+      if (slot == slots.end() || table_.entries()[i].is_streamed != streamed) continue;
+      TF_RETURN_IF_ERROR(CheckTakes(*slot->second, tensor, streamed));
       readings.push_back({.tensor = &tensor, .slot = slot->second, .bytes = {}, .status = {}});
     }
     int64_t read_bytes = 0;
@@ -51,13 +64,13 @@ class PackedLoading {
              (count == 0 || bytes + rest[count].tensor->stored.size_bytes <= kReadBatchBytes)) {
         bytes += rest[count++].tensor->stored.size_bytes;
       }
-      TF_RETURN_IF_ERROR(ReadBatch(rest.first(count)));
+      const std::span<Reading> batch = rest.first(count);
+      TF_RETURN_IF_ERROR(ReadBatch(batch));
       rest = rest.subspan(count);
       read_bytes += bytes;
-      // The rest of the file is its header and index.
-      if (progress_ && !progress_(rest.empty() ? bytes + file_.size_bytes() - read_bytes : bytes)) {
-        return LoadStopped();
-      }
+      // The rest of the file is its header and index, and what is streamed.
+      TF_RETURN_IF_ERROR(
+          after_batch(batch, rest.empty() ? bytes + file_.size_bytes() - read_bytes : bytes));
     }
     return OkStatus();
   }
@@ -65,9 +78,14 @@ class PackedLoading {
   LoadReport& report() { return report_; }
 
  private:
-  Status CheckTakes(const WeightSlot& slot, const CheckpointTensor& tensor) const {
-    if (!tensor.header.has_value()) return OkStatus();
+  Status CheckTakes(const WeightSlot& slot, const CheckpointTensor& tensor, bool streamed) const {
     const std::string& name = tensor.stored.name;
+    if (streamed && !slot.weight) {
+      return BadModelDirectory(
+          file_.name(),
+          "a plain tensor of the graph cannot be streamed; leave text_kv out: " + name);
+    }
+    if (!tensor.header.has_value()) return OkStatus();
     if (!slot.weight) {
       return BadModelDirectory(file_.name(),
                                "packed weight for a plain tensor of the graph: " + name);
@@ -127,28 +145,49 @@ class PackedLoading {
   }
 
   const PackedCheckpoint& file_;
+  const WeightTable& table_;
   const LoadOptions& options_;
-  const std::function<bool(int64_t)>& progress_;
   LoadReport report_;
 };
 
-}  // namespace
-
-Result<LoadReport> LoadPackedWeights(const PackedCheckpoint& file, std::vector<WeightSlot>& slots,
-                                     const LoadOptions& options,
-                                     const std::function<bool(int64_t)>& progress) {
+Result<SlotsByKey> SlotsOf(const PackedCheckpoint& file, std::vector<WeightSlot>& slots) {
   std::vector<std::vector<int64_t>> shapes;
   for (const CheckpointTensor& tensor : file.tensors()) shapes.push_back(tensor.shape());
   std::vector<NamedShape> named;
   for (size_t i = 0; i < shapes.size(); ++i) {
     named.push_back({file.tensors()[i].stored.name, shapes[i]});
   }
-  TF_ASSIGN_OR_RETURN(const SlotsByKey by_key, FindSlots(file.name(), named, slots));
+  return FindSlots(file.name(), named, slots);
+}
+
+}  // namespace
+
+Result<LoadReport> LoadPackedWeights(const PackedCheckpoint& file, const WeightTable& table,
+                                     std::vector<WeightSlot>& slots, const LoadOptions& options,
+                                     const std::function<bool(int64_t)>& progress) {
+  TF_ASSIGN_OR_RETURN(const SlotsByKey by_key, SlotsOf(file, slots));
   ClearOnFailure clear_on_failure(&slots);
-  PackedLoading loading(file, options, progress);
-  TF_RETURN_IF_ERROR(loading.Run(by_key));
+  PackedLoading loading(file, table, options);
+  TF_RETURN_IF_ERROR(
+      loading.Run(by_key, /*streamed=*/false, [&](std::span<Reading>, int64_t file_bytes) {
+        return !progress || progress(file_bytes) ? OkStatus() : LoadStopped();
+      }));
   clear_on_failure.Keep();
   return std::move(loading.report());
+}
+
+Status StreamWeights(const PackedCheckpoint& file, const WeightTable& table,
+                     std::vector<WeightSlot>& slots, const LoadOptions& options,
+                     const std::function<void(WeightSlot&)>& use) {
+  TF_ASSIGN_OR_RETURN(const SlotsByKey by_key, SlotsOf(file, slots));
+  LoadOptions passing = options;
+  passing.weights = options.scratch;
+  return PackedLoading(file, table, passing)
+      .Run(by_key, /*streamed=*/true, [&](std::span<Reading> batch, int64_t) {
+        const ClearBatch clear{batch};
+        for (Reading& reading : batch) use(*reading.slot);
+        return OkStatus();
+      });
 }
 
 }  // namespace tightfit

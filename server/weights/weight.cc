@@ -5,6 +5,14 @@
 #include <utility>
 
 namespace tightfit {
+
+at::Tensor CopyOf(const at::Tensor& tensor, at::Device device) {
+  const bool pinned = device.is_cpu() && tensor.is_cuda();
+  return at::empty_strided(tensor.sizes(), tensor.strides(),
+                           tensor.options().device(device).pinned_memory(pinned))
+      .copy_(tensor);
+}
+
 void Weight::SetDense(at::Tensor dense) {
   shape_ = dense.sizes().vec();
   layout_.reset();
@@ -33,10 +41,7 @@ Weight Weight::CopyTo(at::Device device) const {
   Weight copy;
   copy.shape_ = shape_;
   copy.layout_ = layout_;
-  if (tensor_.defined()) {
-    copy.tensor_ = tensor_.to(tensor_.options().device(device), /*non_blocking=*/false,
-                              /*copy=*/true);
-  }
+  if (tensor_.defined()) copy.tensor_ = CopyOf(tensor_, device);
   return copy;
 }
 

@@ -18,6 +18,10 @@
 
 namespace tightfit {
 
+// A copy in the memory of `device`; of a GPU's tensor, host memory is pinned, so that it comes back
+// at the bus's speed. May throw what LibTorch throws.
+at::Tensor CopyOf(const at::Tensor& tensor, at::Device device);
+
 class Weight final : public torch::CustomClassHolder {
  public:
   // Holds nothing yet.

@@ -1,6 +1,8 @@
 #include "server/weights/weight_loader.h"
 
+#include "kernels/cuda/encode_task.h"
 #include "server/base/load_stop.h"
+#include "server/device/cuda_device.h"
 #include "server/model/model_errors.h"
 #include "server/model/sha256.h"
 #include "server/weights/slots_by_key.h"
@@ -10,6 +12,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <string_view>
@@ -54,8 +57,9 @@ void InLibTorchThreads(int64_t count, int64_t grain,
   at::parallel_for(0, count, grain, work);
 }
 
-at::Tensor NewBytes(int64_t size_bytes) {
-  return at::empty({size_bytes}, at::TensorOptions().dtype(at::kByte));
+// Pinned memory goes over the bus without a copy in between.
+at::Tensor NewBytes(int64_t size_bytes, bool pinned) {
+  return at::empty({size_bytes}, at::TensorOptions().dtype(at::kByte).pinned_memory(pinned));
 }
 
 class Loading {
@@ -84,9 +88,10 @@ class Loading {
   void MakeStaging() {
     const TableScratch scratch = TableScratchOf(table_);
     const ScopedMemoryAccount account(options_.scratch);
-    staging_ = NewBytes(scratch.tensor_bytes);
-    fp16_ = NewBytes(scratch.encoding.fp16_bytes);
-    channels_last_ = NewBytes(scratch.encoding.channels_last_bytes);
+    const bool pinned = options_.device.is_cuda();
+    staging_ = NewBytes(scratch.tensor_bytes, pinned);
+    fp16_ = NewBytes(scratch.encoding.fp16_bytes, pinned);
+    channels_last_ = NewBytes(scratch.encoding.channels_last_bytes, pinned);
   }
 
   void Fill(const WeightEntry& entry, WeightSlot* slot) {
@@ -112,19 +117,39 @@ class Loading {
     const WeightEncoding encoding(entry, staging_.const_data_ptr(), fp16_.mutable_data_ptr(),
                                   channels_last_.mutable_data_ptr(), parallel_for_);
     if (!encoding.why_not().empty()) return encoding.why_not();
-    at::Tensor codes =
-        at::empty({encoding.layout().total_bytes}, at::TensorOptions().dtype(at::kByte));
-    encoding.Encode(codes.mutable_data_ptr<uint8_t>());
+    at::Tensor codes = at::empty({encoding.layout().total_bytes},
+                                 at::TensorOptions().dtype(at::kByte).device(options_.device));
+    if (options_.device.is_cuda()) {
+      EncodeOnDevice(encoding, codes);
+    } else {
+      encoding.Encode(codes.mutable_data_ptr<uint8_t>());
+    }
     report_.packed_bytes += codes.numel();
     report_.packed_parameter_count += tensor.element_count;
     report_.packed_module_count += 1;
     report_.largest_decoded_bytes =
         std::max(report_.largest_decoded_bytes,
                  tensor.element_count * static_cast<int64_t>(c10::elementSize(options_.dtype)));
-    slot->weight->SetPacked(
-        encoding.layout(), tensor.shape,
-        options_.device.is_cpu() ? std::move(codes) : codes.to(options_.device));
+    slot->weight->SetPacked(encoding.layout(), tensor.shape, std::move(codes));
     return {};
+  }
+
+  // The values go over the bus in 16 bits and are packed where they stay: a search for scales takes
+  // a CPU longer than the bus. The next tensor is read meanwhile.
+  void EncodeOnDevice(const WeightEncoding& encoding, const at::Tensor& codes) {
+    const ScopedMemoryAccount account(options_.scratch);
+    const PackedLayout& layout = encoding.layout();
+    const at::Tensor values =
+        at::from_blob(const_cast<uint16_t*>(encoding.in_code_order()),
+                      {layout.rows * layout.columns}, at::TensorOptions().dtype(at::kHalf))
+            .to(options_.device);
+    const at::Tensor workspace =
+        at::empty({cuda::WorkspaceBytes(layout)}, codes.options().dtype(at::kByte));
+    const c10::DeviceGuard guard(options_.device);  // kernels go to the thread's current device
+    const Status packed =
+        EncodeOnCuda(layout, static_cast<const uint16_t*>(values.const_data_ptr()),
+                     codes.mutable_data_ptr<uint8_t>(), workspace.mutable_data_ptr());
+    TORCH_CHECK(packed.ok(), packed.ForLog());
   }
 
   const WeightTable& table_;

@@ -40,12 +40,12 @@ struct LoadReport {
 // Reads `file` once from beginning to end into one staging buffer of the largest tensor's size (one
 // more for convolutions, to change the order of their weights, and one for those in bf16, which are
 // packed as fp16), hashing every byte, and fills each slot with its tensor on the device, held as
-// `table`, which is of this file, says. It is packed in host memory: over the bus go packed bytes.
-// Tensors without a slot are read, hashed and dropped. `sha256` is what the file must have, ""
-// where that is not known. `progress` gets the bytes read since the last call; if it returns false
-// the end is LoadStopped. Errors: DATA_LOSS FILE_TRUNCATED, CHECKSUM_MISMATCH; BAD_MODEL_DIRECTORY
-// for a slot without a tensor or of another rank. After an error the slots are empty. May throw
-// what LibTorch throws: call inside RunTorch.
+// `table`, which is of this file, says. On CUDA it is packed there, from fp16 values that pass
+// through `options.scratch`. Tensors without a slot are read, hashed and dropped. `sha256` is what
+// the file must have, "" where that is not known. `progress` gets the bytes read since the last
+// call; if it returns false the end is LoadStopped. Errors: DATA_LOSS FILE_TRUNCATED,
+// CHECKSUM_MISMATCH; BAD_MODEL_DIRECTORY for a slot without a tensor or of another rank. After an
+// error the slots are empty. May throw what LibTorch throws: call inside RunTorch.
 Result<LoadReport> LoadWeights(const SafetensorsFile& file, const std::string& sha256,
                                const WeightTable& table, std::vector<WeightSlot>& slots,
                                const LoadOptions& options,
@@ -55,9 +55,17 @@ Result<LoadReport> LoadWeights(const SafetensorsFile& file, const std::string& s
 // threads of at::parallel_for, and checks it. Dense tensors become the compute dtype. Errors: those
 // of PackedCheckpoint::Read; BAD_MODEL_DIRECTORY also for a packed tensor that its slot cannot
 // take.
-Result<LoadReport> LoadPackedWeights(const PackedCheckpoint& file, std::vector<WeightSlot>& slots,
-                                     const LoadOptions& options,
+// `table` is of `file`; what it streams is left out.
+Result<LoadReport> LoadPackedWeights(const PackedCheckpoint& file, const WeightTable& table,
+                                     std::vector<WeightSlot>& slots, const LoadOptions& options,
                                      const std::function<bool(int64_t)>& progress);
+
+// Reads and checks what `table` streams, kReadBatchBytes at a time, calls `use` with each slot
+// while it holds its weight, and empties it again. All of it is charged to `options.scratch`.
+// Errors: those of LoadPackedWeights.
+Status StreamWeights(const PackedCheckpoint& file, const WeightTable& table,
+                     std::vector<WeightSlot>& slots, const LoadOptions& options,
+                     const std::function<void(WeightSlot&)>& use);
 
 }  // namespace tightfit
 

@@ -42,7 +42,7 @@ int64_t MoveWeights(std::vector<WeightSlot>& slots, at::Device device) {
       weights[i] = slots[i].weight->CopyTo(device);
       bytes += weights[i].size_bytes();
     } else {
-      tensors[i] = slots[i].held().to(device);
+      tensors[i] = CopyOf(slots[i].held(), device);
       bytes += static_cast<int64_t>(tensors[i].nbytes());
     }
   }

@@ -48,7 +48,7 @@ Status WeightSource::OpenOther(const std::string& path) {
 }
 
 WeightTable WeightSource::Table(const ComponentPacking& packing) const {
-  if (packed_) return WeightTable(packed_->tensors(), layers_);
+  if (packed_) return WeightTable(packed_->tensors(), layers_, packing.streams_text);
   return WeightTable(safetensors_->tensors(), layers_, packing);
 }
 

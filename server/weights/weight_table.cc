@@ -1,5 +1,6 @@
 #include "server/weights/weight_table.h"
 
+#include "kernels/cuda/encode_task.h"
 #include "kernels/packed_header.h"
 #include "kernels/packed_layout.h"
 
@@ -30,13 +31,22 @@ WeightEntry EntryOf(const StoredTensor& tensor, const LayerKinds& layers,
   return entry;
 }
 
-}  // namespace
-
-int64_t LargestPackedBytes(WeightFormat format, const StoredTensor& tensor) {
+// With the longest side list that there can be.
+PackedLayout LargestLayout(WeightFormat format, const StoredTensor& tensor) {
   const int64_t rows = std::max<int64_t>(tensor.shape[0], 1);
   const int64_t side_count =
       InfoOf(format).scaling == Scaling::kTensor ? LargestSideCount(tensor.element_count) : 0;
-  return LayoutOf(format, rows, tensor.element_count / rows, 0, side_count).total_bytes;
+  return LayoutOf(format, rows, tensor.element_count / rows, 0, side_count);
+}
+
+}  // namespace
+
+bool MultipliesText(std::string_view module) {
+  return module.ends_with(".attn2.to_k") || module.ends_with(".attn2.to_v");
+}
+
+int64_t LargestPackedBytes(WeightFormat format, const StoredTensor& tensor) {
+  return LargestLayout(format, tensor).total_bytes;
 }
 
 std::string_view ModuleOf(std::string_view tensor) {
@@ -63,7 +73,8 @@ WeightTable::WeightTable(const std::vector<StoredTensor>& tensors, const LayerKi
   for (const StoredTensor& tensor : tensors) entries_.push_back(EntryOf(tensor, layers, packing));
 }
 
-WeightTable::WeightTable(const std::vector<CheckpointTensor>& tensors, const LayerKinds& layers)
+WeightTable::WeightTable(const std::vector<CheckpointTensor>& tensors, const LayerKinds& layers,
+                         bool streams_text)
     : is_checkpoint_(true) {
   entries_.reserve(tensors.size());
   for (const CheckpointTensor& tensor : tensors) {
@@ -76,6 +87,8 @@ WeightTable::WeightTable(const std::vector<CheckpointTensor>& tensors, const Lay
       entry.header = tensor.header;
     }
     entry.kind = KindOf(entry.tensor, layers);
+    entry.is_streamed = streams_text && entry.kind == LayerKind::kLinear &&
+                        MultipliesText(ModuleOf(entry.tensor.name));
     entries_.push_back(std::move(entry));
   }
 }
@@ -92,6 +105,11 @@ WeightEstimate WeightTable::Estimate(int64_t dtype_bytes, int64_t block_bytes) c
   for (const WeightEntry& entry : entries_) {
     const StoredTensor& tensor = entry.tensor;
     const int64_t dense_bytes = tensor.element_count * dtype_bytes;
+    if (entry.is_streamed) {
+      largest_bytes = std::max(largest_bytes, tensor.size_bytes);
+      estimate.decoded_bytes = std::max(estimate.decoded_bytes, dense_bytes);
+      continue;
+    }
     if (entry.header.has_value()) {  // read into its place
       estimate.weight_bytes += in_blocks(tensor.size_bytes);
       estimate.decoded_bytes = std::max(estimate.decoded_bytes, dense_bytes);
@@ -104,6 +122,10 @@ WeightEstimate WeightTable::Estimate(int64_t dtype_bytes, int64_t block_bytes) c
       continue;
     }
     estimate.weight_bytes += in_blocks(LargestPackedBytes(*entry.format, tensor));
+    estimate.device_staging_bytes =
+        std::max(estimate.device_staging_bytes,
+                 in_blocks(tensor.element_count * static_cast<int64_t>(sizeof(uint16_t))) +
+                     in_blocks(cuda::WorkspaceBytes(LargestLayout(*entry.format, tensor))));
     estimate.decoded_bytes = std::max(estimate.decoded_bytes, dense_bytes);
     if (entry.kind == LayerKind::kConv2d) {
       largest_conv_bytes = std::max(largest_conv_bytes, tensor.size_bytes);

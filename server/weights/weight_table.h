@@ -26,6 +26,10 @@
 
 namespace tightfit {
 
+// Whether a UNet's module multiplies the prompt and nothing else, by diffusers' names:
+// "....attn2.to_k", "....attn2.to_v".
+bool MultipliesText(std::string_view module);
+
 // "down_blocks.0.conv1" of "down_blocks.0.conv1.weight"; "" of a name without a dot.
 std::string_view ModuleOf(std::string_view tensor);
 
@@ -47,6 +51,9 @@ struct ComponentPacking {
   // Of modules in the scope that have formats of their own.
   FormatsByModule formats_by_module;
 
+  // Layers that multiply text alone (MultipliesText) are left in their file. Of packed checkpoints.
+  bool streams_text = false;
+
   bool packs() const { return format.has_value() || !formats_by_module.empty(); }
 };
 
@@ -60,11 +67,16 @@ struct WeightEntry {
   std::optional<PackedHeader> header;
   // Of a weight that the scope takes and that stays dense: why.
   std::string why_dense;
+  // Not held at all: read from its file for each request.
+  bool is_streamed = false;
 };
 
 struct WeightEstimate {
   int64_t weight_bytes = 0;   // of all tensors as they are held
-  int64_t staging_bytes = 0;  // beside them while they are converted
+  int64_t staging_bytes = 0;  // of the host, beside them while they are converted
+  // Of a device that packs by itself: the largest weight in fp16, and what searching its scales
+  // takes.
+  int64_t device_staging_bytes = 0;
   int64_t decoded_bytes = 0;  // of the largest packed weight, once decoded for a product
 };
 
@@ -74,7 +86,8 @@ class WeightTable {
   WeightTable(const std::vector<StoredTensor>& tensors, const LayerKinds& layers,
               const ComponentPacking& packing);
   // Of a packed checkpoint, exactly.
-  WeightTable(const std::vector<CheckpointTensor>& tensors, const LayerKinds& layers);
+  WeightTable(const std::vector<CheckpointTensor>& tensors, const LayerKinds& layers,
+              bool streams_text = false);
 
   // In file order.
   const std::vector<WeightEntry>& entries() const { return entries_; }

@@ -1,8 +1,10 @@
 // Packed weights, graphs and accounts on a CUDA device, beside the CPU. Without a device the tests
 // are skipped; with TIGHTFIT_DEVICE=cpu they run dry, on the CPU: all but the device.
 #include "kernels/codec.h"
+#include "kernels/cuda/encode_task.h"
 #include "server/device/compute_device.h"
 #include "server/device/counting_allocator.h"
+#include "server/device/cuda_device.h"
 #include "server/device/device_accounts.h"
 #include "server/device/open_device.h"
 #include "server/device/run_torch.h"
@@ -98,6 +100,29 @@ TEST_F(ModelGpuTest, DecodesEveryFormatToTheBitsOfTheCpuInEveryDtype) {
       const at::Tensor found = product(identity.to(kDevice), moved);
       ASSERT_EQ(found.device(), kDevice);
       EXPECT_TRUE(at::equal(found.cpu(), expected)) << info.name << " " << dtype;
+    }
+  }
+}
+
+TEST_F(ModelGpuTest, PacksEveryFormatToTheBytesOfTheCpu) {
+  if (kDevice.is_cpu()) return;  // which is what a GPU is held against
+  const std::vector<int64_t> shape = {96, 160};
+  for (const double spread : {0.05, 3.0}) {  // within the range of every format, and with outliers
+    const at::Tensor values = (Random(shape, 5) * spread).to(at::kHalf);
+    const auto* const patterns = static_cast<const uint16_t*>(values.const_data_ptr());
+    for (const FormatInfo& info : kFormats) {
+      const EncodingPlan plan = PlanEncoding(info.format, shape[0], shape[1], patterns);
+      if (!plan.representability.ok()) continue;
+      const Held expected = Pack(values, info.format, shape);
+      const at::Tensor on_device = values.to(kDevice);
+      const auto bytes = at::TensorOptions().dtype(at::kByte).device(kDevice);
+      const at::Tensor codes = at::empty({plan.layout.total_bytes}, bytes);
+      const at::Tensor workspace = at::empty({cuda::WorkspaceBytes(plan.layout)}, bytes);
+      const Status packed =
+          EncodeOnCuda(plan.layout, static_cast<const uint16_t*>(on_device.const_data_ptr()),
+                       codes.mutable_data_ptr<uint8_t>(), workspace.mutable_data_ptr());
+      ASSERT_TRUE(packed.ok()) << info.name << " " << packed.ForLog();
+      EXPECT_TRUE(at::equal(codes.cpu(), expected->tensor())) << info.name << " " << spread;
     }
   }
 }

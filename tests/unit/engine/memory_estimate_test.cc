@@ -122,6 +122,41 @@ TEST_F(EstimateRequestTest, EveryFurtherChunkOfAPromptCountsForEachRow) {
   EXPECT_EQ(Estimate().denoise_bytes, 10'000 + 2 * 7) << "encoding takes most";
 }
 
+TEST_F(EstimateRequestTest, KeysAndValuesOfPromptsCountForEachChunkOfEachRowWhileTheyAreKept) {
+  request_.guidance_scale = 5.0f;
+  const RequestMemory none = Estimate();
+  EXPECT_FALSE(KeepsTextProducts(model_, request_));
+  model_.memory.text_product_bytes = 1000;
+  EXPECT_TRUE(KeepsTextProducts(model_, request_));
+  EXPECT_EQ(Estimate().denoise_bytes, none.denoise_bytes + 2 * 1000);
+  EXPECT_EQ(Estimate().decode_bytes, none.decode_bytes) << "they go after the last step";
+  model_.chunk_count = [](const GenerationParameters&) { return 3; };
+  EXPECT_EQ(Estimate().denoise_bytes, none.denoise_bytes + 2 * 3 * 1000 + 2 * 2 * 2);
+
+  // Too many are computed in every step.
+  model_.memory.text_product_bytes = kMostKeptTextBytes / 6;
+  EXPECT_TRUE(KeepsTextProducts(model_, request_));
+  model_.memory.text_product_bytes += 1;
+  EXPECT_FALSE(KeepsTextProducts(model_, request_));
+  EXPECT_EQ(Estimate().denoise_bytes, none.denoise_bytes + 2 * 2 * 2);
+}
+
+TEST_F(EstimateRequestTest, KeysAndValuesOfStreamedWeightsAreAlwaysKeptAndWereMeasured) {
+  const RequestMemory none = Estimate();
+  model_.memory.text_product_bytes = 2 * kMostKeptTextBytes;
+  model_.memory.streams_text = true;
+  EXPECT_TRUE(KeepsTextProducts(model_, request_));
+  EXPECT_EQ(Estimate().denoise_bytes, none.denoise_bytes);
+}
+
+TEST_F(EstimateRequestTest, WhileCostsAreMeasuredOnlyStreamedWeightsKeepAnything) {
+  model_.memory.costs.reset();
+  model_.memory.text_product_bytes = 1;
+  EXPECT_FALSE(KeepsTextProducts(model_, request_));
+  model_.memory.streams_text = true;
+  EXPECT_TRUE(KeepsTextProducts(model_, request_));
+}
+
 TEST_F(EstimateRequestTest, LatentsAreNotDecoded) {
   request_.output = OutputKind::kLatents;
   EXPECT_EQ(Estimate().decode_bytes, 0);

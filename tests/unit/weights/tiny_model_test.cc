@@ -321,6 +321,97 @@ TEST_F(TinyModelTest, ADamagedPackedCheckpointIsRefusedByTensorAndLeavesNothing)
   EXPECT_EQ(weights->current_bytes(), before_bytes);
 }
 
+at::Tensor RunWith(Component& unet, const std::vector<c10::IValue>& inputs,
+                   const KeptProducts* kept) {
+  const ScopedKeptProducts scope(kept);
+  return unet.Run(inputs).value()[0];
+}
+
+TEST_F(TinyModelTest, KeysAndValuesThatAreKeptGiveTheSameBits) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (const std::string format : {"fp16", "e2m5r", "nf4.58"}) {
+      const std::vector<c10::IValue> inputs = Inputs("unet", dtype);
+      const at::Tensor text = inputs[2].toTensor();
+      const std::unique_ptr<Component> unet = Load(model_, "unet", format, dtype);
+      const at::Tensor expected = unet->Run(inputs).value()[0];
+      const auto kept = unet->KeepTextProducts(text);
+      ASSERT_TRUE(kept.ok()) << kept.status().ForLog();
+      EXPECT_TRUE(at::equal(RunWith(*unet, inputs, kept->get()), expected)) << format;
+
+      // Controls: they are used, for this prompt alone.
+      KeptProducts wrong(text);
+      int32_t count = 0;
+      for (const WeightSlot& slot : unet->slots()) {
+        if (!slot.weight) continue;
+        if (const at::Tensor* const product = (*kept)->Find(text, *slot.weight)) {
+          EXPECT_TRUE(MultipliesText(slot.parameter.module)) << slot.parameter.module;
+          wrong.Keep(*slot.weight, at::zeros_like(*product));
+          ++count;
+        }
+      }
+      EXPECT_GT(count, 0);
+      EXPECT_FALSE(at::equal(RunWith(*unet, inputs, &wrong), expected)) << format;
+      std::vector<c10::IValue> other = inputs;
+      other[2] = text.flip(0).contiguous();
+      EXPECT_TRUE(at::equal(RunWith(*unet, other, kept->get()), unet->Run(other).value()[0]))
+          << format;
+    }
+  }
+}
+
+TEST_F(TinyModelTest, StreamedWeightsAreOffTheDeviceAndGiveTheSameBits) {
+  for (const std::string format : {"e2m5r", "nf4.58", "fp16"}) {
+    const TemporaryDirectory temporary;
+    const ModelDirectory packed = PackedDirectory(model_, "unet", format, temporary.path());
+    const std::vector<c10::IValue> inputs = Inputs("unet", at::kFloat);
+    const std::unique_ptr<Component> whole = Load(packed, "unet", "fp16");
+    const at::Tensor expected = whole->Run(inputs).value()[0];
+    ComponentOptions options{
+        .owner = "streamed", .component = "unet", .scope = {}, .streams_text = true};
+    const auto streamed = Component::Load(packed, options, {});
+    ASSERT_TRUE(streamed.ok()) << streamed.status().ForLog();
+    Component& unet = **streamed;
+
+    int64_t text_bytes = 0;
+    for (const LayerDescription& layer : *whole->description().layers) {
+      if (MultipliesText(layer.module)) text_bytes += layer.weight_bytes;
+    }
+    ASSERT_GT(text_bytes, 0);
+    const int64_t weight_bytes = unet.description().weight_bytes;
+    EXPECT_EQ(weight_bytes, whole->description().weight_bytes - text_bytes) << format;
+    EXPECT_EQ(unet.description().parameter_count, whole->description().parameter_count);
+    EXPECT_EQ(unet.description().layers->size(), whole->description().layers->size());
+    const auto source = WeightSource::Open(packed, packed.components.at("unet"), "");
+    ASSERT_TRUE(source.ok());
+    const WeightEstimate estimate =
+        (*source)->Table({.format = {}, .scope = {}, .streams_text = true}).Estimate(4, 1);
+    EXPECT_LE(weight_bytes - 4096, estimate.weight_bytes);
+    EXPECT_GE(weight_bytes, estimate.weight_bytes);
+
+    // Twice: it leaves nothing behind.
+    for (int time = 0; time < 2; ++time) {
+      const auto kept = unet.KeepTextProducts(inputs[2].toTensor());
+      ASSERT_TRUE(kept.ok()) << kept.status().ForLog();
+      EXPECT_TRUE(at::equal(RunWith(unet, inputs, kept->get()), expected)) << format;
+    }
+    MemoryAccounts& accounts = MemoryAccounts::Instance();
+    EXPECT_EQ(accounts.Get("streamed", "unet", MemoryPurpose::kWeights)->current_bytes(),
+              weight_bytes);
+    EXPECT_EQ(accounts.Get("streamed", "unet", MemoryPurpose::kScratch)->current_bytes(), 0);
+    EXPECT_FALSE(unet.Run(inputs).ok()) << "without them there is nothing to multiply by";
+
+    // What was loaded is checked again each time.
+    const ListedFile& file = packed.components.at("unet").weights;
+    std::string bytes = ReadWholeFile(packed.PathOf(file));
+    for (size_t i = bytes.size() / 2; i < bytes.size(); ++i) bytes[i] ^= 1;
+    temporary.Write(file.file, bytes);
+    const auto damaged = unet.KeepTextProducts(inputs[2].toTensor());
+    ASSERT_FALSE(damaged.ok()) << format;
+    EXPECT_EQ(damaged.status().reason(), "CHECKSUM_MISMATCH");
+    EXPECT_EQ(accounts.Get("streamed", "unet", MemoryPurpose::kScratch)->current_bytes(), 0);
+  }
+}
+
 TEST_F(TinyModelTest, WeightsThatWereMovedGiveTheSameNumbers) {
   const std::vector<c10::IValue> inputs = Inputs("unet", at::kFloat);
   const std::unique_ptr<Component> unet = Load(model_, "unet", "hf8");
