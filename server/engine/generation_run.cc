@@ -104,6 +104,9 @@ std::optional<Status> GenerationRun::EndLoad() {
 }
 
 std::optional<Status> GenerationRun::Begin(DiffusionModel& model) {
+  if (parameters().init_image != nullptr) {
+    TF_RETURN_IF_ERROR(needs_.reserve_on_demand(OnDemand::kVaeEncoder, &activations_));
+  }
   const Clock::time_point before = clock_->Now();
   bytes_before_ = MemoryAccounts::Instance().total_bytes();
   MemoryAccounts::Instance().ResetTotalPeak();
@@ -139,7 +142,7 @@ std::optional<Status> GenerationRun::Step(DiffusionModel& model) {
 
 std::optional<Status> GenerationRun::Decode(DiffusionModel& model) {
   if (sampling_->needs_fallback() && !has_fallback_) {
-    TF_RETURN_IF_ERROR(needs_.reserve_fallback(&activations_));
+    TF_RETURN_IF_ERROR(needs_.reserve_on_demand(OnDemand::kFp32Vae, &activations_));
     has_fallback_ = true;
   }
   const Clock::time_point before = clock_->Now();

@@ -49,8 +49,8 @@ class GenerationRun {
     // Called once the model is there, where it was not when the request was admitted: brings what
     // is set aside for the request to what it takes.
     std::function<Status(MemoryReservation* activations)> reserve;
-    // Called once, before the VAE in fp32 is loaded and decodes.
-    std::function<Status(MemoryReservation* activations)> reserve_fallback;
+    // Called once for each of them, before they are loaded.
+    std::function<Status(OnDemand what, MemoryReservation* activations)> reserve_on_demand;
     // Before a call that ran out of memory is tried once more. May be empty. Errors: DeviceLost.
     std::function<Status()> drop_caches;
   };

@@ -97,6 +97,13 @@ def run_probe(
     )
 
 
+def job_status(model_dir: Path, work_dir: Path, job: Job) -> dict[str, Any]:
+    """How a job on the unpacked model ends."""
+    model = {"path": str(model_dir), "format": "fp16", "scope": "linear+conv"}
+    spec = {"model": model | {"compute_dtype": "fp32"}, "output": str(work_dir / "job")}
+    return _run(work_dir, [spec | job.as_json()])["jobs"][0]["status"]
+
+
 def load_status(model_dir: Path, work_dir: Path, **model: str) -> dict[str, Any]:
     """How loading a model with these settings ends."""
     settings = {"format": "fp16", "scope": "linear+conv", "compute_dtype": "fp32"}
