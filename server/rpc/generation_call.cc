@@ -4,6 +4,7 @@
 #include "server/image/parameters_text.h"
 #include "server/image/png.h"
 #include "server/rpc/call_cancellation.h"
+#include "server/rpc/image_inputs.h"
 #include "server/rpc/mime_types.h"
 #include "server/rpc/model_label.h"
 #include "server/rpc/reply_size.h"
@@ -70,7 +71,8 @@ GenerationCall::~GenerationCall() { budget_->GiveBack(image_bytes_); }
 
 // The executor never waits for a client, so what a slow one has not taken stays in memory.
 Status GenerationCall::TakeImageBytes() {
-  const int64_t bytes = LargestUnaryReplyBytes(accepted_.parameters);
+  const int64_t bytes =
+      LargestUnaryReplyBytes(accepted_.parameters) + InputImageBytes(accepted_.parameters);
   if (!budget_->TryTake(bytes, context_->limits.max_undelivered_image_bytes)) {
     return Status(StatusCode::kResourceExhausted, "IMAGES_UNDELIVERED",
                   "images of earlier requests have not been taken by their clients")
