@@ -39,7 +39,7 @@ struct Limits {
   int64_t max_stream_backlog_bytes = 64 << 20;
   int32_t stalled_reader_seconds = 30;
   // Of all images that are asked for and that their clients have not taken, if none of them
-  // could be compressed: ten of the largest requests.
+  // could be compressed, and of those that they draw over: ten of the largest requests.
   int64_t max_undelivered_image_bytes = int64_t{1} << 30;
 
   // Connections at once, and those of one address; 0: by the descriptors that the process may have

@@ -152,6 +152,8 @@ bool ReadInputHeader(png_structp png, png_infop info, PngSize* size, uint32_t* f
   ReadStrictly(png, "eXIf", 1);
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS,
                               reinterpret_cast<png_const_bytep>(kAnimationChunk), 1);
+  // The caller has limits of its own, and can tell them.
+  png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
   png_read_info(png, info);
   size->width_px = png_get_image_width(png, info);
   size->height_px = png_get_image_height(png, info);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +19,14 @@ constexpr double kDefaultMaskedStrength = 0.9999;
 void RefuseField(std::vector<FieldViolation>* violations, std::string field,
                  std::string description) {
   violations->push_back({std::move(field), std::move(description)});
+}
+
+// What is wrong with an image is a violation; what the server lacks ends the request.
+Status RefuseOrFail(const char* field, const Status& status,
+                    std::vector<FieldViolation>* violations) {
+  if (status.code() != StatusCode::kInvalidArgument) return status;
+  RefuseField(violations, field, status.message());
+  return OkStatus();
 }
 
 // The shortest decimal that reads back as `value`.
@@ -68,13 +78,13 @@ void ImageInputs::CheckFields(std::vector<FieldViolation>* violations) const {
   }
 }
 
-void ImageInputs::Decode(const ModelDescription& model, std::vector<FieldViolation>* violations) {
-  if (!message_.has_init_image()) return;
+Status ImageInputs::Decode(const ModelDescription& model, std::vector<FieldViolation>* violations) {
+  if (!message_.has_init_image()) return OkStatus();
   if (!model.takes_init_image) {
     RefuseField(violations, "init_image",
                 "needs a VAE encoder, which model " + model.name +
                     " has none of: export it again with tightfit-export");
-    return;
+    return OkStatus();
   }
   const InputImageBounds bounds{.max_bytes = limits_.max_input_image_bytes,
                                 .max_pixels = limits_.max_input_image_px};
@@ -82,12 +92,12 @@ void ImageInputs::Decode(const ModelDescription& model, std::vector<FieldViolati
   if (image.ok()) {
     image_ = *std::move(image);
   } else {
-    RefuseField(violations, "init_image", image.status().message());
+    TF_RETURN_IF_ERROR(RefuseOrFail("init_image", image.status(), violations));
   }
-  if (!message_.has_mask()) return;
+  if (!message_.has_mask()) return OkStatus();
   Result<GreyImage> mask = DecodeInputMask(message_.mask(), bounds);
   if (!mask.ok()) {
-    RefuseField(violations, "mask", mask.status().message());
+    TF_RETURN_IF_ERROR(RefuseOrFail("mask", mask.status(), violations));
   } else if (image_.has_value() &&
              (mask->width_px != image_->width_px || mask->height_px != image_->height_px)) {
     RefuseField(violations, "mask",
@@ -96,6 +106,7 @@ void ImageInputs::Decode(const ModelDescription& model, std::vector<FieldViolati
   } else {
     mask_ = *std::move(mask);
   }
+  return OkStatus();
 }
 
 std::optional<int32_t> ImageInputs::DefaultWidthPx(const ModelDescription& model) const {
@@ -130,8 +141,18 @@ void ImageInputs::CheckAgainst(const GenerationParameters& parameters, bool numb
   }
 }
 
-void ImageInputs::MoveTo(GenerationParameters* parameters) {
-  if (!image_.has_value()) return;
+Status ImageInputs::MoveTo(GenerationParameters* parameters) {
+  if (!image_.has_value()) return OkStatus();
+  try {
+    Resize(parameters);
+  } catch (const std::bad_alloc&) {
+    return {StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
+            "the host's memory does not suffice to resize an image"};
+  }
+  return OkStatus();
+}
+
+void ImageInputs::Resize(GenerationParameters* parameters) {
   parameters->strength = Strength();
   parameters->init_image = std::make_shared<const RgbImage>(
       Resized(*std::exchange(image_, std::nullopt), parameters->width_px, parameters->height_px));
@@ -152,6 +173,13 @@ int64_t InputImageBytes(const GenerationParameters& parameters) {
   if (parameters.init_image != nullptr) bytes += std::ssize(parameters.init_image->rgb);
   if (parameters.mask != nullptr) bytes += std::ssize(parameters.mask->drawn);
   return bytes;
+}
+
+Status ImagesUndelivered() {
+  constexpr std::chrono::seconds kRetry{2};
+  return Status(StatusCode::kResourceExhausted, "IMAGES_UNDELIVERED",
+                "images of earlier requests have not been taken by their clients")
+      .WithRetryAfter(kRetry);
 }
 
 }  // namespace tightfit

@@ -29,8 +29,9 @@ class ImageInputs {
   // Which of the fields go together, and their ranges; no model changes these.
   void CheckFields(std::vector<FieldViolation>* violations) const;
 
-  // Decodes both images, each as it is; takes as long as they have pixels.
-  void Decode(const ModelDescription& model, std::vector<FieldViolation>* violations);
+  // Decodes both images, each as it is; takes as long as they have pixels. Errors:
+  // RESOURCE_EXHAUSTED `OUT_OF_MEMORY`.
+  Status Decode(const ModelDescription& model, std::vector<FieldViolation>* violations);
 
   // The width or height that the image by itself asks for; nullopt without one.
   std::optional<int32_t> DefaultWidthPx(const ModelDescription& model) const;
@@ -42,11 +43,12 @@ class ImageInputs {
                     std::vector<FieldViolation>* violations) const;
 
   // The four members of `parameters`; the images resized to width_px x height_px. Once: it gives
-  // away what was decoded. REQUIRES: no violations.
-  void MoveTo(GenerationParameters* parameters);
+  // away what was decoded. REQUIRES: no violations. Errors: RESOURCE_EXHAUSTED `OUT_OF_MEMORY`.
+  Status MoveTo(GenerationParameters* parameters);
 
  private:
   double Strength() const;
+  void Resize(GenerationParameters* parameters);
 
   const v1::ImageParameters& message_;
   const Limits& limits_;
@@ -57,6 +59,9 @@ class ImageInputs {
 // What the images take in memory, as they were sent and as they are drawn over.
 int64_t InputImageBytes(const v1::ImageParameters& message);
 int64_t InputImageBytes(const GenerationParameters& parameters);
+
+// That Limits::max_undelivered_image_bytes leave no room for more.
+Status ImagesUndelivered();
 
 }  // namespace tightfit
 

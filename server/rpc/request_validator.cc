@@ -365,7 +365,7 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
   AcceptedRequest accepted;
   if (model != nullptr) {
     validator.CheckAgainst(*model);
-    inputs.Decode(*model, &validator.violations());
+    TF_RETURN_IF_ERROR(inputs.Decode(*model, &validator.violations()));
     accepted.parameters = validator.Resolve(*model, inputs);
     inputs.CheckAgainst(accepted.parameters, numbers_fit, &validator.violations());
     if (numbers_fit) validator.CheckProducts(accepted.parameters);
@@ -386,7 +386,7 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
 
   if (!snapshot.has_value()) return ModelNotFound(message.model());
   TF_RETURN_IF_ERROR(CheckServable(*snapshot));
-  inputs.MoveTo(&accepted.parameters);
+  TF_RETURN_IF_ERROR(inputs.MoveTo(&accepted.parameters));
   accepted.parameters.request_id = request_id.empty() ? MakeRequestId() : request_id;
   accepted.model = snapshot->description;
   accepted.warnings = WarningsOf(message);
