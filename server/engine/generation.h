@@ -74,8 +74,8 @@ struct GenerationParameters {
   std::shared_ptr<const RgbImage> init_image;
   // Of the same size; null: all of it is drawn anew. Only with `init_image`.
   std::shared_ptr<const ImageMask> mask;
-  // How much of the denoising is done over `init_image`, above 0 to 1. A double, as in diffusers: the
-  // steps are cut from 0.7 * step_count, of which a float loses one.
+  // How much of the denoising is done over `init_image`, above 0 to 1. A double, as in diffusers:
+  // the steps are cut from 0.7 * step_count, of which a float loses one.
   double strength = 1.0;
   // Pixels that `mask` keeps are `init_image`'s own; else what the VAE makes of them.
   bool keep_unmasked_pixels = true;
