@@ -1,5 +1,5 @@
-// EncodeWorkers: the few threads that turn pixels into files, and files that clients send into
-// pixels, so that neither the executor's thread nor gRPC's ever does.
+// EncodeWorkers: the few threads that turn pixels into files, so that the executor's thread never
+// does.
 #ifndef TIGHTFIT_SERVER_RPC_ENCODE_WORKERS_H_
 #define TIGHTFIT_SERVER_RPC_ENCODE_WORKERS_H_
 

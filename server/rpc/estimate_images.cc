@@ -5,7 +5,6 @@
 #include "server/rpc/request_validator.h"
 
 #include <string>
-#include <utility>
 
 namespace tightfit {
 namespace {
@@ -47,17 +46,19 @@ Status Estimate(const CallContext& context, const v1::EstimateImagesRequest& req
 }  // namespace
 
 void EstimateImages(const CallContext& context, const v1::EstimateImagesRequest& request,
-                    v1::EstimateImagesResponse* response, EndCall end) {
+                    v1::EstimateImagesResponse* response, const EndCall& end) {
   const int64_t input_bytes = InputImageBytes(request.parameters());
   if (input_bytes == 0) return end(Estimate(context, request, response));
   if (!context.image_bytes->TryTake(input_bytes, context.limits.max_undelivered_image_bytes)) {
     return end(ImagesUndelivered());
   }
-  context.workers->Post([&context, &request, response, input_bytes, end = std::move(end)] {
-    const Status status = Estimate(context, request, response);
-    context.image_bytes->GiveBack(input_bytes);
+  const auto finish = [budget = context.image_bytes, input_bytes, end](const Status& status) {
+    budget->GiveBack(input_bytes);
     end(status);
-  });
+  };
+  const Status posted = context.decode_queue->Post(
+      [&context, &request, response, finish] { finish(Estimate(context, request, response)); });
+  if (!posted.ok()) finish(posted);
 }
 
 }  // namespace tightfit

@@ -9,10 +9,10 @@
 
 namespace tightfit {
 
-// Ends with the errors of validating the request; on a thread of the workers where there are images
-// to decode. `request` and `response` live until then.
+// Ends with the errors of validating the request; on the thread that decodes images where there are
+// some. `request` and `response` live until then.
 void EstimateImages(const CallContext& context, const v1::EstimateImagesRequest& request,
-                    v1::EstimateImagesResponse* response, EndCall end);
+                    v1::EstimateImagesResponse* response, const EndCall& end);
 
 }  // namespace tightfit
 

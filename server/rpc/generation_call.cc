@@ -75,17 +75,19 @@ Status GenerationCall::TakeImageBytes(int64_t bytes) {
   return OkStatus();
 }
 
-void GenerationCall::SubmitFromWorker(int64_t input_bytes,
-                                      std::function<Result<AcceptedRequest>()> validate) {
+void GenerationCall::SubmitDecoded(int64_t input_bytes,
+                                   std::function<Result<AcceptedRequest>()> validate) {
   if (Status status = TakeImageBytes(input_bytes); !status.ok()) return Submit(std::move(status));
-  context_->workers->Post([self = shared_from_this(), validate = std::move(validate)] {
-    std::optional<Status> failure;
-    {
-      const std::lock_guard lock(self->mutex_);
-      failure = self->failure_;  // nobody waits for it any more
-    }
-    self->Submit(failure.has_value() ? *failure : validate());
-  });
+  Status posted =
+      context_->decode_queue->Post([self = shared_from_this(), validate = std::move(validate)] {
+        std::optional<Status> failure;
+        {
+          const std::lock_guard lock(self->mutex_);
+          failure = self->failure_;  // nobody waits for it any more
+        }
+        self->Submit(failure.has_value() ? *failure : validate());
+      });
+  if (!posted.ok()) Submit(std::move(posted));
 }
 
 void GenerationCall::Submit(Result<AcceptedRequest> accepted) {

@@ -50,7 +50,7 @@ class GenerationCall : public GenerationObserver,
                        deadline) {}
 
   // Checks who calls and what is asked, then queues the request, or ends the call with the reason.
-  // Images to draw over are decoded on a thread of the workers, so the end may come from there.
+  // Images to draw over are decoded on a thread of their own, so the end may come from there.
   // `request` lives until the reactor is done.
   template <typename Request>
   void AdmitAndSubmit(const grpc::CallbackServerContext& rpc, const Request& request) {
@@ -62,7 +62,7 @@ class GenerationCall : public GenerationObserver,
     };
     const int64_t input_bytes = InputImageBytes(request.parameters());
     if (input_bytes == 0) return Submit(validate());
-    SubmitFromWorker(input_bytes, validate);
+    SubmitDecoded(input_bytes, validate);
   }
 
   // Stops the work before the next call of the model; the call ends with `cause`.
@@ -104,9 +104,9 @@ class GenerationCall : public GenerationObserver,
                  std::chrono::system_clock::time_point deadline);
 
   void Submit(Result<AcceptedRequest> accepted);
-  // Submits what `validate` gives on a thread of the workers; `input_bytes` of the message wait for
-  // it, and stay until the call ends.
-  void SubmitFromWorker(int64_t input_bytes, std::function<Result<AcceptedRequest>()> validate);
+  // Submits what `validate` gives on the thread that decodes images; `input_bytes` of the message
+  // wait for it, and stay until the call ends.
+  void SubmitDecoded(int64_t input_bytes, std::function<Result<AcceptedRequest>()> validate);
   // On a thread of the workers: encodes, tells of it, and goes on to the next image.
   void Encode(Image image);
   void TakeEncoded(Image image);

@@ -12,8 +12,6 @@
 
 #include <tightfit/v1/image_generation.grpc.pb.h>
 
-#include <utility>
-
 namespace tightfit {
 
 // Thread-safe. `context` must outlive the service and its calls.
@@ -39,10 +37,9 @@ class ImageGenerationServiceImpl final : public v1::ImageGenerationService::Call
   grpc::ServerUnaryReactor* EstimateImages(grpc::CallbackServerContext* rpc,
                                            const v1::EstimateImagesRequest* request,
                                            v1::EstimateImagesResponse* response) override {
-    return UnaryCall(*context_, rpc, *request,
-                     ModelLabel(request->parameters(), *context_->registry), [&](EndCall end) {
-                       tightfit::EstimateImages(*context_, *request, response, std::move(end));
-                     });
+    return UnaryCall(
+        *context_, rpc, *request, ModelLabel(request->parameters(), *context_->registry),
+        [&](const EndCall& end) { tightfit::EstimateImages(*context_, *request, response, end); });
   }
 
  private:

@@ -63,8 +63,8 @@ void Tell(const std::string& out, const std::function<Result<Decoded>()>& decode
     std::cout << "ok " << decoded->width_px << " " << decoded->height_px << " " << took.count()
               << " " << grown_kib << std::endl;
   } else {
-    std::cout << "refused " << took.count() << " " << grown_kib << " "
-              << decoded.status().message() << std::endl;
+    std::cout << "refused " << took.count() << " " << grown_kib << " " << decoded.status().message()
+              << std::endl;
   }
 }
 
@@ -85,8 +85,8 @@ void Run(std::istream& line) {
     const std::string pixels = ReadFile(file);
     const std::vector<uint8_t> bytes(pixels.begin(), pixels.end());
     return Tell(out, [&]() -> Result<Decoded> {
-      made.bytes = ResizeLanczos(bytes, channels, width_px, height_px, made.width_px,
-                                 made.height_px);
+      made.bytes =
+          ResizeLanczos(bytes, channels, width_px, height_px, made.width_px, made.height_px);
       return made;
     });
   }

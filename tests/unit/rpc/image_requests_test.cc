@@ -157,7 +157,9 @@ TEST_F(ImageRequestsTest, CountWhatTheirImagesTake) {
     StartServer();
     const grpc::Status status = Stream(DrawOver(image)).status;
     EXPECT_EQ(status.ok(), missing == 0);
-    if (missing == 1) EXPECT_EQ(DetailsOf(status).info->reason(), "IMAGES_UNDELIVERED");
+    if (missing == 1) {
+      EXPECT_EQ(DetailsOf(status).info->reason(), "IMAGES_UNDELIVERED");
+    }
     EXPECT_TRUE(Stream(Request()).status.ok()) << "all was given back";
     StopServer();
   }
