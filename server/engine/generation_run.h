@@ -88,6 +88,8 @@ class GenerationRun {
   // Leaves kModelLoad with the model on the device.
   std::optional<Status> EndLoad();
   std::optional<Status> Begin(DiffusionModel& model);
+  // Before the model loads these weights.
+  Status ReserveOnDemand(OnDemand what);
   std::optional<Status> Step(DiffusionModel& model);
   std::optional<Status> Decode(DiffusionModel& model);
   void ReportProgress();
@@ -112,6 +114,7 @@ class GenerationRun {
   Stage stage_ = Stage::kTextEncode;
   int32_t steps_done_ = 0;
   int64_t bytes_before_ = 0;  // of all tensors, when the request began to allocate
+  int64_t on_demand_bytes_ = 0;  // of weights that this request was the first to need
   Clock::time_point started_at_;
   Clock::time_point denoise_started_at_;
   GenerationTimings timings_;

@@ -81,7 +81,8 @@ Result<TrialCosts> Measure(SdxlPipeline& pipeline, const CostTrial& trial) {
 }
 
 // Without its network's weights, which must be there.
-Result<TrialCosts> MeasureEncoding(VaeEncoder& encoder, int32_t height_px, int32_t width_px) {
+Result<TrialCosts> MeasureEncoding(VaeEncoder& encoder, MemoryAccount* activations,
+                                   int32_t height_px, int32_t width_px) {
   RgbImage image{.width_px = width_px, .height_px = height_px, .rgb = {}};
   image.rgb.assign(size_t{3} * height_px * width_px, 128);
   TrialCosts measured;
@@ -89,6 +90,7 @@ Result<TrialCosts> MeasureEncoding(VaeEncoder& encoder, int32_t height_px, int32
   const auto before = std::chrono::steady_clock::now();
   // Weights of a broken model may give nothing finite; what that takes shows all the same.
   TF_RETURN_IF_ERROR(RunTorch("encode an image", [&] {
+    const ScopedMemoryAccount account(activations);
     static_cast<void>(encoder.Encode(image).status());
     return OkStatus();
   }));
@@ -123,7 +125,10 @@ Result<RequestCosts> SdxlPipeline::ProfileMemory(const std::function<bool()>& on
     if (!trial.encodes_image) return Measure(*this, trial);
     TF_RETURN_IF_ERROR(parts_.vae_encoder->Prepare());
     const int32_t multiple = description().pixels_per_latent;
-    return MeasureEncoding(*parts_.vae_encoder, trial.height * multiple, trial.width * multiple);
+    MemoryAccount* const activations = MemoryAccounts::Instance().Get(
+        description().name, kVaeEncoder, MemoryPurpose::kActivations);
+    return MeasureEncoding(*parts_.vae_encoder, activations, trial.height * multiple,
+                           trial.width * multiple);
   });
   // Requests without images have no use for it.
   if (parts_.vae_encoder.has_value()) parts_.vae_encoder->Release();
