@@ -5,6 +5,8 @@
 
 #include "server/base/status.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -17,6 +19,21 @@ struct DecodedPixels {
   std::vector<uint8_t> bytes;    // height_px * width_px * channels, rows from top to bottom
   int32_t exif_orientation = 1;  // 1 to 8
 };
+
+// Makes room for the rows of an image a few at a time, so that a file which says a size and holds
+// nothing costs next to nothing. `read(rows, count)` reads the next ones, and says whether it
+// could.
+template <typename Read>
+bool ReadInBands(size_t row_bytes, size_t row_count, std::vector<uint8_t>* bytes, Read read) {
+  constexpr size_t kBandRows = 64;
+  bytes->reserve(row_bytes * row_count);
+  for (size_t row = 0; row < row_count; row += kBandRows) {
+    const size_t count = std::min(kBandRows, row_count - row);
+    bytes->resize((row + count) * row_bytes);
+    if (!read(bytes->data() + row * row_bytes, count)) return false;
+  }
+  return true;
+}
 
 // Longer sides take more for a resize's coefficients than the image has pixels.
 inline constexpr int64_t kMaxInputSidePx = 16384;

@@ -145,13 +145,15 @@ Result<GreyImage> DecodeInputMask(std::string_view bytes, const InputImageBounds
 
 RgbImage Resized(RgbImage image, int32_t width_px, int32_t height_px) {
   if (image.width_px == width_px && image.height_px == height_px) return image;
-  return {width_px, height_px,
-          ResizeLanczos(image.rgb, 3, image.width_px, image.height_px, width_px, height_px)};
+  return {
+      width_px, height_px,
+      ResizeLanczos(std::move(image.rgb), 3, image.width_px, image.height_px, width_px, height_px)};
 }
 
-ImageMask MaskOf(const GreyImage& mask, int32_t width_px, int32_t height_px) {
-  ImageMask made{width_px, height_px,
-                 ResizeLanczos(mask.grey, 1, mask.width_px, mask.height_px, width_px, height_px)};
+ImageMask MaskOf(GreyImage mask, int32_t width_px, int32_t height_px) {
+  ImageMask made{
+      width_px, height_px,
+      ResizeLanczos(std::move(mask.grey), 1, mask.width_px, mask.height_px, width_px, height_px)};
   for (uint8_t& value : made.drawn) value = value >= kLeastDrawn ? 255 : 0;
   return made;
 }

@@ -66,15 +66,26 @@ bool ReadJpegHeader(JpegReader* reader, const uint8_t* bytes, size_t size) {
   return true;
 }
 
-bool ReadJpegPixels(JpegReader* reader, uint8_t* pixels) {
+bool StartJpeg(JpegReader* reader) {
   if (setjmp(reader->escape)) return false;
   reader->jpeg.out_color_space = JCS_RGB;
   jpeg_start_decompress(&reader->jpeg);
+  return true;
+}
+
+bool ReadJpegRows(JpegReader* reader, uint8_t* pixels, size_t count) {
+  if (setjmp(reader->escape)) return false;
   const size_t row_bytes = static_cast<size_t>(reader->jpeg.output_width) * 3;
-  while (reader->jpeg.output_scanline < reader->jpeg.output_height) {
-    JSAMPROW row = pixels + reader->jpeg.output_scanline * row_bytes;
+  const JDIMENSION first = reader->jpeg.output_scanline;
+  while (reader->jpeg.output_scanline < first + count) {
+    JSAMPROW row = pixels + (reader->jpeg.output_scanline - first) * row_bytes;
     jpeg_read_scanlines(&reader->jpeg, &row, 1);
   }
+  return true;
+}
+
+bool FinishJpeg(JpegReader* reader) {
+  if (setjmp(reader->escape)) return false;
   jpeg_finish_decompress(&reader->jpeg);
   return true;
 }
@@ -135,8 +146,14 @@ Result<DecodedPixels> DecodeJpeg(std::span<const uint8_t> bytes, int64_t max_pix
   decoded.width_px = static_cast<int32_t>(jpeg.image_width);
   decoded.height_px = static_cast<int32_t>(jpeg.image_height);
   decoded.exif_orientation = OrientationOf(jpeg);
-  decoded.bytes.resize(size_t{jpeg.image_width} * jpeg.image_height * 3);
-  if (!ReadJpegPixels(&reader, decoded.bytes.data())) return ProblemOf(reader);
+  const auto read = [&reader](uint8_t* rows, size_t count) {
+    return ReadJpegRows(&reader, rows, count);
+  };
+  if (!StartJpeg(&reader) ||
+      !ReadInBands(size_t{jpeg.image_width} * 3, jpeg.image_height, &decoded.bytes, read) ||
+      !FinishJpeg(&reader)) {
+    return ProblemOf(reader);
+  }
   return decoded;
 }
 

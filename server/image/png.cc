@@ -173,6 +173,18 @@ bool ConvertInput(png_structp png, png_infop info, int* channels) {
   return true;
 }
 
+bool ReadPngRows(png_structp png, png_bytepp rows, size_t count) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_read_rows(png, rows, nullptr, static_cast<png_uint_32>(count));
+  return true;
+}
+
+bool ReadPngEnd(png_structp png, png_infop info) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_read_end(png, info);
+  return true;
+}
+
 bool ReadPngPixels(png_structp png, png_infop info, png_bytepp rows) {
   if (setjmp(png_jmpbuf(png))) return false;
   png_read_image(png, rows);
@@ -332,9 +344,21 @@ Result<DecodedPixels> DecodePngPixels(std::span<const uint8_t> bytes, int64_t ma
   if (!ConvertInput(handle.png, handle.info, &decoded.channels)) return InputProblem(reader);
   const size_t row_bytes = static_cast<size_t>(size.width_px) * decoded.channels;
   if (png_get_rowbytes(handle.png, handle.info) != row_bytes) return DamagedImage("PNG");
-  decoded.bytes.resize(row_bytes * size.height_px);
-  std::vector<png_bytep> rows = RowsOf(decoded.bytes.data(), row_bytes, size.height_px);
-  if (!ReadPngPixels(handle.png, handle.info, rows.data())) return InputProblem(reader);
+  const auto read = [&](uint8_t* bytes, size_t count) {
+    return ReadPngRows(handle.png, RowsOf(bytes, row_bytes, count).data(), count);
+  };
+  // Each pass of an interlaced image goes over all of it.
+  const bool is_interlaced = png_get_interlace_type(handle.png, handle.info) != PNG_INTERLACE_NONE;
+  bool is_read = false;
+  if (is_interlaced) {
+    decoded.bytes.resize(row_bytes * size.height_px);
+    std::vector<png_bytep> rows = RowsOf(decoded.bytes.data(), row_bytes, size.height_px);
+    is_read = ReadPngPixels(handle.png, handle.info, rows.data());
+  } else {
+    is_read = ReadInBands(row_bytes, size.height_px, &decoded.bytes, read) &&
+              ReadPngEnd(handle.png, handle.info);
+  }
+  if (!is_read) return InputProblem(reader);
   decoded.exif_orientation = OrientationOf(handle.png, handle.info);
   return decoded;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <numbers>
+#include <span>
 
 namespace tightfit {
 namespace {
@@ -64,6 +65,12 @@ uint8_t Rounded(int32_t sum) {
   return static_cast<uint8_t>(std::clamp(sum >> kFractionBits, 0, 255));
 }
 
+// As Pillow 13: where the height shrinks by more than twice what the width does.
+bool IsHeightFirst(int32_t width_px, int32_t height_px, int32_t new_width_px,
+                   int32_t new_height_px) {
+  return new_height_px < height_px && height_px - new_height_px > 2 * (width_px - new_width_px);
+}
+
 constexpr int32_t kHalf = 1 << (kFractionBits - 1);
 
 template <int kChannels>
@@ -109,21 +116,26 @@ std::vector<uint8_t> ResizeColumns(std::span<const uint8_t> pixels, size_t row_b
 
 }  // namespace
 
-std::vector<uint8_t> ResizeLanczos(std::span<const uint8_t> pixels, int32_t channels,
-                                   int32_t width_px, int32_t height_px, int32_t new_width_px,
-                                   int32_t new_height_px) {
-  std::vector<uint8_t> resized;
-  if (new_width_px != width_px) {
-    resized = channels == 3 ? ResizeRows<3>(pixels, width_px, height_px, new_width_px)
-                            : ResizeRows<1>(pixels, width_px, height_px, new_width_px);
-    pixels = resized;
+std::vector<uint8_t> ResizeLanczos(std::vector<uint8_t> pixels, int32_t channels, int32_t width_px,
+                                   int32_t height_px, int32_t new_width_px, int32_t new_height_px) {
+  const auto resize_width = [&](int32_t rows) {
+    if (new_width_px == width_px) return;
+    pixels = channels == 3 ? ResizeRows<3>(pixels, width_px, rows, new_width_px)
+                           : ResizeRows<1>(pixels, width_px, rows, new_width_px);
+  };
+  const auto resize_height = [&](int32_t columns) {
+    if (new_height_px == height_px) return;
+    const size_t row_bytes = static_cast<size_t>(columns) * channels;
+    pixels = ResizeColumns(pixels, row_bytes, height_px, new_height_px);
+  };
+  if (IsHeightFirst(width_px, height_px, new_width_px, new_height_px)) {
+    resize_height(width_px);
+    resize_width(new_height_px);
+  } else {
+    resize_width(height_px);
+    resize_height(new_width_px);
   }
-  const size_t row_bytes = static_cast<size_t>(new_width_px) * channels;
-  if (new_height_px != height_px) {
-    return ResizeColumns(pixels, row_bytes, height_px, new_height_px);
-  }
-  if (resized.empty()) resized.assign(pixels.begin(), pixels.end());
-  return resized;
+  return pixels;
 }
 
 }  // namespace tightfit

@@ -17,6 +17,10 @@ struct DeleteDemuxer {
   void operator()(WebPDemuxer* demuxer) const { WebPDemuxDelete(demuxer); }
 };
 
+struct FreePixels {
+  void operator()(uint8_t* pixels) const { WebPFree(pixels); }
+};
+
 int32_t OrientationOf(const WebPDemuxer* demuxer) {
   WebPChunkIterator chunk;
   int32_t orientation = 1;
@@ -54,13 +58,18 @@ Result<DecodedPixels> DecodeWebp(std::span<const uint8_t> bytes, int64_t max_pix
   decoded.height_px = features.height;
   decoded.channels = features.has_alpha != 0 ? 4 : 3;
   decoded.exif_orientation = OrientationOf(demuxer.get());
-  const int row_bytes = features.width * decoded.channels;
-  decoded.bytes.resize(static_cast<size_t>(row_bytes) * features.height);
-  const auto decode = decoded.channels == 4 ? WebPDecodeRGBAInto : WebPDecodeRGBInto;
-  if (decode(bytes.data(), bytes.size(), decoded.bytes.data(), decoded.bytes.size(), row_bytes) ==
-      nullptr) {
+  // libwebp's own buffer is touched as rows arrive, so that a file which says a size and holds
+  // nothing costs next to nothing.
+  const auto decode = decoded.channels == 4 ? WebPDecodeRGBA : WebPDecodeRGB;
+  int width_px = 0;
+  int height_px = 0;
+  const std::unique_ptr<uint8_t, FreePixels> pixels(
+      decode(bytes.data(), bytes.size(), &width_px, &height_px));
+  if (pixels == nullptr || width_px != features.width || height_px != features.height) {
     return DamagedImage(kWebp);
   }
+  const size_t size = static_cast<size_t>(width_px) * height_px * decoded.channels;
+  decoded.bytes.assign(pixels.get(), pixels.get() + size);
   return decoded;
 }
 

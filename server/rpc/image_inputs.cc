@@ -158,8 +158,7 @@ void ImageInputs::Resize(GenerationParameters* parameters) {
       Resized(*std::exchange(image_, std::nullopt), parameters->width_px, parameters->height_px));
   if (!mask_.has_value()) return;
   parameters->mask = std::make_shared<const ImageMask>(
-      MaskOf(*mask_, parameters->width_px, parameters->height_px));
-  mask_.reset();
+      MaskOf(*std::exchange(mask_, std::nullopt), parameters->width_px, parameters->height_px));
   parameters->keep_unmasked_pixels =
       !message_.has_keep_unmasked_pixels() || message_.keep_unmasked_pixels();
 }
