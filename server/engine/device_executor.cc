@@ -90,8 +90,7 @@ RequestEstimate DeviceExecutor::Estimate(const GenerationParameters& parameters)
   if (!snapshot.has_value() || snapshot->description == nullptr) return estimate;
   estimate.memory = EstimateRequest(*snapshot->description, parameters);
   const int64_t missing_bytes = MissingWeightBytes(*snapshot->description, parameters);
-  estimate.plan =
-      residency_.Plan(parameters.model, estimate.memory.peak_bytes() + missing_bytes);
+  estimate.plan = residency_.Plan(parameters.model, estimate.memory.peak_bytes() + missing_bytes);
   estimate.plan.request_bytes -= missing_bytes;
   estimate.plan.weight_bytes += missing_bytes;
   const std::lock_guard lock(mutex_);

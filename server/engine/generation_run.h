@@ -113,7 +113,7 @@ class GenerationRun {
   bool has_fallback_ = false;
   Stage stage_ = Stage::kTextEncode;
   int32_t steps_done_ = 0;
-  int64_t bytes_before_ = 0;  // of all tensors, when the request began to allocate
+  int64_t bytes_before_ = 0;     // of all tensors, when the request began to allocate
   int64_t on_demand_bytes_ = 0;  // of weights that this request was the first to need
   Clock::time_point started_at_;
   Clock::time_point denoise_started_at_;

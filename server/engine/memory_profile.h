@@ -99,7 +99,7 @@ struct ModelMemory {
     for (const WeightGroup& group : weights) bytes += group.bytes;
     return bytes;
   }
-  int64_t load_scratch_bytes = 0;     // beside the weights while they are converted
+  int64_t load_scratch_bytes = 0;                 // beside the weights while they are converted
   std::map<OnDemand, OnDemandWeights> on_demand;  // those that the model has
   int64_t held_on_demand_bytes() const {
     int64_t bytes = 0;

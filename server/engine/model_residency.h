@@ -129,8 +129,8 @@ class ModelResidency {
   std::map<std::string, MemoryReservation> load_scratch_;  // by model; of those about to be
   // By model: weights that were needed on demand.
   std::map<std::string, std::map<OnDemand, MemoryReservation>> on_demand_;
-  MemoryReservation decode_scratch_;                       // that all models share; only grows
-  std::atomic<int64_t> decode_scratch_bytes_{0};           // for Plan
+  MemoryReservation decode_scratch_;              // that all models share; only grows
+  std::atomic<int64_t> decode_scratch_bytes_{0};  // for Plan
 };
 
 }  // namespace tightfit

@@ -87,9 +87,9 @@ class WatchedModel final : public DiffusionModel {
     nanoseconds expected{};
     if (parameters.init_image != nullptr && costs != nullptr) {
       const int32_t multiple = std::max(description().pixels_per_latent, 1);
-      expected = Expected(
-          costs->encode_image_latent_seconds,
-          int64_t{parameters.height_px / multiple} * (parameters.width_px / multiple));
+      expected =
+          Expected(costs->encode_image_latent_seconds,
+                   int64_t{parameters.height_px / multiple} * (parameters.width_px / multiple));
     }
     return calls_->Make(name_, DeviceCall::kTextEncode, expected,
                         [&] { return model_->Begin(parameters); });

@@ -24,9 +24,8 @@ at::Tensor DrawnLatents(const ImageMask& mask, int64_t height, int64_t width) {
 
 at::Tensor KeptLatents::Blend(const at::Tensor& latents, const Sampler& sampler,
                               int32_t call) const {
-  const at::Tensor kept = call + 1 < sampler.call_count()
-                              ? sampler.AddNoise(clean, noise, call + 1)
-                              : clean;
+  const at::Tensor kept =
+      call + 1 < sampler.call_count() ? sampler.AddNoise(clean, noise, call + 1) : clean;
   return (1.0 - drawn) * kept + drawn * latents;
 }
 
@@ -43,11 +42,11 @@ ImageStart StartFromImage(const GenerationParameters& parameters,
   const at::Tensor latents = begin == 0 && parameters.strength >= 1.0
                                  ? drawn_noise * sampler.init_noise_sigma()
                                  : sampler.AddNoise(clean, drawn_noise, begin);
-  return {.latents = latents,
-          .kept = KeptLatents{.clean = clean,
-                              .noise = drawn_noise,
-                              .drawn = DrawnLatents(*parameters.mask, clean.size(2),
-                                                    clean.size(3))}};
+  return {
+      .latents = latents,
+      .kept = KeptLatents{.clean = clean,
+                          .noise = drawn_noise,
+                          .drawn = DrawnLatents(*parameters.mask, clean.size(2), clean.size(3))}};
 }
 
 void KeepPixels(const RgbImage& init_image, const ImageMask& mask, std::vector<uint8_t>* rgb) {

@@ -90,8 +90,7 @@ class SdxlLoader {
         .latent_channels = directory_.latent_channels,
         .text_encoder = TextEncoder(std::move(first), std::move(second)),
         .unet = std::move(unet),
-        .vae =
-            VaeDecoder(std::move(vae), directory_.vae_scaling_factor, std::move(load_fp32_vae)),
+        .vae = VaeDecoder(std::move(vae), directory_.vae_scaling_factor, std::move(load_fp32_vae)),
         .vae_encoder = std::move(vae_encoder)});
     TF_RETURN_IF_ERROR(SetCosts(*pipeline));
     pipeline->SetLoadTime(

@@ -34,9 +34,9 @@ Result<DenoisingWindow> WindowOf(const Sampler& sampler, const SchedulerConfig& 
   }
   int32_t first_call = 0;
   if (parameters.init_image != nullptr) {
-    TF_ASSIGN_OR_RETURN(first_call,
-                        FirstCallOfStrength(parameters.step_count, sampler.calls_per_step(),
-                                            parameters.strength));
+    TF_ASSIGN_OR_RETURN(
+        first_call,
+        FirstCallOfStrength(parameters.step_count, sampler.calls_per_step(), parameters.strength));
   }
   return MakeDenoisingWindow(timesteps, scheduler.num_train_timesteps, sampler.calls_per_step(),
                              parameters.denoising_start, parameters.denoising_end, first_call);
@@ -99,7 +99,8 @@ Status SdxlPipeline::CheckImages(const GenerationParameters& parameters) const {
     return InvalidArgument("init_image: the model has no VAE encoder; export it again");
   }
   if (parameters.denoising_start > 0.0f) {
-    return InvalidArgument("init_image goes with no denoising_start; strength says where it begins");
+    return InvalidArgument(
+        "init_image goes with no denoising_start; strength says where it begins");
   }
   const auto has_size_of_request = [&parameters](const auto& image, const auto& bytes,
                                                  int64_t bytes_per_pixel) {
@@ -134,8 +135,7 @@ Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters
   TF_RETURN_IF_ERROR(RunTorch("start the request", [&]() -> Status {
     LatentNoise noise(parameters.seed, parameters.image_count, shape);
     // What encoding it takes goes before anything else of the request is there.
-    TF_ASSIGN_OR_RETURN(ImageStart start,
-                        StartOf(parameters, *sampler, window.begin, noise));
+    TF_ASSIGN_OR_RETURN(ImageStart start, StartOf(parameters, *sampler, window.begin, noise));
     const ScopedMemoryAccount account(ActivationsOf(description, "unet"));
     TF_ASSIGN_OR_RETURN(
         Conditioning conditioning,

@@ -33,8 +33,7 @@ int64_t DenseBytesOf(const PackedCheckpoint& checkpoint) {
 Result<std::vector<UnpackingPlan>> PlanUnpacking(const ModelDirectory& model) {
   std::vector<UnpackingPlan> plans;
   for (const std::string& name : ComponentNamesOf(model)) {
-    UnpackingPlan plan{
-        .name = name, .manifest = &model.components.at(name), .checkpoint = nullptr};
+    UnpackingPlan plan{.name = name, .manifest = &model.components.at(name), .checkpoint = nullptr};
     if (!plan.manifest->packed.has_value()) {
       return Status(StatusCode::kFailedPrecondition, "NOT_PACKED", model.path + " is not packed");
     }

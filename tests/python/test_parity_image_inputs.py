@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
 from parity.check import assert_different, assert_same
 from parity.jobs import Job, Weights
-from parity.probe import Images, ProbeResult, job_status, probe_binary, run_probe
+from parity.probe import Images, ProbeResult, job_statuses, probe_binary, run_probe
 from parity.reference import SCHEDULERS, Reference
 
 pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
@@ -122,6 +122,10 @@ CONTROLS: dict[str, Callable[[Job], Job]] = {
 }
 
 
+def last_alone(job: Job) -> Job:
+    return job.but(image_count=1, seed=job.seed + job.image_count - 1)
+
+
 def named(path: Path | None, name: str) -> Path:
     assert path is not None
     return path.with_name(f"{name}-{path.name.partition('-')[2]}")
@@ -153,6 +157,7 @@ def ours(
     drawn += [(UNPACKED, change(masked)) for change in CONTROLS.values()]
     drawn += [(UNPACKED, job.but(keep_unmasked_pixels=True)) for job in jobs.values() if job.mask]
     drawn += [(PACKED, jobs["euler"]), (PACKED, masked)]
+    drawn += [(UNPACKED, last_alone(jobs["three images in a mask"]))]
     return run_probe(tiny_model_dir, drawn, folder)
 
 
@@ -246,26 +251,27 @@ def test_pixels_that_are_kept_are_the_images_and_all_others_are_drawn(
 
 
 def test_every_image_of_a_request_is_the_one_that_its_seed_gives_alone(
-    ours: ProbeResult, tiny_model_dir: Path, jobs: dict[str, Job], folder: Path
+    ours: ProbeResult, jobs: dict[str, Job]
 ) -> None:
     three = jobs["three images in a mask"]
-    last = three.but(image_count=1, seed=three.seed + 2)
-    alone = run_probe(tiny_model_dir, [(UNPACKED, last)], folder).images[UNPACKED, last]
+    alone = ours.images[UNPACKED, last_alone(three)]
     images = ours.images[UNPACKED, three]
     assert_same(Images(images.latents[2:], images.pixels[2:]), alone)
     assert_different(Images(images.latents[:1], images.pixels[:1]), alone)
 
 
-@pytest.mark.parametrize(("strength", "step_count"), [(0.19, 5), (0.0099, 100)])
 def test_a_strength_of_less_than_a_step_is_refused_with_both_numbers(
-    tiny_model_dir: Path, jobs: dict[str, Job], tmp_path: Path, strength: float, step_count: int
+    tiny_model_dir: Path, jobs: dict[str, Job], tmp_path: Path
 ) -> None:
-    job = jobs["euler"].but(strength=strength, step_count=step_count)
-    status = job_status(tiny_model_dir, tmp_path, job)
-    assert not status["ok"] and status["code"] == 3  # INVALID_ARGUMENT
-    assert f"strength {strength}" in status["message"]
-    assert f"{step_count} steps" in status["message"]
-    assert job_status(tiny_model_dir, tmp_path, job.but(strength=1 / step_count))["ok"]
+    steps = {0.19: 5, 0.0099: 100}
+    too_little = [jobs["euler"].but(strength=s, step_count=n) for s, n in steps.items()]
+    enough = [job.but(strength=1 / job.step_count) for job in too_little]
+    ended = job_statuses(tiny_model_dir, tmp_path, [*too_little, *enough])
+    for job, status in zip(too_little, ended[:2], strict=True):
+        assert not status["ok"] and status["code"] == 3  # INVALID_ARGUMENT
+        assert f"strength {job.strength}" in status["message"]
+        assert f"{job.step_count} steps" in status["message"]
+    assert all(status["ok"] for status in ended[2:])
 
 
 def test_the_encoder_is_there_from_the_first_image_on_until_the_model_leaves(

@@ -49,7 +49,6 @@ class DpmSolverMultistep : public VariancePreservingSampler {
     return {level.alpha, level.sigma};
   }
 
-
   static at::Tensor Deterministic(const at::Tensor& latents, const at::Tensor& clean,
                                   const at::Tensor& slope, const Level& from, const Level& to,
                                   float h) {

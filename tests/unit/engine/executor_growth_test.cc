@@ -179,8 +179,8 @@ TEST_F(ExecutorGrowthTest, SetsTheImageEncodersWeightsAsideUntilTheModelLeaves) 
   EXPECT_EQ(ledger_->reserved_bytes(), 0);
   EXPECT_TRUE(Run("a").ok()) << "and it starts over when it returns";
   constexpr int64_t kWithImage = kEstimateBytes + kEncoderBytes + kEncodeBytes;
-  EXPECT_THAT(reserved, ElementsAre(kEstimateBytes + kDecodeBytes, kWithImage, kWithImage,
-                                    kWithImage));
+  EXPECT_THAT(reserved,
+              ElementsAre(kEstimateBytes + kDecodeBytes, kWithImage, kWithImage, kWithImage));
 }
 
 TEST_F(ExecutorGrowthTest, TheImageEncoderDrivesIdleModelsOut) {

@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-constexpr int32_t kSteps = 4;
+constexpr int32_t kImageStartSteps = 4;
 constexpr LatentShape kShape{.channels = 4, .height = 2, .width = 3};
 
 class ImageStartTest : public testing::Test {
@@ -27,7 +27,7 @@ class ImageStartTest : public testing::Test {
   }
 
   ImageStart Start(const std::string& sampler, int32_t begin) {
-    sampler_ = *MakeSampler(sampler, {}, kSteps);
+    sampler_ = *MakeSampler(sampler, {}, kImageStartSteps);
     noise_ = std::make_unique<LatentNoise>(parameters_.seed, parameters_.image_count, kShape);
     return StartFromImage(parameters_, distribution_, *sampler_, begin, *noise_);
   }
@@ -52,8 +52,8 @@ TEST_F(ImageStartTest, EveryImageDrawsItsSampleAndThenItsNoise) {
   for (int64_t i = 0; i < 2; ++i) {
     const auto draws = Draws(5 + i);
     const at::Tensor clean = (2.0 + 0.5 * draws[0]) * 0.25;
-    EXPECT_TRUE(at::allclose(start.latents.narrow(0, i, 1),
-                             sampler_->AddNoise(clean, draws[1], 2), 1e-5, 1e-6));
+    EXPECT_TRUE(at::allclose(start.latents.narrow(0, i, 1), sampler_->AddNoise(clean, draws[1], 2),
+                             1e-5, 1e-6));
     // What the sampler draws comes next.
     const at::Tensor swapped = (2.0 + 0.5 * draws[1]) * 0.25;
     EXPECT_FALSE(at::allclose(start.latents.narrow(0, i, 1),
@@ -82,9 +82,9 @@ TEST_F(ImageStartTest, ALatentIsDrawnWhereItsFirstPixelIs) {
   // Latents are two pixels wide and high; the mask has one pixel at a latent's corner, and a row
   // and a column that lie between.
   std::vector<uint8_t> drawn(24, 0);
-  drawn[2] = 255;                                        // row 0, column 2
-  for (int x = 0; x < 6; ++x) drawn[6 + x] = 255;        // row 1
-  for (int y = 0; y < 4; ++y) drawn[6 * y + 5] = 255;    // column 5
+  drawn[2] = 255;                                      // row 0, column 2
+  for (int x = 0; x < 6; ++x) drawn[6 + x] = 255;      // row 1
+  for (int y = 0; y < 4; ++y) drawn[6 * y + 5] = 255;  // column 5
   SetMask(drawn);
   const ImageStart start = Start("euler", 2);
   const at::Tensor expected = at::tensor({0.0f, 1.0f, 0.0f, 0.0f, 0.0f, 0.0f});

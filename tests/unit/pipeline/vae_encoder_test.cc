@@ -14,15 +14,16 @@ using Outputs = Result<std::vector<at::Tensor>>;
 class VaeEncoderTest : public testing::Test {
  protected:
   VaeEncoder Make(float log_variance, double scaling_factor = 0.5) {
-    return {[this, log_variance]() -> Result<Network> {
-              ++loads_;
-              return Network{.run = [this, log_variance](std::vector<c10::IValue> inputs) -> Outputs {
-                seen_ = inputs[0].toTensor().clone();
-                const at::Tensor mean = seen_.slice(1, 0, 2);
-                return std::vector<at::Tensor>{at::cat({mean, at::full_like(mean, log_variance)}, 1)};
-              }};
-            },
-            scaling_factor};
+    return {
+        [this, log_variance]() -> Result<Network> {
+          ++loads_;
+          return Network{.run = [this, log_variance](std::vector<c10::IValue> inputs) -> Outputs {
+            seen_ = inputs[0].toTensor().clone();
+            const at::Tensor mean = seen_.slice(1, 0, 2);
+            return std::vector<at::Tensor>{at::cat({mean, at::full_like(mean, log_variance)}, 1)};
+          }};
+        },
+        scaling_factor};
   }
 
   // One row of two pixels.
@@ -76,7 +77,9 @@ TEST_F(VaeEncoderTest, LoadsItsNetworkOnceAndAgainWhenItWasReleased) {
 TEST_F(VaeEncoderTest, TellsWhatIsNotFinite) {
   VaeEncoder encoder = Make(std::numeric_limits<float>::quiet_NaN());
   EXPECT_EQ(encoder.Encode(image_).status().reason(), "NOT_FINITE");
-  VaeEncoder failing([]() -> Result<Network> { return Status(StatusCode::kDataLoss, "CHECKSUM_MISMATCH", "bad"); }, 1.0);
+  VaeEncoder failing(
+      []() -> Result<Network> { return Status(StatusCode::kDataLoss, "CHECKSUM_MISMATCH", "bad"); },
+      1.0);
   EXPECT_EQ(failing.Encode(image_).status().code(), StatusCode::kDataLoss);
 }
 
