@@ -134,16 +134,21 @@ TEST_F(ImageRequestsTest, ToAModelThatCannotTakeThemSayWhatToDo) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(DetailsOf(status).ViolationOf("init_image"),
               HasSubstr("model fake has none of: export it again"));
-  const auto models = v1::ModelService::NewStub(channel_);
   const auto takes = [&] {
     grpc::ClientContext context;
     v1::GetModelRequest request;
     request.set_name("fake");
     v1::GetModelResponse response;
+    const auto models = v1::ModelService::NewStub(channel_);
     EXPECT_TRUE(models->GetModel(&context, request, &response).ok());
     return response.model().takes_init_image();
   };
   EXPECT_FALSE(takes());
+  StopServer();
+  controls_->takes_init_image = true;
+  StartServer();
+  EXPECT_TRUE(takes());
+  EXPECT_TRUE(Stream(DrawOver(GradientPng(64, 64))).status.ok());
 }
 
 TEST_F(ImageRequestsTest, CountWhatTheirImagesTake) {
