@@ -142,8 +142,8 @@ std::vector<BadImageFile> BadImageFiles() {
        "is an animation"},
       {"a JPEG of its first bytes", "\xFF\xD8\xFF\xE0", "JPEG file that ends too early"},
       {"a JPEG of noise", "\xFF\xD8\xFF" + good, "damaged JPEG"},
-      {"a WebP of its header", riff, "WebP file that ends too early"},
-      {"a WebP of zeros", riff + zeros, "WebP"},
+      {"a WebP of its header", riff, "WebP file"},
+      {"a WebP of zeros", riff + zeros, "WebP file"},
   };
   return files;
 }

@@ -113,8 +113,8 @@ class ImageParameters(TypedDict, total=False):
     ]
     init_image: Annotated[
         bytes | str | os.PathLike[str] | PIL.Image.Image | None,
-        "draw over this image: a file (PNG, JPEG, WebP), its bytes, or Pillow's; its size is the "
-        "default for width_px and height_px",
+        "draw over this image: a file (PNG, JPEG, WebP), its bytes, or Pillow's; width_px and "
+        "height_px are its own by default; default: none",
     ]
     strength: Annotated[
         float | None,
@@ -122,7 +122,8 @@ class ImageParameters(TypedDict, total=False):
     ]
     mask: Annotated[
         bytes | str | os.PathLike[str] | PIL.Image.Image | None,
-        "draw only where this image, of the same size as init_image, is white; black is kept",
+        "draw only where this image, of the same size as init_image, is white; black is kept; "
+        "default: everywhere",
     ]
     keep_unmasked_pixels: Annotated[
         bool | None, "what mask keeps is init_image's to the pixel; default: True"
