@@ -41,6 +41,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
       libgrpc29 \
       libhwy1 \
       libicu72 \
+      libjpeg62-turbo \
       libpng16-16 \
       libprometheus-cpp-core1.0 \
       libprotobuf32 \
@@ -48,6 +49,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
       libssl3 \
       libstdc++6 \
       libtomlplusplus3 \
+      libwebp7 \
+      libwebpdemux2 \
       zlib1g \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
     && groupadd --gid 10001 tightfit \

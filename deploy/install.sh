@@ -37,7 +37,8 @@ packages=(
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev
   libspdlog-dev libfmt-dev prometheus-cpp-dev
   libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
-  libpng-dev zlib1g-dev libfreetype-dev fonts-dejavu-core libicu-dev libhwy-dev python3-venv python3-dev
+  libpng-dev libjpeg62-turbo-dev libwebp-dev zlib1g-dev libfreetype-dev fonts-dejavu-core libicu-dev libhwy-dev
+  python3-venv python3-dev
 )
 if ((with_training)); then
   packages+=(fonts-noto-color-emoji unicode-data unicode-cldr-core)

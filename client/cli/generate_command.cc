@@ -15,6 +15,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <stop_token>
@@ -85,15 +87,20 @@ void WarnOfCutPrompts(const Outcome& outcome, const TextStyle& style, ProgressDi
   }
 }
 
+// Of an image that is drawn over only the last ones are done.
+int32_t StepsDone(const client::ResolvedParameters& parameters) {
+  if (parameters.strength <= 0.0) return parameters.step_count;
+  return static_cast<int32_t>(parameters.step_count * std::min(parameters.strength, 1.0));
+}
+
 std::string Summary(const Outcome& outcome) {
   const client::ResolvedParameters& parameters = outcome.started->parameters;
   const client::Timings& timings = *outcome.timings;
   std::string line = fmt::format("{} in {}", CountedText(std::ssize(outcome.images), "image"),
                                  DurationText(timings.total));
-  if (parameters.step_count > 0) {
-    line +=
-        fmt::format(" ({} steps in {}, {})", parameters.step_count, DurationText(timings.denoise),
-                    StepTimeText(timings.denoise / parameters.step_count));
+  if (const int32_t steps = StepsDone(parameters); steps > 0) {
+    line += fmt::format(" ({} steps in {}, {})", steps, DurationText(timings.denoise),
+                        StepTimeText(timings.denoise / steps));
   }
   if (timings.queued > std::chrono::milliseconds(100)) {
     line += fmt::format(", queued {}", DurationText(timings.queued));

@@ -51,6 +51,9 @@ std::string CapabilitiesText(const client::Capabilities& limits, const TextStyle
   add("work",
       fmt::format("width x height x images x steps up to {}", CountText(limits.max_pixel_steps)));
   add("prompt", fmt::format("up to {} bytes", CountText(limits.max_prompt_bytes)));
+  add("inputs",
+      fmt::format("images and masks of up to {} and {} px", BytesText(limits.max_input_image_bytes),
+                  CountText(limits.max_input_image_px)));
   add("queue", fmt::format("up to {} requests", limits.max_queued_requests));
   add("samplers", fmt::format("{}", fmt::join(limits.samplers, ", ")));
   add("output", fmt::format("{}", fmt::join(limits.mime_types, ", ")));

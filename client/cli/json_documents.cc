@@ -82,6 +82,7 @@ Json ToJson(const client::ResolvedParameters& parameters) {
       {"vae_tile_px", parameters.vae_tile_px},
       {"timestep_spacing", parameters.timestep_spacing},
       {"comma_backtrack_tokens", parameters.comma_backtrack_tokens},
+      {"strength", parameters.strength},
   };
 }
 
@@ -158,6 +159,7 @@ Json ToJson(const client::Model& model) {
       {"pixels_per_latent", model.pixels_per_latent},
       {"max_clip_skip", model.max_clip_skip},
       {"vae_tile_px", model.vae_tile_px},
+      {"takes_init_image", model.takes_init_image},
       {"load_seconds", nullptr},
       {"components", Json::array()},
   };
@@ -213,6 +215,8 @@ Json ToJson(const client::Capabilities& capabilities) {
       {"max_pixel_steps", capabilities.max_pixel_steps},
       {"max_unary_reply_bytes", capabilities.max_unary_reply_bytes},
       {"max_queued_requests", capabilities.max_queued_requests},
+      {"max_input_image_bytes", capabilities.max_input_image_bytes},
+      {"max_input_image_px", capabilities.max_input_image_px},
       {"samplers", capabilities.samplers},
       {"mime_types", capabilities.mime_types},
       {"formats", Json::array()},

@@ -61,6 +61,8 @@ std::string Facts(const client::Model& model) {
   }
   if (model.pixels_per_latent > 0) {
     add("size", fmt::format("width and height in multiples of {} px", model.pixels_per_latent));
+    add("inputs", model.takes_init_image ? "images to draw over, and masks"
+                                         : "none: it was exported without a VAE encoder");
   }
   add("stays", model.pinned ? "pinned"
                : model.keep_alive.count() > 0

@@ -44,7 +44,9 @@ client::ImageRequest WithFlags(client::ImageRequest request, const client::Image
        &ImageRequest::original_size, &ImageRequest::target_size, &ImageRequest::crop_top_left,
        &ImageRequest::mime_type, &ImageRequest::embed_metadata, &ImageRequest::prompt_syntax,
        &ImageRequest::clip_skip, &ImageRequest::denoising_start, &ImageRequest::denoising_end,
-       &ImageRequest::timestep_spacing, &ImageRequest::comma_backtrack_tokens);
+       &ImageRequest::timestep_spacing, &ImageRequest::comma_backtrack_tokens,
+       &ImageRequest::init_image, &ImageRequest::strength, &ImageRequest::mask,
+       &ImageRequest::keep_unmasked_pixels);
   request.request_id = flags.request_id;
   request.initial_latents = flags.initial_latents;
   return request;

@@ -59,6 +59,11 @@ struct ImageRequest {
   std::optional<std::string> timestep_spacing;  // "leading", "trailing", "linspace"
   // How far back a chunk of a weighted prompt may end at a comma; 0: never there.
   std::optional<int32_t> comma_backtrack_tokens;
+  std::optional<std::string> init_image;  // to draw over: a PNG, JPEG or WebP file's bytes
+  std::optional<double> strength;         // above 0 to 1; a double, so that 0.7 of 10 steps are 7
+  // An image of the same kinds and size: white is drawn anew, black is kept.
+  std::optional<std::string> mask;
+  std::optional<bool> keep_unmasked_pixels;
 };
 
 struct ResolvedParameters {
@@ -85,6 +90,7 @@ struct ResolvedParameters {
   int32_t vae_tile_px = 0;  // 0: decoded whole
   std::string timestep_spacing;
   int32_t comma_backtrack_tokens = 0;
+  double strength = 0.0;  // 0: nothing was drawn over
 };
 
 // Something in a request that is allowed but is probably not what was meant.

@@ -226,6 +226,12 @@ Result<v1::StreamImagesRequest> ToMessage(const ImageRequest& request) {
   for (const std::string& latents : request.initial_latents) {
     parameters.add_initial_latents(latents);
   }
+  if (request.init_image) parameters.set_init_image(*request.init_image);
+  if (request.strength) parameters.set_strength(*request.strength);
+  if (request.mask) parameters.set_mask(*request.mask);
+  if (request.keep_unmasked_pixels) {
+    parameters.set_keep_unmasked_pixels(*request.keep_unmasked_pixels);
+  }
   return message;
 }
 
@@ -256,6 +262,7 @@ ResolvedParameters FromMessage(const v1::ResolvedParameters& parameters) {
       .vae_tile_px = parameters.vae_tile_px(),
       .timestep_spacing = parameters.timestep_spacing(),
       .comma_backtrack_tokens = parameters.comma_backtrack_tokens(),
+      .strength = parameters.strength(),
   };
 }
 
@@ -377,6 +384,7 @@ Model FromMessage(const v1::Model& message) {
       .shared_weight_bytes = message.shared_weight_bytes(),
       .host_cached_bytes = message.host_cached_bytes(),
       .vae_tile_px = message.vae_tile_px(),
+      .takes_init_image = message.takes_init_image(),
   };
   if (message.has_last_used_time()) model.last_used = FromMessage(message.last_used_time());
   if (message.has_state_time()) model.state_time = FromMessage(message.state_time());
@@ -424,6 +432,8 @@ Capabilities FromMessage(const v1::GetCapabilitiesResponse& message) {
       .samplers = ToVector(message.samplers()),
       .mime_types = ToVector(message.mime_types()),
       .scopes = ToVector(message.scopes()),
+      .max_input_image_bytes = message.max_input_image_bytes(),
+      .max_input_image_px = message.max_input_image_px(),
   };
   for (const v1::WeightFormat& format : message.formats()) {
     capabilities.formats.push_back({format.name(), format.bits_per_weight(), format.max_value()});

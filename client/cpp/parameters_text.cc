@@ -194,12 +194,21 @@ class Reader {
     TakeNumber("Comma backtrack", &request.comma_backtrack_tokens);
     TakeNumber("Denoising start", &request.denoising_start);
     TakeNumber("Denoising end", &request.denoising_end);
+    if (!IsEnlarged()) TakeNumber("Denoising strength", &request.strength);
     TakeSize("Original size", &request.original_size);
     TakeSize("Target size", &request.target_size);
     std::optional<int32_t> left_px;
     std::optional<int32_t> top_px;
     TakePair("Crop top left", ',', &left_px, &top_px);
     if (left_px && top_px) request.crop_top_left = Offset{*left_px, *top_px};
+  }
+
+  // Then A1111's strength is that of drawing over its own first image.
+  bool IsEnlarged() const {
+    return std::ranges::any_of(list_.fields, [](const ParametersList::Field& field) {
+      return IsSameName(std::string_view(field.name).substr(0, 5), "Hires") ||
+             IsSameName(field.name, "First pass size");
+    });
   }
 
   void ReadSampler() {

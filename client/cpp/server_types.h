@@ -90,6 +90,7 @@ struct Model {
   int64_t shared_weight_bytes = 0;  // of them that other models on the device use too
   int64_t host_cached_bytes = 0;    // of an unloaded model: packed in host memory
   int32_t vae_tile_px = 0;
+  bool takes_init_image = false;  // false: it has no VAE encoder
   std::vector<Component> components;
   std::optional<std::chrono::nanoseconds> load_duration;
 };
@@ -144,6 +145,8 @@ struct Capabilities {
   std::vector<std::string> mime_types;
   std::vector<WeightFormat> formats;
   std::vector<std::string> scopes;
+  int32_t max_input_image_bytes = 0;
+  int64_t max_input_image_px = 0;
 };
 
 }  // namespace tightfit::client

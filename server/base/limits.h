@@ -18,8 +18,14 @@ struct Limits {
   // width x height x images x steps of one request: single limits do not compose.
   int64_t max_pixel_steps = int64_t{4} * 1024 * 1024 * 150;
 
+  // Of an image that a request draws over, and of its mask: bytes as they are sent, and pixels once
+  // they are decoded. Photos of 12 megapixels fit.
+  int32_t max_input_image_bytes = 8 << 20;
+  int64_t max_input_image_px = 16 * 1024 * 1024;
+
   int32_t max_queued_requests = 64;
-  // Latents of the largest request fit: max_image_count of max_area_px, 16 bytes for 64 pixels.
+  // Latents of the largest request fit: max_image_count of max_area_px, 16 bytes for 64 pixels. So
+  // do an image of max_input_image_bytes and a mask of an eighth.
   int32_t max_receive_message_bytes = 9 << 20;
   // Of one message, counted before it is parsed: two bytes can become an object of a hundred.
   int32_t max_message_fields = 10'000;
@@ -33,7 +39,7 @@ struct Limits {
   int64_t max_stream_backlog_bytes = 64 << 20;
   int32_t stalled_reader_seconds = 30;
   // Of all images that are asked for and that their clients have not taken, if none of them
-  // could be compressed: ten of the largest requests.
+  // could be compressed, and of those that they draw over: ten of the largest requests.
   int64_t max_undelivered_image_bytes = int64_t{1} << 30;
 
   // Connections at once, and those of one address; 0: by the descriptors that the process may have

@@ -67,6 +67,10 @@ Status CheckLimits(const Limits& limits, const ConfigOrigins& origins) {
     return refuse("max_prompt_bytes", limits.max_prompt_bytes, "max_receive_message_bytes",
                   limits.max_receive_message_bytes, "above");
   }
+  if (limits.max_input_image_bytes > limits.max_receive_message_bytes) {
+    return refuse("max_input_image_bytes", limits.max_input_image_bytes,
+                  "max_receive_message_bytes", limits.max_receive_message_bytes, "above");
+  }
   if (limits.image_chunk_bytes > limits.max_send_message_bytes) {
     return refuse("image_chunk_bytes", limits.image_chunk_bytes, "max_send_message_bytes",
                   limits.max_send_message_bytes, "above");

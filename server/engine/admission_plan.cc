@@ -29,8 +29,8 @@ void AddWeights(const ModelSnapshot& model, GroupBytes* groups) {
   for (const WeightGroup& group : model.description->memory.weights) {
     (*groups)[group.content_key] = group.bytes;
   }
-  const int64_t fallback_bytes = model.description->memory.held_fallback_bytes;
-  if (fallback_bytes > 0) (*groups)["fallback of " + model.spec.name] = fallback_bytes;
+  const int64_t on_demand_bytes = model.description->memory.held_on_demand_bytes();
+  if (on_demand_bytes > 0) (*groups)["on demand of " + model.spec.name] = on_demand_bytes;
 }
 
 int64_t SumOf(const GroupBytes& groups) {

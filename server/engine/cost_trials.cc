@@ -69,6 +69,7 @@ class Measuring {
     TF_RETURN_IF_ERROR(Strips());
     TF_RETURN_IF_ERROR(Slim());
     TF_RETURN_IF_ERROR(RowsAndChunks());
+    TF_RETURN_IF_ERROR(ImageEncoder());
     return std::move(costs_);
   }
 
@@ -79,12 +80,17 @@ class Measuring {
     return is_small ? small_margin : kMarginIn16Bits;
   }
 
+  std::span<const int32_t> Sides() const {
+    return networks_.is_wide ? std::span<const int32_t>(kSidesOfWideNetworks)
+                             : kSidesOfNarrowNetworks;
+  }
+  int32_t LargestDecoded() const {
+    return networks_.is_wide ? kLargestDecodedOfWideNetworks : kLargestDecodedOfNarrowNetworks;
+  }
+
   Status Squares() {
-    const std::span<const int32_t> sides =
-        networks_.is_wide ? std::span<const int32_t>(kSidesOfWideNetworks) : kSidesOfNarrowNetworks;
-    const int32_t largest_decoded =
-        networks_.is_wide ? kLargestDecodedOfWideNetworks : kLargestDecodedOfNarrowNetworks;
-    for (const int32_t side : sides) {
+    const int32_t largest_decoded = LargestDecoded();
+    for (const int32_t side : Sides()) {
       const double margin = Margin(int64_t{side} * side);
       if (side <= kLargestOfOneRow) {
         TF_ASSIGN_OR_RETURN(const TrialCosts one,
@@ -192,6 +198,18 @@ class Measuring {
       costs_.denoise_row_bytes =
           std::max((margin * single.denoise_peak - costs_.denoise.BytesAt(latents)) / (rows - 2),
                    costs_.row_bytes);
+    }
+    return OkStatus();
+  }
+
+  Status ImageEncoder() {
+    if (!networks_.has_image_encoder) return OkStatus();
+    for (const int32_t side : Sides()) {
+      if (side > LargestDecoded()) break;
+      TF_ASSIGN_OR_RETURN(const TrialCosts encoded,
+                          run_({.height = side, .width = side, .encodes_image = true}));
+      AddPoint(Area(side), encoded.encode_image_peak, &costs_.encode_image);
+      costs_.encode_image_latent_seconds = encoded.encode_image_seconds / Area(side);
     }
     return OkStatus();
   }

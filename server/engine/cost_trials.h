@@ -23,6 +23,8 @@ struct CostTrial {
   // Without one the rows of the negative prompt are as long, but nothing is encoded for them.
   bool has_negative_prompt = true;
   bool decodes = false;
+  // Instead of a request: an image of that size is encoded.
+  bool encodes_image = false;
 };
 
 // Bytes of tensors at certain moments of a trial, over those before it.
@@ -33,12 +35,15 @@ struct TrialCosts {
   double decode_peak = 0.0;  // over `state`
   double denoise_seconds = 0.0;
   double decode_seconds = 0.0;
+  double encode_image_peak = 0.0;
+  double encode_image_seconds = 0.0;
 };
 
 // What is known of the networks before anything is measured.
 struct CostedNetworks {
   bool is_wide = false;  // many parameters, many channels: trials take long
   bool is_in_16_bits = false;
+  bool has_image_encoder = false;  // always in fp32
   // As of ModelMemory and RequestCosts.
   int32_t unet_halvings = 0;
   int32_t slim_width = 0;

@@ -57,7 +57,7 @@ Status DeviceExecutor::Submit(GenerationParameters parameters,
   TF_RETURN_IF_ERROR(closing());
   TF_RETURN_IF_ERROR(CheckServable(*snapshot));
   // Sized and planned without the lock, which the device's thread needs at every turn.
-  TF_ASSIGN_OR_RETURN(const int64_t bytes, RequestBytes(snapshot->description.get(), parameters));
+  TF_ASSIGN_OR_RETURN(const int64_t bytes, AdmissionBytes(snapshot->description.get(), parameters));
   const AdmissionPlan plan = residency_.Plan(parameters.model, bytes);
   if (plan.admission == Admission::kNever) return RefusalOf(plan, ledger_->limit_bytes());
   QueuedRequest request{
@@ -89,7 +89,10 @@ RequestEstimate DeviceExecutor::Estimate(const GenerationParameters& parameters)
   RequestEstimate estimate{.limit_bytes = ledger_->limit_bytes()};
   if (!snapshot.has_value() || snapshot->description == nullptr) return estimate;
   estimate.memory = EstimateRequest(*snapshot->description, parameters);
-  estimate.plan = residency_.Plan(parameters.model, estimate.memory.peak_bytes());
+  const int64_t missing_bytes = MissingWeightBytes(*snapshot->description, parameters);
+  estimate.plan = residency_.Plan(parameters.model, estimate.memory.peak_bytes() + missing_bytes);
+  estimate.plan.request_bytes -= missing_bytes;
+  estimate.plan.weight_bytes += missing_bytes;
   const std::lock_guard lock(mutex_);
   estimate.expected_wait = prediction_.ExpectedWait(int64_t{queue_.size()} + running_count_);
   return estimate;

@@ -174,7 +174,9 @@ class DeviceExecutor {
                         const std::function<void(const LoadProgress&)>& progress);
   // What a model takes is known for certain once it is loaded.
   Status ReserveActivations(const std::shared_ptr<const GenerationParameters>& parameters,
-                            VaeUse vae, MemoryReservation* activations);
+                            MemoryReservation* activations);
+  Status ReserveOnDemand(const std::shared_ptr<const GenerationParameters>& parameters,
+                         OnDemand what, MemoryReservation* activations);
   Status UnloadNow(const std::string& model, bool force);
   void Serve();
   // The models that queued requests name. What changes of policies from now on, the next turn sees.

@@ -34,8 +34,8 @@ class Sampling {
   // most; 0: unknown.
   virtual int64_t denoised_latents() const { return 0; }
   virtual int64_t decoded_latents() const { return 0; }
-  // The next DecodeNext needs the VAE in fp32 (ModelMemory::fallback_weight_bytes): what that takes
-  // must be set aside before.
+  // The next DecodeNext needs the VAE in fp32 (OnDemand::kFp32Vae): what that takes must be set
+  // aside before.
   virtual bool needs_fallback() const { return false; }
 };
 
@@ -46,7 +46,9 @@ class DiffusionModel {
 
   virtual const ModelDescription& description() const = 0;
 
-  // Tokenises, encodes the text, draws the noise. Errors: what the parameters make impossible.
+  // Tokenises, encodes the text and the image that is drawn over, for which what
+  // OnDemand::kVaeEncoder takes must be set aside before, and draws the noise. Errors: what the
+  // parameters make impossible.
   virtual Result<std::unique_ptr<Sampling>> Begin(const GenerationParameters& parameters) = 0;
 
   // One UNet call for each of `batch`, all with steps_done() < step_count(). Stops at the first

@@ -91,15 +91,25 @@ Status DeviceExecutor::LoadForRequest(const std::string& model,
 }
 
 Status DeviceExecutor::ReserveActivations(
-    const std::shared_ptr<const GenerationParameters>& parameters, VaeUse vae,
-    MemoryReservation* activations) {
+    const std::shared_ptr<const GenerationParameters>& parameters, MemoryReservation* activations) {
   const std::string& model = parameters->model;
   const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
   if (!snapshot.has_value()) return ModelNotFound(model);
   TF_ASSIGN_OR_RETURN(const int64_t bytes,
+                      AdmissionBytes(snapshot->description.get(), *parameters));
+  return residency_.ReserveActivations(model, bytes, activations);
+}
+
+Status DeviceExecutor::ReserveOnDemand(
+    const std::shared_ptr<const GenerationParameters>& parameters, OnDemand what,
+    MemoryReservation* activations) {
+  const std::string& model = parameters->model;
+  const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+  if (!snapshot.has_value()) return ModelNotFound(model);
+  const VaeUse vae = what == OnDemand::kFp32Vae ? VaeUse::kFp32Fallback : VaeUse::kOwn;
+  TF_ASSIGN_OR_RETURN(const int64_t bytes,
                       RequestBytes(snapshot->description.get(), *parameters, vae));
-  return vae == VaeUse::kOwn ? residency_.ReserveActivations(model, bytes, activations)
-                             : residency_.ReserveFallback(model, bytes, activations);
+  return residency_.ReserveOnDemand(model, what, bytes, activations);
 }
 
 Status DeviceExecutor::UnloadNow(const std::string& model, bool force) {
@@ -215,7 +225,7 @@ Result<int64_t> DeviceExecutor::SizeFirst(
     const std::lock_guard lock(mutex_);
     if (!queue_.empty() && queue_.front().sized_by == description) return queue_.front().bytes;
   }
-  TF_ASSIGN_OR_RETURN(const int64_t bytes, RequestBytes(description.get(), parameters));
+  TF_ASSIGN_OR_RETURN(const int64_t bytes, AdmissionBytes(description.get(), parameters));
   const std::lock_guard lock(mutex_);
   if (queue_.empty()) return bytes;
   queue_.front().bytes = bytes;
@@ -232,10 +242,8 @@ void DeviceExecutor::StartRun(QueuedRequest request, MemoryReservation activatio
       std::move(request),
       GenerationRun::Needs{
           .load = std::bind_front(&DeviceExecutor::LoadForRequest, this, model, cancellation),
-          .reserve =
-              std::bind_front(&DeviceExecutor::ReserveActivations, this, parameters, VaeUse::kOwn),
-          .reserve_fallback = std::bind_front(&DeviceExecutor::ReserveActivations, this, parameters,
-                                              VaeUse::kFp32Fallback),
+          .reserve = std::bind_front(&DeviceExecutor::ReserveActivations, this, parameters),
+          .reserve_on_demand = std::bind_front(&DeviceExecutor::ReserveOnDemand, this, parameters),
           .drop_caches = options_.drop_caches},
       std::move(activations), registry_, clock_, metrics_);
   registry_->CountRunning(model, +1, clock_->Now());

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,6 +27,21 @@ struct Latents {
   int32_t height = 0;
   int32_t width = 0;
   std::vector<float> values;
+};
+
+// 8-bit RGB, rows from top to bottom, no padding: height_px * width_px * 3 bytes.
+struct RgbImage {
+  int32_t width_px = 0;
+  int32_t height_px = 0;
+  std::vector<uint8_t> rgb;
+};
+
+// Which pixels of an image are drawn anew: 255, or kept: 0. Rows from top to bottom, no padding:
+// height_px * width_px bytes.
+struct ImageMask {
+  int32_t width_px = 0;
+  int32_t height_px = 0;
+  std::vector<uint8_t> drawn;
 };
 
 // A validated request with every default of its model filled in.
@@ -54,6 +70,15 @@ struct GenerationParameters {
   float denoising_start = 0.0f;
   float denoising_end = 1.0f;
   std::vector<Latents> initial_latents;  // one for each image where denoising_start > 0, else none
+  // What is drawn over, of width_px x height_px; null: nothing. Shared by copies of the request.
+  std::shared_ptr<const RgbImage> init_image;
+  // Of the same size; null: all of it is drawn anew. Only with `init_image`.
+  std::shared_ptr<const ImageMask> mask;
+  // How much of the denoising is done over `init_image`, above 0 to 1. A double, as in diffusers:
+  // the steps are cut from 0.7 * step_count, of which a float loses one.
+  double strength = 1.0;
+  // Pixels that `mask` keeps are `init_image`'s own; else what the VAE makes of them.
+  bool keep_unmasked_pixels = true;
   OutputKind output = OutputKind::kImage;
   // SDXL micro-conditioning, (height, width) like diffusers; absent: the image's size and (0, 0).
   struct SizePx {

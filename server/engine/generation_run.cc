@@ -53,7 +53,7 @@ auto GenerationRun::CallModel(const Call& call) -> decltype(call()) {
 void GenerationRun::ReportMemoryPeak() const {
   const int64_t peak_bytes = MemoryAccounts::Instance().total_peak_bytes() - bytes_before_;
   if (activations_.bytes() == 0 || peak_bytes <= 0) return;
-  metrics_->OnMemoryPeak(parameters().model, activations_.bytes(), peak_bytes);
+  metrics_->OnMemoryPeak(parameters().model, activations_.bytes() + on_demand_bytes_, peak_bytes);
 }
 
 void GenerationRun::ReleaseSampling() {
@@ -103,7 +103,22 @@ std::optional<Status> GenerationRun::EndLoad() {
   return std::nullopt;
 }
 
+Status GenerationRun::ReserveOnDemand(OnDemand what) {
+  const auto held_bytes = [this] {
+    const std::optional<ModelSnapshot> snapshot = registry_->Find(parameters().model);
+    if (!snapshot.has_value() || snapshot->description == nullptr) return int64_t{0};
+    return snapshot->description->memory.held_on_demand_bytes();
+  };
+  const int64_t before = held_bytes();
+  TF_RETURN_IF_ERROR(needs_.reserve_on_demand(what, &activations_));
+  on_demand_bytes_ += held_bytes() - before;
+  return OkStatus();
+}
+
 std::optional<Status> GenerationRun::Begin(DiffusionModel& model) {
+  if (parameters().init_image != nullptr) {
+    TF_RETURN_IF_ERROR(ReserveOnDemand(OnDemand::kVaeEncoder));
+  }
   const Clock::time_point before = clock_->Now();
   bytes_before_ = MemoryAccounts::Instance().total_bytes();
   MemoryAccounts::Instance().ResetTotalPeak();
@@ -139,7 +154,7 @@ std::optional<Status> GenerationRun::Step(DiffusionModel& model) {
 
 std::optional<Status> GenerationRun::Decode(DiffusionModel& model) {
   if (sampling_->needs_fallback() && !has_fallback_) {
-    TF_RETURN_IF_ERROR(needs_.reserve_fallback(&activations_));
+    TF_RETURN_IF_ERROR(ReserveOnDemand(OnDemand::kFp32Vae));
     has_fallback_ = true;
   }
   const Clock::time_point before = clock_->Now();

@@ -49,8 +49,8 @@ class GenerationRun {
     // Called once the model is there, where it was not when the request was admitted: brings what
     // is set aside for the request to what it takes.
     std::function<Status(MemoryReservation* activations)> reserve;
-    // Called once, before the VAE in fp32 is loaded and decodes.
-    std::function<Status(MemoryReservation* activations)> reserve_fallback;
+    // Called once for each of them, before they are loaded.
+    std::function<Status(OnDemand what, MemoryReservation* activations)> reserve_on_demand;
     // Before a call that ran out of memory is tried once more. May be empty. Errors: DeviceLost.
     std::function<Status()> drop_caches;
   };
@@ -88,6 +88,8 @@ class GenerationRun {
   // Leaves kModelLoad with the model on the device.
   std::optional<Status> EndLoad();
   std::optional<Status> Begin(DiffusionModel& model);
+  // Before the model loads these weights.
+  Status ReserveOnDemand(OnDemand what);
   std::optional<Status> Step(DiffusionModel& model);
   std::optional<Status> Decode(DiffusionModel& model);
   void ReportProgress();
@@ -111,7 +113,8 @@ class GenerationRun {
   bool has_fallback_ = false;
   Stage stage_ = Stage::kTextEncode;
   int32_t steps_done_ = 0;
-  int64_t bytes_before_ = 0;  // of all tensors, when the request began to allocate
+  int64_t bytes_before_ = 0;     // of all tensors, when the request began to allocate
+  int64_t on_demand_bytes_ = 0;  // of weights that this request was the first to need
   Clock::time_point started_at_;
   Clock::time_point denoise_started_at_;
   GenerationTimings timings_;

@@ -17,6 +17,15 @@ int64_t RoundedUp(double bytes) { return static_cast<int64_t>(std::ceil(bytes));
 
 constexpr double kUnmeasuredShare = 0.1;
 
+// What drawing over an image takes beside text to image, in latents of every image: their
+// distribution, a sample of it, noise, and what is made of them.
+constexpr double kImageLatents = 8.0;
+
+// Encoders put a row and a column of pixels beside the image before they halve it.
+double PaddedArea(const GenerationParameters& parameters, double area) {
+  return area * (1.0 + 1.0 / parameters.height_px) * (1.0 + 1.0 / parameters.width_px);
+}
+
 double RoundedUpTo(double side, double multiple) { return std::ceil(side / multiple) * multiple; }
 
 // Of a call that sees so many uneven latents, between the measured unevennesses; nullopt beyond the
@@ -151,7 +160,14 @@ RequestMemory EstimateRequest(const ModelDescription& model, const GenerationPar
                                images * area * costs.kept_latent_bytes + text_bytes;
   const double encode_bytes = costs.encode_bytes + more_chunks * costs.encode_chunk_bytes +
                               rows * (1 + more_chunks) * costs.join_row_chunk_bytes;
-  memory.denoise_bytes = RoundedUp(std::max(denoise_bytes, encode_bytes));
+  double image_bytes = 0.0;
+  double encode_image_bytes = 0.0;
+  if (parameters.init_image != nullptr) {
+    image_bytes = kImageLatents * images * area * model.latent_channels * sizeof(float);
+    encode_image_bytes = costs.encode_image.BytesAt(PaddedArea(parameters, area));
+  }
+  memory.denoise_bytes = RoundedUp(
+      std::max({denoise_bytes + image_bytes, encode_bytes + image_bytes, encode_image_bytes}));
   if (parameters.output == OutputKind::kLatents) return memory;
 
   const int32_t tile_px = VaeTilePx(model, parameters.width_px, parameters.height_px);
@@ -172,12 +188,25 @@ RequestMemory EstimateRequest(const ModelDescription& model, const GenerationPar
   return memory;
 }
 
+int64_t MissingWeightBytes(const ModelDescription& model, const GenerationParameters& parameters) {
+  if (parameters.init_image == nullptr) return 0;
+  const auto encoder = model.memory.on_demand.find(OnDemand::kVaeEncoder);
+  if (encoder == model.memory.on_demand.end() || encoder->second.is_held) return 0;
+  return encoder->second.bytes;
+}
+
 Result<int64_t> RequestBytes(const ModelDescription* model, const GenerationParameters& parameters,
                              VaeUse vae) {
   if (model == nullptr) return int64_t{0};
   return Guarded("the size of the request could not be told", [&]() -> Result<int64_t> {
     return EstimateRequest(*model, parameters, vae).peak_bytes();
   });
+}
+
+Result<int64_t> AdmissionBytes(const ModelDescription* model,
+                               const GenerationParameters& parameters) {
+  TF_ASSIGN_OR_RETURN(const int64_t bytes, RequestBytes(model, parameters));
+  return model == nullptr ? bytes : bytes + MissingWeightBytes(*model, parameters);
 }
 
 }  // namespace tightfit

@@ -40,10 +40,17 @@ bool KeepsTextProducts(const ModelDescription& model, const GenerationParameters
 // have levels at most as large as its, for the same number of latents.
 double UnevennessOf(int32_t height, int32_t width, int32_t halvings);
 
-// What is set aside for a request beside its model's weights; 0 without a description. Errors:
+// Weights that the request needs and that its model does not hold, though it may be loaded.
+int64_t MissingWeightBytes(const ModelDescription& model, const GenerationParameters& parameters);
+
+// What is set aside for a request beside all weights; 0 without a description. Errors:
 // INTERNAL, RESOURCE_EXHAUSTED if its prompts cannot even be counted.
 Result<int64_t> RequestBytes(const ModelDescription* model, const GenerationParameters& parameters,
                              VaeUse vae = VaeUse::kOwn);
+
+// The same with what MissingWeightBytes tells: what there must be before it may begin.
+Result<int64_t> AdmissionBytes(const ModelDescription* model,
+                               const GenerationParameters& parameters);
 
 }  // namespace tightfit
 

@@ -4,6 +4,7 @@
 #define TIGHTFIT_SERVER_ENGINE_MEMORY_PROFILE_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,12 +60,14 @@ struct RequestCosts {
   // While the UNet looks at long prompts: for each chunk of each row, and for latents.
   double cross_row_chunk_bytes = 0.0;
   CallMemory cross;
-  // While the VAE decodes one image.
+  // While the VAE decodes one image, and while it encodes one.
   CallMemory decode;
+  CallMemory encode_image;
   // Time of a call for each latent that its input has; 0: unknown. Of the largest that was
   // measured.
   double denoise_latent_seconds = 0.0;
   double decode_latent_seconds = 0.0;
+  double encode_image_latent_seconds = 0.0;
 };
 
 // Weights that stand on the device once, for however many models of equal content.
@@ -77,6 +80,17 @@ struct WeightGroup {
   int64_t bytes = 0;
 };
 
+// Weights that only some requests need. They are loaded when one first does.
+enum class OnDemand {
+  kFp32Vae,     // what a VAE falls back to that overflows in 16 bits
+  kVaeEncoder,  // for images that are drawn over
+};
+
+struct OnDemandWeights {
+  int64_t bytes = 0;     // at most
+  bool is_held = false;  // set aside, from the first such request until the model leaves
+};
+
 // What a model takes of its device.
 struct ModelMemory {
   std::vector<WeightGroup> weights;
@@ -85,9 +99,13 @@ struct ModelMemory {
     for (const WeightGroup& group : weights) bytes += group.bytes;
     return bytes;
   }
-  int64_t load_scratch_bytes = 0;     // beside the weights while they are converted
-  int64_t fallback_weight_bytes = 0;  // at most, of the VAE in fp32, where a request may need it
-  int64_t held_fallback_bytes = 0;    // of it, set aside from then on until the model leaves
+  int64_t load_scratch_bytes = 0;                 // beside the weights while they are converted
+  std::map<OnDemand, OnDemandWeights> on_demand;  // those that the model has
+  int64_t held_on_demand_bytes() const {
+    int64_t bytes = 0;
+    for (const auto& [what, weights] : on_demand) bytes += weights.is_held ? weights.bytes : 0;
+    return bytes;
+  }
   int64_t decode_scratch_bytes = 0;   // that all models share: the largest unpacked weight
   // Keys and values of a prompt, of each chunk of each row, where they are kept while a request is
   // denoised; 0: they are computed in every step.

@@ -65,7 +65,8 @@ struct ModelDescription {
   int32_t latent_channels = 0;
   bool force_zeros_for_empty_prompt = true;  // an absent negative prompt gives zero embeddings
   int32_t max_clip_skip = 0;
-  std::string vae_tiling;   // as configured
+  bool takes_init_image = false;  // its VAE encodes, too
+  std::string vae_tiling;         // as configured
   int32_t vae_tile_px = 0;  // side of the tiles that images are decoded in where they are tiled
   std::vector<ComponentDescription> components;  // filled once loaded
   double load_seconds = 0.0;

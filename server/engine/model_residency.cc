@@ -199,7 +199,7 @@ Status ModelResidency::CommitWeights(const std::string& model, const ModelMemory
 }
 
 void ModelResidency::ReleaseWeights(const std::string& model) {
-  fallbacks_.erase(model);
+  on_demand_.erase(model);
   for (auto& [content_key, group] : groups_) group.models.erase(model);
   std::erase_if(groups_, [](const auto& entry) { return entry.second.models.empty(); });
 }
@@ -237,24 +237,38 @@ Status ModelResidency::PlanAndMakeRoom(const std::string& model, int64_t request
   }
 }
 
-Status ModelResidency::ReserveFallback(const std::string& model, int64_t bytes,
+Status ModelResidency::ReserveOnDemand(const std::string& model, OnDemand what, int64_t bytes,
                                        MemoryReservation* activations) {
   const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
   if (!snapshot.has_value() || snapshot->description == nullptr) return ModelNotFound(model);
-  if (fallbacks_.contains(model)) return ReserveActivations(model, bytes, activations);
-  const int64_t weight_bytes = snapshot->description->memory.fallback_weight_bytes;
-  const int64_t request_bytes = std::max(bytes, activations->bytes());
+  const auto& on_demand = snapshot->description->memory.on_demand;
+  const auto found = on_demand.find(what);
+  if (found == on_demand.end() || on_demand_[model].contains(what)) {
+    // What was set aside for weights that are there by now is given back.
+    if (bytes < activations->bytes()) activations->Resize(bytes);
+    return ReserveActivations(model, bytes, activations);
+  }
+  const int64_t weight_bytes = found->second.bytes;
   activations->Release();
-  TF_RETURN_IF_ERROR(PlanAndMakeRoom(model, request_bytes + weight_bytes, activations));
-  activations->Resize(request_bytes);
+  TF_RETURN_IF_ERROR(PlanAndMakeRoom(model, bytes + weight_bytes, activations));
+  activations->Resize(bytes);
   std::optional<MemoryReservation> weights =
       ledger_->Reserve(model, MemoryPurpose::kWeights, weight_bytes);
   if (!weights.has_value()) return NotAsPlanned(model);
-  fallbacks_[model] = *std::move(weights);
-  ModelDescription description = *snapshot->description;
-  description.memory.held_fallback_bytes = weight_bytes;
-  registry_->Redescribe(model, std::move(description));
+  on_demand_[model][what] = *std::move(weights);
+  DescribeOnDemand(model);
   return OkStatus();
+}
+
+void ModelResidency::DescribeOnDemand(const std::string& model) {
+  const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
+  if (!snapshot.has_value() || snapshot->description == nullptr) return;
+  ModelDescription description = *snapshot->description;
+  const auto held = on_demand_.find(model);
+  for (auto& [what, weights] : description.memory.on_demand) {
+    weights.is_held = held != on_demand_.end() && held->second.contains(what);
+  }
+  registry_->Redescribe(model, std::move(description));
 }
 
 Status ModelResidency::Load(const ModelSnapshot& snapshot, const std::string& reason,
@@ -319,14 +333,7 @@ bool ModelResidency::Evict(const std::string& model, EvictionCause cause, const 
                            Pins pins) {
   if (!registry_->SetEvicting(model, reason, pins)) return false;
   registry_->SetUnloaded(model, reason);
-  if (fallbacks_.contains(model)) {
-    const std::optional<ModelSnapshot> snapshot = registry_->Find(model);
-    if (snapshot.has_value() && snapshot->description != nullptr) {
-      ModelDescription description = *snapshot->description;
-      description.memory.held_fallback_bytes = 0;
-      registry_->Redescribe(model, std::move(description));
-    }
-  }
+  if (on_demand_.erase(model) > 0) DescribeOnDemand(model);
   ReleaseWeights(model);
   observer_->OnEvicted(model, cause, reason);
   return true;

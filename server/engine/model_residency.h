@@ -60,10 +60,11 @@ class ModelResidency {
   Status ReserveActivations(const std::string& model, int64_t bytes,
                             MemoryReservation* activations);
 
-  // Before a request on a resident model falls back to the VAE in fp32: sets its weights aside
-  // until the model leaves, and brings what is set aside for the request up to `bytes`. Errors: as
+  // Before a request on a resident model needs `what`: sets its weights aside until the model
+  // leaves, and brings what is set aside for the request beside them to `bytes`. Errors: as
   // ReserveActivations.
-  Status ReserveFallback(const std::string& model, int64_t bytes, MemoryReservation* activations);
+  Status ReserveOnDemand(const std::string& model, OnDemand what, int64_t bytes,
+                         MemoryReservation* activations);
 
   // Gives back what MakeRoom set aside for a model that was not loaded after all.
   void ReleaseIfNotResident(const std::string& model);
@@ -105,6 +106,8 @@ class ModelResidency {
   // False if one of them is pinned.
   bool EvictAll(const std::vector<std::string>& models, const std::string& for_model);
   void ReleaseWeights(const std::string& model);
+  // Tells the registry which weights on demand are set aside.
+  void DescribeOnDemand(const std::string& model);
   // Sets the buffer aside that the model's weights are unpacked into. Errors: as MakeRoom.
   Status KeepDecodeScratch(const ModelMemory& memory);
 
@@ -124,9 +127,10 @@ class ModelResidency {
   };
   std::map<std::string, HeldGroup> groups_;                // by content
   std::map<std::string, MemoryReservation> load_scratch_;  // by model; of those about to be
-  std::map<std::string, MemoryReservation> fallbacks_;     // by model; of the VAE in fp32
-  MemoryReservation decode_scratch_;                       // that all models share; only grows
-  std::atomic<int64_t> decode_scratch_bytes_{0};           // for Plan
+  // By model: weights that were needed on demand.
+  std::map<std::string, std::map<OnDemand, MemoryReservation>> on_demand_;
+  MemoryReservation decode_scratch_;              // that all models share; only grows
+  std::atomic<int64_t> decode_scratch_bytes_{0};  // for Plan
 };
 
 }  // namespace tightfit

@@ -3,6 +3,7 @@
 #include "server/base/device_loss.h"
 #include "server/engine/guarded_call.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -82,7 +83,15 @@ class WatchedModel final : public DiffusionModel {
   const ModelDescription& description() const override { return model_->description(); }
 
   Result<std::unique_ptr<Sampling>> Begin(const GenerationParameters& parameters) override {
-    return calls_->Make(name_, DeviceCall::kTextEncode, {},
+    const RequestCosts* const costs = Costs();
+    nanoseconds expected{};
+    if (parameters.init_image != nullptr && costs != nullptr) {
+      const int32_t multiple = std::max(description().pixels_per_latent, 1);
+      expected =
+          Expected(costs->encode_image_latent_seconds,
+                   int64_t{parameters.height_px / multiple} * (parameters.width_px / multiple));
+    }
+    return calls_->Make(name_, DeviceCall::kTextEncode, expected,
                         [&] { return model_->Begin(parameters); });
   }
 

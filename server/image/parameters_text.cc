@@ -34,7 +34,8 @@ std::string_view ScheduleType(const ShownSampler& sampler, std::string_view time
 }
 
 // The shortest decimal that reads back as `value`, never with an exponent.
-std::string Decimal(float value) {
+template <typename Real>
+std::string Decimal(Real value) {
   char digits[64];
   const auto [end, error] =
       std::to_chars(digits, digits + sizeof(digits), value, std::chars_format::fixed);
@@ -112,6 +113,9 @@ Fields CommonFields(const GenerationParameters& parameters, int64_t seed,
   fields.emplace_back("Model", parameters.model);
   fields.emplace_back("Clip skip", std::to_string(parameters.clip_skip + kUsualClipSkip));
   fields.emplace_back("RNG", "CPU");
+  if (parameters.init_image != nullptr) {
+    fields.emplace_back("Denoising strength", Decimal(parameters.strength));
+  }
   if (parameters.guidance_rescale != 0.0f) {
     fields.emplace_back("CFG Rescale", Decimal(parameters.guidance_rescale));
   }

@@ -19,6 +19,7 @@ namespace tightfit {
 //   Clip skip        as A1111 counts: 2 is SDXL's usual last but one. Always there, since some
 //                    readers take the last layer without it
 //   Schedule type    where the levels are others than A1111 would take for the sampler by itself
+//   Denoising strength  where an image was drawn over, which is no part of the text
 //   Emphasis         "No norm": weights as they are applied here; "None": plain syntax
 //   Negative prompt  no line where it is absent, an empty one where it is empty
 //   Prompt, Negative prompt (in the list)  only where their lines would not be read back exactly; a

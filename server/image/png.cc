@@ -1,6 +1,7 @@
 #include "server/image/png.h"
 
 #include "server/base/latin1.h"
+#include "server/image/exif_orientation.h"
 
 #include <png.h>
 #include <zlib.h>
@@ -19,6 +20,7 @@ constexpr size_t kBytesPerPixel = 3;
 constexpr size_t kMaxKeywordBytes = 79;
 constexpr png_alloc_size_t kMaxTextBytes = 1 << 20;  // of one chunk that is read
 constexpr png_uint_32 kMaxTextChunks = 16;
+constexpr char kAnimationChunk[] = "acTL";
 
 // libpng reports errors by longjmp, which must not pass over a frame that has anything to destroy:
 // each function below that calls setjmp, and each callback, holds plain values only. What has a
@@ -32,6 +34,7 @@ struct Reader {
   std::span<const uint8_t> input;
   size_t position;
   char error[128];
+  bool is_cut_off = false;
 };
 
 template <typename Stream>
@@ -61,7 +64,10 @@ void FlushNothing(png_structp) {}
 
 void ReadBytes(png_structp png, png_bytep bytes, size_t size) {
   Reader* reader = static_cast<Reader*>(png_get_io_ptr(png));
-  if (size > reader->input.size() - reader->position) png_error(png, "it ends too early");
+  if (size > reader->input.size() - reader->position) {
+    reader->is_cut_off = true;
+    png_error(png, "it ends too early");
+  }
   std::memcpy(bytes, reader->input.data() + reader->position, size);
   reader->position += size;
 }
@@ -91,18 +97,23 @@ struct PngSize {
   png_uint_32 height_px;
 };
 
-// Reads up to the pixels and asks for RGB.
-bool ReadPngHeader(png_structp png, png_infop info, int64_t max_pixels, PngSize* size) {
-  if (setjmp(png_jmpbuf(png))) return false;
+// Whatever is wrong ends the reading. Of the ancillary chunks only `kept` are looked at, names of
+// four bytes and a NUL: colour profiles and the like are skipped unread.
+void ReadStrictly(png_structp png, const char* kept, int kept_count) {
   png_set_sig_bytes(png, 0);
   png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
   png_set_benign_errors(png, 0);
   png_set_chunk_malloc_max(png, kMaxTextBytes);
   png_set_chunk_cache_max(png, kMaxTextChunks);
-  // Of the ancillary chunks only text is of use: colour profiles and the like are skipped unread.
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
-  const png_byte text_chunks[] = "tEXt\0zTXt\0iTXt";
-  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, text_chunks, 3);
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT,
+                              reinterpret_cast<png_const_bytep>(kept), kept_count);
+}
+
+// Reads up to the pixels and asks for RGB.
+bool ReadPngHeader(png_structp png, png_infop info, int64_t max_pixels, PngSize* size) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  ReadStrictly(png, "tEXt\0zTXt\0iTXt", 3);
   png_read_info(png, info);
   size->width_px = png_get_image_width(png, info);
   size->height_px = png_get_image_height(png, info);
@@ -120,6 +131,57 @@ bool ReadPngHeader(png_structp png, png_infop info, int64_t max_pixels, PngSize*
   if (png_get_rowbytes(png, info) != size->width_px * kBytesPerPixel) {
     png_error(png, "its pixels cannot become RGB");
   }
+  return true;
+}
+
+// The number of frames that an animation's chunk tells, 1 where there is none.
+uint32_t FrameCount(png_structp png, png_infop info) {
+  png_unknown_chunkp chunks = nullptr;
+  const int count = png_get_unknown_chunks(png, info, &chunks);
+  for (int i = 0; i < count; ++i) {
+    if (std::memcmp(chunks[i].name, kAnimationChunk, 4) == 0 && chunks[i].size >= 4) {
+      return png_get_uint_32(chunks[i].data);
+    }
+  }
+  return 1;
+}
+
+// Reads up to the pixels.
+bool ReadInputHeader(png_structp png, png_infop info, PngSize* size, uint32_t* frame_count) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  ReadStrictly(png, "eXIf", 1);
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS,
+                              reinterpret_cast<png_const_bytep>(kAnimationChunk), 1);
+  // The caller has limits of its own, and can tell them.
+  png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+  png_read_info(png, info);
+  size->width_px = png_get_image_width(png, info);
+  size->height_px = png_get_image_height(png, info);
+  *frame_count = FrameCount(png, info);
+  return true;
+}
+
+// After ReadInputHeader. Asks for 8 bits of RGB or of RGB and alpha.
+bool ConvertInput(png_structp png, png_infop info, int* channels) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_set_expand(png);
+  png_set_strip_16(png);
+  png_set_gray_to_rgb(png);
+  png_set_interlace_handling(png);
+  png_read_update_info(png, info);
+  *channels = png_get_channels(png, info);
+  return true;
+}
+
+bool ReadPngRows(png_structp png, png_bytepp rows, size_t count) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_read_rows(png, rows, nullptr, static_cast<png_uint_32>(count));
+  return true;
+}
+
+bool ReadPngEnd(png_structp png, png_infop info) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_read_end(png, info);
   return true;
 }
 
@@ -175,6 +237,36 @@ std::map<std::string, std::string> TextsOf(png_structp png, png_infop info) {
   return by_keyword;
 }
 
+int32_t OrientationOf(png_structp png, png_infop info) {
+  png_uint_32 size = 0;
+  png_bytep exif = nullptr;
+  if (png_get_eXIf_1(png, info, &size, &exif) == 0 || exif == nullptr) return 1;
+  return ExifOrientation({exif, size});
+}
+
+Status InputProblem(const Reader& reader) {
+  constexpr char kPng[] = "PNG";
+  return reader.is_cut_off ? CutOffImage(kPng) : DamagedImage(kPng);
+}
+
+// For a reader of `reader`; false where there is no memory for it.
+bool OpenReader(Reader* reader, ReadHandle* handle) {
+  handle->png =
+      png_create_read_struct(PNG_LIBPNG_VER_STRING, reader, StopWithError<Reader>, IgnoreWarning);
+  if (handle->png == nullptr) return false;
+  handle->info = png_create_info_struct(handle->png);
+  if (handle->info == nullptr) return false;
+  png_set_read_fn(handle->png, reader, ReadBytes);
+  return true;
+}
+
+// Where each row of an image of `row_bytes` a row begins.
+std::vector<png_bytep> RowsOf(uint8_t* bytes, size_t row_bytes, size_t count) {
+  std::vector<png_bytep> rows(count);
+  for (size_t y = 0; y < count; ++y) rows[y] = bytes + y * row_bytes;
+  return rows;
+}
+
 }  // namespace
 
 Result<std::vector<uint8_t>> EncodePng(const RgbImage& image,
@@ -219,12 +311,7 @@ Result<std::vector<uint8_t>> EncodePng(const RgbImage& image,
 Result<DecodedPng> DecodePng(std::span<const uint8_t> bytes, int64_t max_pixels) {
   Reader reader{bytes, 0, {}};
   ReadHandle handle;
-  handle.png =
-      png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, StopWithError<Reader>, IgnoreWarning);
-  if (handle.png == nullptr) return Internal("a PNG file cannot be read");
-  handle.info = png_create_info_struct(handle.png);
-  if (handle.info == nullptr) return Internal("a PNG file cannot be read");
-  png_set_read_fn(handle.png, &reader, ReadBytes);
+  if (!OpenReader(&reader, &handle)) return Internal("a PNG file cannot be read");
   PngSize size{};
   if (!ReadPngHeader(handle.png, handle.info, max_pixels, &size)) return BadPng(reader.error);
 
@@ -233,11 +320,46 @@ Result<DecodedPng> DecodePng(std::span<const uint8_t> bytes, int64_t max_pixels)
   decoded.image.height_px = static_cast<int32_t>(size.height_px);
   const size_t row_bytes = size.width_px * kBytesPerPixel;
   decoded.image.rgb.resize(row_bytes * size.height_px);
-  std::vector<png_bytep> rows(size.height_px);
-  for (size_t y = 0; y < rows.size(); ++y) rows[y] = decoded.image.rgb.data() + y * row_bytes;
+  std::vector<png_bytep> rows = RowsOf(decoded.image.rgb.data(), row_bytes, size.height_px);
   if (!ReadPngPixels(handle.png, handle.info, rows.data())) return BadPng(reader.error);
   if (reader.position != bytes.size()) return BadPng("something follows its end");
   decoded.text = TextsOf(handle.png, handle.info);
+  return decoded;
+}
+
+Result<DecodedPixels> DecodePngPixels(std::span<const uint8_t> bytes, int64_t max_pixels) {
+  Reader reader{bytes, 0, {}};
+  ReadHandle handle;
+  if (!OpenReader(&reader, &handle)) return Internal("a PNG file cannot be read");
+  PngSize size{};
+  uint32_t frame_count = 1;
+  if (!ReadInputHeader(handle.png, handle.info, &size, &frame_count)) return InputProblem(reader);
+  TF_RETURN_IF_ERROR(CheckInputSize(size.width_px, size.height_px, max_pixels));
+  if (frame_count > 1) {
+    return InvalidArgument("is an animation, but must be a single image: send one of its frames");
+  }
+  DecodedPixels decoded;
+  decoded.width_px = static_cast<int32_t>(size.width_px);
+  decoded.height_px = static_cast<int32_t>(size.height_px);
+  if (!ConvertInput(handle.png, handle.info, &decoded.channels)) return InputProblem(reader);
+  const size_t row_bytes = static_cast<size_t>(size.width_px) * decoded.channels;
+  if (png_get_rowbytes(handle.png, handle.info) != row_bytes) return DamagedImage("PNG");
+  const auto read = [&](uint8_t* bytes, size_t count) {
+    return ReadPngRows(handle.png, RowsOf(bytes, row_bytes, count).data(), count);
+  };
+  // Each pass of an interlaced image goes over all of it.
+  const bool is_interlaced = png_get_interlace_type(handle.png, handle.info) != PNG_INTERLACE_NONE;
+  bool is_read = false;
+  if (is_interlaced) {
+    decoded.bytes.resize(row_bytes * size.height_px);
+    std::vector<png_bytep> rows = RowsOf(decoded.bytes.data(), row_bytes, size.height_px);
+    is_read = ReadPngPixels(handle.png, handle.info, rows.data());
+  } else {
+    is_read = ReadInBands(row_bytes, size.height_px, &decoded.bytes, read) &&
+              ReadPngEnd(handle.png, handle.info);
+  }
+  if (!is_read) return InputProblem(reader);
+  decoded.exif_orientation = OrientationOf(handle.png, handle.info);
   return decoded;
 }
 

@@ -3,6 +3,8 @@
 #define TIGHTFIT_SERVER_IMAGE_PNG_H_
 
 #include "server/base/status.h"
+#include "server/engine/generation.h"
+#include "server/image/decoded_pixels.h"
 
 #include <cstdint>
 #include <map>
@@ -11,12 +13,6 @@
 #include <vector>
 
 namespace tightfit {
-
-struct RgbImage {
-  int32_t width_px = 0;
-  int32_t height_px = 0;
-  std::vector<uint8_t> rgb;  // height_px * width_px * 3, rows from top to bottom
-};
 
 // `text`: keyword (1-79 Latin-1 characters) -> UTF-8; written as tEXt where ASCII, else as iTXt.
 // Errors: INVALID_ARGUMENT for an image of the wrong size, a keyword that PNG does not allow, or a
@@ -32,6 +28,11 @@ struct DecodedPng {
 // palette images become RGB, alpha is dropped. At most 16 text chunks of at most 1 MiB; of
 // several with one keyword the first counts.
 Result<DecodedPng> DecodePng(std::span<const uint8_t> bytes, int64_t max_pixels);
+
+// Of any depth, with alpha where there is some: of 16 bits the upper 8 count. Reads no text, and
+// nothing behind the end. Animations of more than one frame are refused. Errors: INVALID_ARGUMENT
+// with what is wrong, as it stands after the name of a field.
+Result<DecodedPixels> DecodePngPixels(std::span<const uint8_t> bytes, int64_t max_pixels);
 
 }  // namespace tightfit
 

@@ -4,9 +4,16 @@
 #include "server/model/model_errors.h"
 #include "server/model/model_manifest.h"
 
+#include <iterator>
 #include <memory>
 
 namespace tightfit {
+
+std::vector<std::string> ComponentNamesOf(const ModelDirectory& directory) {
+  std::vector<std::string> names(std::begin(kModelComponents), std::end(kModelComponents));
+  if (directory.components.contains(kVaeEncoder)) names.emplace_back(kVaeEncoder);
+  return names;
+}
 
 Result<std::string> ReadManifestText(const std::string& path) {
   constexpr int64_t kMaxManifestBytes = 1 << 20;

@@ -12,8 +12,17 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace tightfit {
+
+// The components of every model, in the order of model.json. A model's hash is over their weights.
+inline constexpr std::string_view kModelComponents[] = {"unet", "text_encoder", "text_encoder_2",
+                                                        "vae"};
+// What some models have beside: it makes latents of images, always in fp32, and is loaded when a
+// request first needs it.
+inline constexpr char kVaeEncoder[] = "vae_encoder";
 
 // By the name of the module: those whose weight a Linear or Conv2d multiplies by.
 using LayerKinds = std::map<std::string, LayerKind, std::less<>>;
@@ -79,6 +88,9 @@ struct ModelDirectory {
 
   std::string PathOf(const ListedFile& file) const { return path + "/" + file.file; }
 };
+
+// Those that it has, in the order of model.json.
+std::vector<std::string> ComponentNamesOf(const ModelDirectory& directory);
 
 // Whether the weights were packed once and for all (weights/packed_checkpoint.h).
 inline bool IsPackedDirectory(const ModelDirectory& directory) {

@@ -122,8 +122,8 @@ SchedulerConfig ReadScheduler(const CheckedJson& json) {
 // unless the model came from a single file.
 std::string HashOf(const std::map<std::string, ManifestComponent>& components) {
   std::string lines;
-  for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
-    const auto found = components.find(name);
+  for (const std::string_view name : kModelComponents) {
+    const auto found = components.find(std::string(name));
     if (found == components.end()) continue;
     const ManifestComponent& component = found->second;
     lines += std::string(name) + " " +
@@ -182,8 +182,14 @@ void ReadManifest(const CheckedJson& top, ModelDirectory* model) {
   model->max_clip_skip = text.Integer32("max_clip_skip", 0, 64);
 
   const CheckedJson components = top.Object("components");
-  for (const char* name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
+  for (const std::string_view view : kModelComponents) {
+    const std::string name(view);
     model->components[name] = ReadComponent(components.Object(name));
+  }
+  if (!components.Absent(kVaeEncoder)) {
+    const CheckedJson json = components.Object(kVaeEncoder);
+    ManifestComponent& encoder = model->components[kVaeEncoder] = ReadComponent(json);
+    if (!encoder.graphs.contains("fp32")) json.Refuse("graphs", "must have one in fp32");
   }
   if (model->hash != HashOf(model->components) && !IsHashOfSourceFile(top, model->hash)) {
     top.Refuse("hash", "does not belong to the SHA-256 values of the weight files or the source");

@@ -19,7 +19,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Of what is measured, and of how it is written.
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr int64_t kMaxFileBytes = 1 << 20;
 constexpr size_t kMaxPoints = 4096;
 constexpr double kMaxNumber = 0x1p60;
@@ -40,6 +40,7 @@ constexpr std::array kNumbers = std::to_array<NamedNumber>({
     {"cross_row_chunk_bytes", &RequestCosts::cross_row_chunk_bytes},
     {"denoise_latent_seconds", &RequestCosts::denoise_latent_seconds},
     {"decode_latent_seconds", &RequestCosts::decode_latent_seconds},
+    {"encode_image_latent_seconds", &RequestCosts::encode_image_latent_seconds},
 });
 
 struct NamedLine {
@@ -52,6 +53,7 @@ constexpr std::array kLines = std::to_array<NamedLine>({
     {"denoise_slim", &RequestCosts::denoise_slim},
     {"cross", &RequestCosts::cross},
     {"decode", &RequestCosts::decode},
+    {"encode_image", &RequestCosts::encode_image},
 });
 
 Json LineJson(const CallMemory& line) {

@@ -35,6 +35,9 @@ class Sampler {
   virtual float step_timestep(int32_t call) const { return timestep(call); }
   // The first latents are the first noise times this.
   virtual float init_noise_sigma() const = 0;
+  // `clean` latents with so much of `noise`, unit normal draws, as `call` begins with.
+  virtual at::Tensor AddNoise(const at::Tensor& clean, const at::Tensor& noise,
+                              int32_t call) const = 0;
   // What the UNet sees of `latents`.
   virtual at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const = 0;
   // The latents after `call`. Calls come in turn, the first of them at the begin of any step;

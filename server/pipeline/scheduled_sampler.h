@@ -18,6 +18,10 @@ class SigmaSampler : public Sampler {
   int32_t call_count() const override { return static_cast<int32_t>(schedule_.timesteps.size()); }
   float timestep(int32_t call) const override { return schedule_.timesteps[LevelOf(call)]; }
   float init_noise_sigma() const override { return schedule_.init_noise_sigma; }
+  at::Tensor AddNoise(const at::Tensor& clean, const at::Tensor& noise,
+                      int32_t call) const override {
+    return clean + noise * schedule_.sigmas[LevelOf(call)];
+  }
   at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const override {
     const float sigma = schedule_.sigmas[LevelOf(call)];
     return latents / std::sqrt(sigma * sigma + 1.0f);
@@ -34,12 +38,18 @@ class SigmaSampler : public Sampler {
   const PredictionType type_;
 };
 
-// Latents keep unit variance, so the UNet sees them as they are.
+// Latents hold alpha * signal + sigma * noise and keep unit variance, so the UNet sees them as they
+// are.
 class VariancePreservingSampler : public Sampler {
  public:
   int32_t call_count() const override { return static_cast<int32_t>(timesteps_.size()); }
   float timestep(int32_t call) const override { return timesteps_[call]; }
   float init_noise_sigma() const override { return 1.0f; }
+  at::Tensor AddNoise(const at::Tensor& clean, const at::Tensor& noise,
+                      int32_t call) const override {
+    const auto [alpha, sigma] = LevelOf(call);
+    return clean * alpha + noise * sigma;
+  }
   at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t /*call*/) const override {
     return latents;
   }
@@ -47,6 +57,18 @@ class VariancePreservingSampler : public Sampler {
  protected:
   VariancePreservingSampler(std::vector<float> timesteps, PredictionType type)
       : timesteps_(std::move(timesteps)), type_(type) {}
+
+  // The noise level that `call` begins at.
+  struct SignalAndNoise {
+    float alpha;
+    float sigma;
+  };
+  virtual SignalAndNoise LevelOf(int32_t call) const = 0;
+
+  // Of what TrainingAlphas gives for one timestep.
+  static SignalAndNoise LevelOfAlpha(float alpha) {
+    return {std::sqrt(alpha), std::sqrt(1.0f - alpha)};
+  }
 
   const std::vector<float> timesteps_;
   const PredictionType type_;

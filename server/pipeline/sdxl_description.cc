@@ -74,16 +74,23 @@ Result<ModelMemory> EstimateMemory(const ModelSpec& spec, const ServableDirector
     for (const auto& [graph_dtype, graph] : component.graphs) {
       graph_bytes = std::max(graph_bytes, graph.bytes);
     }
+    const int64_t staging_bytes = is_cpu ? estimate.staging_bytes : estimate.device_staging_bytes;
+    if (name == kVaeEncoder) {
+      const int64_t bytes = estimate.weight_bytes + graph_bytes + staging_bytes;
+      memory.on_demand[OnDemand::kVaeEncoder].bytes = bytes;
+      // A load measures what encoding takes.
+      memory.load_scratch_bytes = std::max(memory.load_scratch_bytes, bytes);
+      continue;
+    }
     TF_ASSIGN_OR_RETURN(std::string content_key, ContentKeyOf(servable.directory, options));
     memory.weights.push_back({.component = name,
                               .content_key = std::move(content_key),
                               .bytes = estimate.weight_bytes + graph_bytes});
-    memory.load_scratch_bytes = std::max(
-        memory.load_scratch_bytes, is_cpu ? estimate.staging_bytes : estimate.device_staging_bytes);
+    memory.load_scratch_bytes = std::max(memory.load_scratch_bytes, staging_bytes);
     memory.decode_scratch_bytes = std::max(memory.decode_scratch_bytes, estimate.decoded_bytes);
     if (name == "vae" && options.dtype != at::kFloat) {
       const WeightEstimate in_fp32 = source->Table({}).Estimate(sizeof(float), block_bytes);
-      memory.fallback_weight_bytes =
+      memory.on_demand[OnDemand::kFp32Vae].bytes =
           in_fp32.weight_bytes + graph_bytes + (is_cpu ? in_fp32.staging_bytes : 0);
     }
   }
@@ -126,6 +133,7 @@ Status ApplyBudget(const ModelSpec& spec, ServableDirectory* servable) {
   int64_t other_bytes = 0;
   std::optional<WeightBudget> budget;
   for (const auto& [name, component] : servable->directory.components) {
+    if (name == kVaeEncoder) continue;  // only there while a request needs it
     const ComponentOptions options = ComponentOptionsOf(spec, *servable, name);
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source,
                         WeightSource::Open(servable->directory, component, options.weights_path));
@@ -149,6 +157,19 @@ Status ApplyBudget(const ModelSpec& spec, ServableDirectory* servable) {
   return OkStatus();
 }
 
+at::ScalarType DtypeOf(const ComputeDtypes& dtypes, const std::string& component) {
+  if (component == kVaeEncoder) return at::kFloat;
+  return component == "vae" ? dtypes.vae : dtypes.model;
+}
+
+// Whether a file that takes the VAE's place has its encoder, too.
+bool HoldsEncoder(const std::string& path) {
+  const auto file = SafetensorsFile::Open(path, "vae");
+  return file.ok() && std::ranges::any_of((*file)->tensors(), [](const StoredTensor& tensor) {
+           return tensor.name == "encoder.conv_in.weight";
+         });
+}
+
 }  // namespace
 
 ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ServableDirectory& servable,
@@ -162,14 +183,16 @@ ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ServableDirecto
                     .exclude = is_unet ? spec.exclude : std::vector<std::string>()},
           .formats_by_module = has_own_formats ? servable.unet_formats : FormatsByModule(),
           .streams_text = is_unet && spec.text_kv == kTextKvStreamed,
-          .dtype = component == "vae" ? servable.dtypes.vae : servable.dtypes.model,
+          .dtype = DtypeOf(servable.dtypes, component),
           .device = servable.device,
-          .weights_path = component == "vae" ? spec.vae : std::string(),
+          .weights_path = component == "vae" || component == kVaeEncoder ? spec.vae : std::string(),
           .exclusive_to = spec.share_weights ? std::string() : spec.name};
 }
 
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device) {
   TF_ASSIGN_OR_RETURN(ModelDirectory directory, ReadModelDirectory(spec.path));
+  // The directory's own encoder goes with the directory's own decoder.
+  if (!spec.vae.empty() && !HoldsEncoder(spec.vae)) directory.components.erase(kVaeEncoder);
   // A scheduler that cannot be sampled is refused here, not at the first request.
   TF_RETURN_IF_ERROR(MakeSampler(SamplerNames().front(), directory.scheduler, 1).status());
   if (spec.vae_tile_px % directory.pixels_per_latent != 0) {
@@ -235,6 +258,7 @@ Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDire
   description.pixels_per_latent = directory.pixels_per_latent;
   description.latent_channels = directory.latent_channels;
   description.max_clip_skip = directory.max_clip_skip;
+  description.takes_init_image = directory.components.contains(kVaeEncoder);
   description.vae_tiling = spec.vae_tiling;
   description.vae_tile_px = spec.vae_tile_px > 0 ? spec.vae_tile_px : directory.vae_sample_size_px;
   description.force_zeros_for_empty_prompt = directory.force_zeros_for_empty_prompt;

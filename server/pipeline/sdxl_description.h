@@ -22,7 +22,8 @@ struct ServableDirectory {
   at::Device device;
 };
 
-// Reads model.json and checks it against `spec`. Errors: ReadModelDirectory's, those of the
+// Reads model.json and checks it against `spec`; without the VAE's encoder if `spec` takes another
+// VAE from a file that has none. Errors: ReadModelDirectory's, those of the
 // samplers, ResolveComputeDtype's; INVALID_ARGUMENT for a vae_tile_px that is no multiple of a
 // latent. `device` is one that OpenDevice has named.
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device);

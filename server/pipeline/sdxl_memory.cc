@@ -1,4 +1,6 @@
 // SdxlPipeline::ProfileMemory: what requests take, from a few small ones.
+#include "server/device/counting_allocator.h"
+#include "server/device/run_torch.h"
 #include "server/engine/cost_trials.h"
 #include "server/memory/memory_accounts.h"
 #include "server/pipeline/narrow_latents.h"
@@ -78,6 +80,26 @@ Result<TrialCosts> Measure(SdxlPipeline& pipeline, const CostTrial& trial) {
   return measured;
 }
 
+// Without its network's weights, which must be there.
+Result<TrialCosts> MeasureEncoding(VaeEncoder& encoder, MemoryAccount* activations,
+                                   int32_t height_px, int32_t width_px) {
+  RgbImage image{.width_px = width_px, .height_px = height_px, .rgb = {}};
+  image.rgb.assign(size_t{3} * height_px * width_px, 128);
+  TrialCosts measured;
+  Peak peak;
+  const auto before = std::chrono::steady_clock::now();
+  // Weights of a broken model may give nothing finite; what that takes shows all the same.
+  TF_RETURN_IF_ERROR(RunTorch("encode an image", [&] {
+    const ScopedMemoryAccount account(activations);
+    static_cast<void>(encoder.Encode(image).status());
+    return OkStatus();
+  }));
+  measured.encode_image_seconds = SecondsSince(before);
+  measured.encode_image_peak = peak.Take();
+  ReleaseCachedBlocks();
+  return measured;
+}
+
 int64_t ParameterCount(const ModelDescription& description) {
   int64_t count = 0;
   for (const ComponentDescription& component : description.components) {
@@ -94,13 +116,23 @@ Result<RequestCosts> SdxlPipeline::ProfileMemory(const std::function<bool()>& on
   const CostedNetworks networks{
       .is_wide = ParameterCount(parts_.description) > kManyParameters,
       .is_in_16_bits = unet.dtype != at::kFloat,
+      .has_image_encoder = parts_.vae_encoder.has_value(),
       .unet_halvings = parts_.description.memory.unet_halvings,
       .slim_width = has_slim ? kWidestWithoutOneDnn : 0,
       .kept_latent_bytes = kKeptLatents * parts_.latent_channels * sizeof(float)};
-  return MeasureRequestCosts(networks, [&](const CostTrial& trial) -> Result<TrialCosts> {
+  auto costs = MeasureRequestCosts(networks, [&](const CostTrial& trial) -> Result<TrialCosts> {
     if (!on_image()) return LoadStopped();
-    return Measure(*this, trial);
+    if (!trial.encodes_image) return Measure(*this, trial);
+    TF_RETURN_IF_ERROR(parts_.vae_encoder->Prepare());
+    const int32_t multiple = description().pixels_per_latent;
+    MemoryAccount* const activations = MemoryAccounts::Instance().Get(
+        description().name, kVaeEncoder, MemoryPurpose::kActivations);
+    return MeasureEncoding(*parts_.vae_encoder, activations, trial.height * multiple,
+                           trial.width * multiple);
   });
+  // Requests without images have no use for it.
+  if (parts_.vae_encoder.has_value()) parts_.vae_encoder->Release();
+  return costs;
 }
 
 }  // namespace tightfit

@@ -56,7 +56,7 @@ class SdxlLoader {
         dtypes_(servable_.dtypes),
         progress_(progress) {
     for (const auto& [name, component] : directory_.components) {
-      bytes_total_ += component.weights.bytes;
+      if (name != kVaeEncoder) bytes_total_ += component.weights.bytes;
     }
   }
 
@@ -67,16 +67,13 @@ class SdxlLoader {
                         LoadTextEncoder("tokenizer_2", "text_encoder_2"));
     TF_ASSIGN_OR_RETURN(Network vae, LoadNetwork("vae"));
     VaeDecoder::Load load_fp32_vae;
-    if (dtypes_.vae != at::kFloat) {
-      ComponentOptions options = OptionsOf("vae");
-      options.dtype = at::kFloat;
-      options.format = kUnpackedFormat;
-      options.owner = spec_.name;
-      load_fp32_vae = [directory = directory_, options]() -> Result<Network> {
-        TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
-                            Component::Load(directory, options, {}));
-        return NetworkOf(std::move(loaded), options.owner);
-      };
+    if (dtypes_.vae != at::kFloat) load_fp32_vae = LoadOnDemand("vae");
+    std::optional<VaeEncoder> vae_encoder;
+    if (directory_.components.contains(kVaeEncoder)) {
+      vae_encoder.emplace(LoadOnDemand(kVaeEncoder), directory_.vae_scaling_factor);
+      // A load measures what it takes.
+      TF_ASSIGN_OR_RETURN(std::string key, ContentKeyOf(directory_, OptionsOf(kVaeEncoder)));
+      content_keys_.push_back(std::move(key));
     }
     TF_ASSIGN_OR_RETURN(Network unet, LoadNetwork("unet"));
     TF_ASSIGN_OR_RETURN(ModelDescription description, DescribeModel(spec_, servable_));
@@ -93,8 +90,8 @@ class SdxlLoader {
         .latent_channels = directory_.latent_channels,
         .text_encoder = TextEncoder(std::move(first), std::move(second)),
         .unet = std::move(unet),
-        .vae =
-            VaeDecoder(std::move(vae), directory_.vae_scaling_factor, std::move(load_fp32_vae))});
+        .vae = VaeDecoder(std::move(vae), directory_.vae_scaling_factor, std::move(load_fp32_vae)),
+        .vae_encoder = std::move(vae_encoder)});
     TF_RETURN_IF_ERROR(SetCosts(*pipeline));
     pipeline->SetLoadTime(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
@@ -154,6 +151,19 @@ class SdxlLoader {
                    .device = described.device()};
   }
 
+  // Loads a component in fp32, unpacked, for this model alone.
+  std::function<Result<Network>()> LoadOnDemand(const std::string& name) const {
+    ComponentOptions options = OptionsOf(name);
+    options.dtype = at::kFloat;
+    options.format = kUnpackedFormat;
+    options.owner = spec_.name;
+    return [directory = directory_, options]() -> Result<Network> {
+      TF_ASSIGN_OR_RETURN(std::unique_ptr<Component> loaded,
+                          Component::Load(directory, options, {}));
+      return NetworkOf(std::move(loaded), options.owner);
+    };
+  }
+
   // Whether the load goes on.
   bool Report(const std::string& component, int64_t bytes) {
     bytes_done_ += bytes;
@@ -183,7 +193,7 @@ class SdxlLoader {
   int64_t bytes_total_ = 0;
   int64_t bytes_done_ = 0;
   std::vector<ComponentDescription> components_;
-  std::vector<std::string> content_keys_;  // of components_
+  std::vector<std::string> content_keys_;  // of components_, and of the VAE's encoder
 };
 
 }  // namespace

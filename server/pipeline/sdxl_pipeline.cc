@@ -33,8 +33,14 @@ Result<DenoisingWindow> WindowOf(const Sampler& sampler, const SchedulerConfig& 
   for (int32_t call = 0; call < sampler.call_count(); ++call) {
     timesteps.push_back(sampler.step_timestep(call));
   }
+  int32_t first_call = 0;
+  if (parameters.init_image != nullptr) {
+    TF_ASSIGN_OR_RETURN(
+        first_call,
+        FirstCallOfStrength(parameters.step_count, sampler.calls_per_step(), parameters.strength));
+  }
   return MakeDenoisingWindow(timesteps, scheduler.num_train_timesteps, sampler.calls_per_step(),
-                             parameters.denoising_start, parameters.denoising_end);
+                             parameters.denoising_start, parameters.denoising_end, first_call);
 }
 
 // fp32 [images, channels, height, width].
@@ -83,6 +89,32 @@ Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) con
     }
     return InvalidArgument("initial_latents must have the size of the image");
   }
+  return CheckImages(parameters);
+}
+
+Status SdxlPipeline::CheckImages(const GenerationParameters& parameters) const {
+  if (parameters.init_image == nullptr) {
+    return parameters.mask == nullptr ? OkStatus() : InvalidArgument("mask needs an init_image");
+  }
+  if (!parts_.vae_encoder.has_value()) {
+    return InvalidArgument("init_image: the model has no VAE encoder; export it again");
+  }
+  if (parameters.denoising_start > 0.0f) {
+    return InvalidArgument(
+        "init_image goes with no denoising_start; strength says where it begins");
+  }
+  const auto has_size_of_request = [&parameters](const auto& image, const auto& bytes,
+                                                 int64_t bytes_per_pixel) {
+    return image.width_px == parameters.width_px && image.height_px == parameters.height_px &&
+           std::ssize(bytes) == bytes_per_pixel * image.width_px * image.height_px;
+  };
+  if (!has_size_of_request(*parameters.init_image, parameters.init_image->rgb, 3)) {
+    return InvalidArgument("init_image must have the size of the image");
+  }
+  if (parameters.mask != nullptr &&
+      !has_size_of_request(*parameters.mask, parameters.mask->drawn, 1)) {
+    return InvalidArgument("mask must have the size of the image");
+  }
   return OkStatus();
 }
 
@@ -102,25 +134,44 @@ Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters
                           .width = parameters.width_px / description.pixels_per_latent};
   std::unique_ptr<Sampling> sampling;
   TF_RETURN_IF_ERROR(RunTorch("start the request", [&]() -> Status {
+    LatentNoise noise(parameters.seed, parameters.image_count, shape);
+    // What encoding it takes goes before anything else of the request is there.
+    TF_ASSIGN_OR_RETURN(ImageStart start, StartOf(parameters, *sampler, window.begin, noise));
     const ScopedMemoryAccount account(ActivationsOf(description, "unet"));
     TF_ASSIGN_OR_RETURN(
         Conditioning conditioning,
         MakeConditioning(parts_.text_encoder, parameters, description.force_zeros_for_empty_prompt,
                          parts_.unet.dtype));
-    std::unique_ptr<const KeptProducts> kept_products;
+    std::unique_ptr<const KeptProducts> text_products;
     if (parts_.unet.keep_products && KeepsTextProducts(description, parameters)) {
-      TF_ASSIGN_OR_RETURN(kept_products, parts_.unet.keep_products(conditioning.hidden_states));
+      TF_ASSIGN_OR_RETURN(text_products, parts_.unet.keep_products(conditioning.hidden_states));
     }
-    LatentNoise noise(parameters.seed, parameters.image_count, shape);
-    at::Tensor latents = parameters.initial_latents.empty()
-                             ? noise.Draw() * sampler->init_noise_sigma()
-                             : Stacked(parameters.initial_latents);
+    const at::Device device = parts_.unet.device;
+    if (start.kept.has_value()) start.kept = start.kept->To(device);
     sampling = std::make_unique<SdxlSampling>(
         parameters, std::move(sampler), window, std::move(noise), std::move(conditioning),
-        std::move(kept_products), latents.to(parts_.unet.device));
+        std::move(text_products), start.latents.to(device), std::move(start.kept));
     return OkStatus();
   }));
   return sampling;
+}
+
+Result<ImageStart> SdxlPipeline::StartOf(const GenerationParameters& parameters,
+                                         const Sampler& sampler, int32_t begin,
+                                         LatentNoise& noise) {
+  std::optional<LatentDistribution> distribution;
+  if (parameters.init_image != nullptr) {
+    const ScopedMemoryAccount account(ActivationsOf(parts_.description, kVaeEncoder));
+    TF_ASSIGN_OR_RETURN(distribution, parts_.vae_encoder->Encode(*parameters.init_image));
+  }
+  const ScopedMemoryAccount account(ActivationsOf(parts_.description, "unet"));
+  if (distribution.has_value()) {
+    return StartFromImage(parameters, *distribution, sampler, begin, noise);
+  }
+  return ImageStart{.latents = parameters.initial_latents.empty()
+                                   ? noise.Draw() * sampler.init_noise_sigma()
+                                   : Stacked(parameters.initial_latents),
+                    .kept = std::nullopt};
 }
 
 Result<at::Tensor> SdxlPipeline::PredictNoise(const SdxlSampling& sampling) const {
@@ -132,7 +183,7 @@ Result<at::Tensor> SdxlPipeline::PredictNoise(const SdxlSampling& sampling) cons
   if (guided) input = at::cat({input, input});
   const at::Tensor timestep =
       at::full({input.size(0)}, sampling.sampler_->timestep(call), input.options());
-  const ScopedKeptProducts products(sampling.kept_products_.get());
+  const ScopedKeptProducts products(sampling.text_products_.get());
   const WithoutOneDnn guard(IsTooNarrowForOneDnn(input, parts_.unet.device, parts_.unet.dtype));
   TF_ASSIGN_OR_RETURN(
       const std::vector<at::Tensor> outputs,
@@ -164,9 +215,12 @@ Status SdxlPipeline::Step(std::span<Sampling* const> batch) {
       const ScopedMemoryAccount account(ActivationsOf(parts_.description, "unet"));
       TF_ASSIGN_OR_RETURN(const at::Tensor prediction, PredictNoise(sampling));
       sampling.is_in_sampler_ = true;
+      const int32_t call = sampling.window_.begin + sampling.steps_done_;
       sampling.latents_ =
-          sampling.sampler_->Step(prediction, sampling.latents_,
-                                  sampling.window_.begin + sampling.steps_done_, sampling.noise_);
+          sampling.sampler_->Step(prediction, sampling.latents_, call, sampling.noise_);
+      if (sampling.kept_.has_value()) {
+        sampling.latents_ = sampling.kept_->Blend(sampling.latents_, *sampling.sampler_, call);
+      }
       // A step is done when the device has done it: progress, cancelling and the watchdog go by
       // that, and an error of the device is the error of the request that made it.
       Synchronize(parts_.unet.device);
@@ -174,7 +228,10 @@ Status SdxlPipeline::Step(std::span<Sampling* const> batch) {
     }));
     sampling.is_in_sampler_ = false;
     ++sampling.steps_done_;
-    if (sampling.steps_done_ == sampling.step_count()) sampling.kept_products_.reset();
+    if (sampling.steps_done_ == sampling.step_count()) {
+      sampling.text_products_.reset();
+      sampling.kept_.reset();
+    }
   }
   return OkStatus();
 }
@@ -221,6 +278,9 @@ Result<std::optional<Image>> SdxlPipeline::DecodeNext(Sampling& sampling) {
     image.width_px = pixels->width_px;
     image.height_px = pixels->height_px;
     image.rgb = std::move(pixels->rgb);
+    if (parameters.mask != nullptr && parameters.keep_unmasked_pixels) {
+      KeepPixels(*parameters.init_image, *parameters.mask, &image.rgb);
+    }
     image.decoded_again_in_fp32 = state.in_fp32_;
     return OkStatus();
   }));

@@ -1,5 +1,5 @@
-// SdxlPipeline: diffusers' StableDiffusionXLPipeline, text to image, as a state machine over four
-// networks.
+// SdxlPipeline: diffusers' StableDiffusionXLPipeline, and its pipelines that draw over an image, as
+// a state machine over four networks and the VAE's encoder.
 //
 // Latents and the sampler's arithmetic are fp32 whatever the networks compute in: the UNet's input
 // is cast to its dtype, its prediction cast back before guidance. With fp32 networks this is what
@@ -13,6 +13,7 @@
 #include "server/pipeline/sdxl_sampling.h"
 #include "server/pipeline/text_encoder.h"
 #include "server/pipeline/vae.h"
+#include "server/pipeline/vae_encoder.h"
 
 #include <functional>
 #include <memory>
@@ -30,6 +31,7 @@ class SdxlPipeline : public DiffusionModel {
     TextEncoder text_encoder;
     Network unet;
     VaeDecoder vae;
+    std::optional<VaeEncoder> vae_encoder = std::nullopt;  // of models that draw over images
   };
   explicit SdxlPipeline(Parts parts) : parts_(std::move(parts)) {}
 
@@ -48,6 +50,10 @@ class SdxlPipeline : public DiffusionModel {
 
  private:
   Status CheckParameters(const GenerationParameters& parameters) const;
+  Status CheckImages(const GenerationParameters& parameters) const;
+  // The latents that the first call, `begin`, sees.
+  Result<ImageStart> StartOf(const GenerationParameters& parameters, const Sampler& sampler,
+                             int32_t begin, LatentNoise& noise);
   ImageDecoding DecodingOf(const SdxlSampling& sampling);
   Result<at::Tensor> PredictNoise(const SdxlSampling& sampling) const;
 

@@ -6,6 +6,7 @@
 #include "server/engine/diffusion_model.h"
 #include "server/pipeline/conditioning.h"
 #include "server/pipeline/denoising_window.h"
+#include "server/pipeline/image_start.h"
 #include "server/pipeline/latent_noise.h"
 #include "server/pipeline/samplers.h"
 #include "server/pipeline/vae.h"
@@ -25,14 +26,16 @@ class SdxlSampling : public Sampling {
  public:
   SdxlSampling(GenerationParameters parameters, std::unique_ptr<Sampler> sampler,
                DenoisingWindow window, LatentNoise noise, Conditioning conditioning,
-               std::unique_ptr<const KeptProducts> kept_products, at::Tensor latents)
+               std::unique_ptr<const KeptProducts> text_products, at::Tensor latents,
+               std::optional<KeptLatents> kept = std::nullopt)
       : parameters_(std::move(parameters)),
         sampler_(std::move(sampler)),
         window_(window),
         noise_(std::move(noise)),
         conditioning_(std::move(conditioning)),
-        kept_products_(std::move(kept_products)),
-        latents_(std::move(latents)) {}
+        text_products_(std::move(text_products)),
+        latents_(std::move(latents)),
+        kept_(std::move(kept)) {}
   int32_t step_count() const override { return window_.end - window_.begin; }
   int32_t steps_done() const override { return steps_done_; }
   int32_t image_count() const override { return parameters_.image_count; }
@@ -61,8 +64,9 @@ class SdxlSampling : public Sampling {
   const DenoisingWindow window_;
   LatentNoise noise_;
   const Conditioning conditioning_;
-  std::unique_ptr<const KeptProducts> kept_products_;  // until the last step; may be null
+  std::unique_ptr<const KeptProducts> text_products_;  // until the last step; may be null
   at::Tensor latents_;
+  std::optional<KeptLatents> kept_;  // with a mask, until the last step
   int32_t steps_done_ = 0;
   // A sampler that was stopped halfway may have drawn noise, or noted the prediction: the step
   // cannot be tried again.

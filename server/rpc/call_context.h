@@ -8,6 +8,7 @@
 #include "server/engine/model_registry.h"
 #include "server/engine/rpc_observer.h"
 #include "server/rpc/byte_budget.h"
+#include "server/rpc/decode_queue.h"
 #include "server/rpc/encode_workers.h"
 #include "server/security/access_control.h"
 
@@ -25,6 +26,7 @@ struct CallContext {
   RpcObserver* observer;  // never null
   Limits limits;
   EncodeWorkers* workers;
+  DecodeQueue* decode_queue;
   StalledReaders* stalled_readers;
   AccessControl access;
   // Of images that are asked for and not delivered, as large as they can get.

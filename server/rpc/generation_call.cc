@@ -20,8 +20,6 @@ namespace {
 // The keyword under which A1111 writes its text.
 constexpr char kParametersKeyword[] = "parameters";
 
-constexpr std::chrono::seconds kUndeliveredRetry{2};
-
 Result<EncodedImage> EncodeImage(Image image, const AcceptedRequest& request) {
   EncodedImage encoded;
   encoded.index = image.index;
@@ -69,15 +67,27 @@ GenerationCall::GenerationCall(const CallContext* context, const std::string& me
 GenerationCall::~GenerationCall() { budget_->GiveBack(image_bytes_); }
 
 // The executor never waits for a client, so what a slow one has not taken stays in memory.
-Status GenerationCall::TakeImageBytes() {
-  const int64_t bytes = LargestUnaryReplyBytes(accepted_.parameters);
+Status GenerationCall::TakeImageBytes(int64_t bytes) {
   if (!budget_->TryTake(bytes, context_->limits.max_undelivered_image_bytes)) {
-    return Status(StatusCode::kResourceExhausted, "IMAGES_UNDELIVERED",
-                  "images of earlier requests have not been taken by their clients")
-        .WithRetryAfter(kUndeliveredRetry);
+    return ImagesUndelivered();
   }
-  image_bytes_ = bytes;
+  image_bytes_ += bytes;
   return OkStatus();
+}
+
+void GenerationCall::SubmitDecoded(int64_t input_bytes,
+                                   std::function<Result<AcceptedRequest>()> validate) {
+  if (Status status = TakeImageBytes(input_bytes); !status.ok()) return Submit(std::move(status));
+  Status posted =
+      context_->decode_queue->Post([self = shared_from_this(), validate = std::move(validate)] {
+        std::optional<Status> failure;
+        {
+          const std::lock_guard lock(self->mutex_);
+          failure = self->failure_;  // nobody waits for it any more
+        }
+        self->Submit(failure.has_value() ? *failure : validate());
+      });
+  if (!posted.ok()) Submit(std::move(posted));
 }
 
 void GenerationCall::Submit(Result<AcceptedRequest> accepted) {
@@ -85,7 +95,8 @@ void GenerationCall::Submit(Result<AcceptedRequest> accepted) {
   if (accepted.ok()) {
     accepted_ = std::move(accepted).value();
     record_.Describe(accepted_.parameters);
-    status = TakeImageBytes();
+    status = TakeImageBytes(LargestUnaryReplyBytes(accepted_.parameters) +
+                            InputImageBytes(accepted_.parameters));
     if (status.ok()) {
       status = context_->executor->Submit(accepted_.parameters, shared_from_this(), cancellation_);
     }

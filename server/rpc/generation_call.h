@@ -11,11 +11,13 @@
 #include "server/rpc/call_context.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/generation_messages.h"
+#include "server/rpc/image_inputs.h"
 #include "server/rpc/request_validator.h"
 
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -48,12 +50,19 @@ class GenerationCall : public GenerationObserver,
                        deadline) {}
 
   // Checks who calls and what is asked, then queues the request, or ends the call with the reason.
+  // Images to draw over are decoded on a thread of their own, so the end may come from there.
+  // `request` lives until the reactor is done.
   template <typename Request>
   void AdmitAndSubmit(const grpc::CallbackServerContext& rpc, const Request& request) {
     const Status admitted =
         record_.Admit(CheckAccess(context_->access, rpc, MethodOf(*Request::descriptor()).path));
-    Submit(admitted.ok() ? ValidateRequest(request, context_->limits, *context_->registry)
-                         : admitted);
+    if (!admitted.ok()) return Submit(admitted);
+    const auto validate = [this, &request] {
+      return ValidateRequest(request, context_->limits, *context_->registry);
+    };
+    const int64_t input_bytes = InputImageBytes(request.parameters());
+    if (input_bytes == 0) return Submit(validate());
+    SubmitDecoded(input_bytes, validate);
   }
 
   // Stops the work before the next call of the model; the call ends with `cause`.
@@ -95,12 +104,15 @@ class GenerationCall : public GenerationObserver,
                  std::chrono::system_clock::time_point deadline);
 
   void Submit(Result<AcceptedRequest> accepted);
+  // Submits what `validate` gives on the thread that decodes images; `input_bytes` of the message
+  // wait for it, and stay until the call ends.
+  void SubmitDecoded(int64_t input_bytes, std::function<Result<AcceptedRequest>()> validate);
   // On a thread of the workers: encodes, tells of it, and goes on to the next image.
   void Encode(Image image);
   void TakeEncoded(Image image);
   void EndIfDone();
-  // Sets aside what the images may take until they are delivered.
-  Status TakeImageBytes();
+  // Sets aside what images take, those to draw over and those not delivered, until the call ends.
+  Status TakeImageBytes(int64_t bytes);
 
   const CallContext* const context_;
   const std::shared_ptr<ByteBudget> budget_;  // a call may go a moment after the context

@@ -68,6 +68,7 @@ v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
   message.set_clip_skip(parameters.clip_skip);
   message.set_denoising_start(parameters.denoising_start);
   message.set_denoising_end(parameters.denoising_end);
+  if (parameters.init_image != nullptr) message.set_strength(parameters.strength);
   if (parameters.output == OutputKind::kImage) {
     message.set_vae_tile_px(VaeTilePx(model, parameters.width_px, parameters.height_px));
   }

@@ -161,6 +161,7 @@ class GrpcServer::Impl {
   Impl(const GrpcServerOptions& options, const GrpcServerDependencies& dependencies,
        ServerInfo info)
       : workers_(options.encode_threads),
+        decode_queue_(options.limits.max_queued_requests),
         stalled_readers_(dependencies.clock,
                          std::chrono::seconds(options.limits.stalled_reader_seconds),
                          kStalledReaderInterval),
@@ -170,6 +171,7 @@ class GrpcServer::Impl {
                  dependencies.observer != nullptr ? dependencies.observer : NoObserver(),
                  options.limits,
                  &workers_,
+                 &decode_queue_,
                  &stalled_readers_,
                  options.access},
         image_generation_(&context_),
@@ -272,6 +274,7 @@ class GrpcServer::Impl {
 
   // Those that call go first: the acceptor, then the server and every call that uses the others.
   EncodeWorkers workers_;
+  DecodeQueue decode_queue_;
   StalledReaders stalled_readers_;
   const CallContext context_;
   ImageGenerationServiceImpl image_generation_;

@@ -39,7 +39,7 @@ class ImageGenerationServiceImpl final : public v1::ImageGenerationService::Call
                                            v1::EstimateImagesResponse* response) override {
     return UnaryCall(
         *context_, rpc, *request, ModelLabel(request->parameters(), *context_->registry),
-        [&](const EndCall& end) { end(tightfit::EstimateImages(*context_, *request, response)); });
+        [&](const EndCall& end) { tightfit::EstimateImages(*context_, *request, response, end); });
   }
 
  private:

@@ -99,6 +99,7 @@ void Describe(const ModelDescription& model, v1::Model& message) {
   message.set_pixels_per_latent(model.pixels_per_latent);
   message.set_max_clip_skip(model.max_clip_skip);
   message.set_vae_tile_px(model.vae_tile_px);
+  message.set_takes_init_image(model.takes_init_image);
   message.set_weight_bytes(model.memory.weight_bytes());
 }
 

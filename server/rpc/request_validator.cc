@@ -3,6 +3,7 @@
 #include "server/engine/prompt_warnings.h"
 #include "server/engine/sampler_names.h"
 #include "server/image/latents_file.h"
+#include "server/rpc/image_inputs.h"
 #include "server/rpc/mime_types.h"
 #include "server/rpc/reply_size.h"
 #include "server/rpc/request_identity.h"
@@ -201,8 +202,8 @@ class Validator {
     }
   }
 
-  // After CheckAgainst.
-  GenerationParameters Resolve(const ModelDescription& model) const {
+  // After CheckAgainst. `inputs`: decoded already, whose image tells the size by default.
+  GenerationParameters Resolve(const ModelDescription& model, const ImageInputs& inputs) const {
     GenerationParameters parameters;
     parameters.model = model.name;
     parameters.prompt = WithNewlines(message_.prompt());
@@ -213,9 +214,12 @@ class Validator {
     if (message_.has_negative_prompt_2()) {
       parameters.negative_prompt_2 = WithNewlines(message_.negative_prompt_2());
     }
-    parameters.width_px = message_.has_width_px() ? message_.width_px() : model.default_width_px;
-    parameters.height_px =
-        message_.has_height_px() ? message_.height_px() : model.default_height_px;
+    parameters.width_px = message_.has_width_px()
+                              ? message_.width_px()
+                              : inputs.DefaultWidthPx(model).value_or(model.default_width_px);
+    parameters.height_px = message_.has_height_px()
+                               ? message_.height_px()
+                               : inputs.DefaultHeightPx(model).value_or(model.default_height_px);
     parameters.step_count =
         message_.has_step_count() ? message_.step_count() : model.default_step_count;
     parameters.guidance_scale =
@@ -349,6 +353,8 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
   validator.CheckTexts();
   validator.CheckConditioning();
   validator.CheckDenoising();
+  ImageInputs inputs(message, limits);
+  inputs.CheckFields(&validator.violations());
   const size_t violations_before_numbers = validator.violations().size();
   validator.CheckNumbers();
   const bool numbers_fit = validator.violations().size() == violations_before_numbers;
@@ -359,7 +365,9 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
   AcceptedRequest accepted;
   if (model != nullptr) {
     validator.CheckAgainst(*model);
-    accepted.parameters = validator.Resolve(*model);
+    TF_RETURN_IF_ERROR(inputs.Decode(*model, &validator.violations()));
+    accepted.parameters = validator.Resolve(*model, inputs);
+    inputs.CheckAgainst(accepted.parameters, numbers_fit, &validator.violations());
     if (numbers_fit) validator.CheckProducts(accepted.parameters);
     // Otherwise there may be millions of them.
     if (numbers_fit &&
@@ -378,6 +386,7 @@ Result<AcceptedRequest> Validate(const google::protobuf::Message& request,
 
   if (!snapshot.has_value()) return ModelNotFound(message.model());
   TF_RETURN_IF_ERROR(CheckServable(*snapshot));
+  TF_RETURN_IF_ERROR(inputs.MoveTo(&accepted.parameters));
   accepted.parameters.request_id = request_id.empty() ? MakeRequestId() : request_id;
   accepted.model = snapshot->description;
   accepted.warnings = WarningsOf(message);

@@ -59,6 +59,8 @@ void ServerServiceImpl::Describe(v1::GetCapabilitiesResponse& response) const {
   response.set_max_pixel_steps(limits.max_pixel_steps);
   response.set_max_unary_reply_bytes(limits.max_unary_reply_bytes);
   response.set_max_queued_requests(limits.max_queued_requests);
+  response.set_max_input_image_bytes(limits.max_input_image_bytes);
+  response.set_max_input_image_px(limits.max_input_image_px);
   std::vector<std::string> samplers = info_.samplers;
   for (const ModelSnapshot& model : context_->registry->List()) {
     if (model.description == nullptr) continue;

@@ -24,7 +24,7 @@ namespace tightfit {
 // How one component is to be held.
 struct ComponentOptions {
   std::string owner;            // of the memory accounts: a model, or a content
-  std::string component;        // "unet", "text_encoder", "text_encoder_2", "vae"
+  std::string component;        // "unet", "text_encoder", "text_encoder_2", "vae", "vae_encoder"
   std::string format = "fp16";  // "fp16": every weight in `dtype`; else a name of kernels/format.h
   PackingScope scope;
   // Of modules in the scope that have formats of their own; then `format` is "fp16".

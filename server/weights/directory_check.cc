@@ -32,8 +32,8 @@ struct CheckedPart {
 
 std::vector<CheckedFile> OpenFiles(const ModelDirectory& model) {
   std::vector<CheckedFile> files;
-  for (const std::string_view name : kModelComponents) {
-    const ManifestComponent& component = model.components.at(std::string(name));
+  for (const std::string& name : ComponentNamesOf(model)) {
+    const ManifestComponent& component = model.components.at(name);
     CheckedFile file{.listed = component.weights};
     if (component.packed.has_value()) {
       auto opened = PackedCheckpoint::Open(model.PathOf(file.listed), file.listed.file,

@@ -9,15 +9,10 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace tightfit {
-
-// In the order of model.json.
-inline constexpr std::string_view kModelComponents[] = {"unet", "text_encoder", "text_encoder_2",
-                                                        "vae"};
 
 // What is being done, and how many bytes of how many are; false stops it.
 using DirectoryProgress =

@@ -122,8 +122,8 @@ class PackingRun {
                   packing_.model + " --out DIR"};
     }
     report_.hash = model_.hash;
-    for (const std::string_view name : kModelComponents) {
-      ComponentPlan plan{.name = std::string(name), .asked = {}};
+    for (const std::string& name : ComponentNamesOf(model_)) {
+      ComponentPlan plan{.name = name, .asked = {}};
       plan.asked = FormatOf(packing_.formats, plan.name);
       plan.manifest = &model_.components.at(plan.name);
       const ListedFile& listed = plan.manifest->weights;
@@ -178,7 +178,7 @@ class PackingRun {
   Result<int64_t> OtherWeightBytes(const WeightUnits& units) const {
     int64_t bytes = 0;
     for (const auto& [name, component] : model_.components) {
-      if (name == "unet") continue;
+      if (name == "unet" || name == kVaeEncoder) continue;
       const ComponentFormat asked = FormatOf(packing_.formats, name);
       TF_ASSIGN_OR_RETURN(const auto source, WeightSource::Open(model_, component, ""));
       bytes += source->Table({FormatByName(asked.format), {.name = asked.scope, .exclude = {}}, {}})

@@ -32,10 +32,8 @@ int64_t DenseBytesOf(const PackedCheckpoint& checkpoint) {
 
 Result<std::vector<UnpackingPlan>> PlanUnpacking(const ModelDirectory& model) {
   std::vector<UnpackingPlan> plans;
-  for (const std::string_view name : kModelComponents) {
-    UnpackingPlan plan{.name = std::string(name),
-                       .manifest = &model.components.at(std::string(name)),
-                       .checkpoint = nullptr};
+  for (const std::string& name : ComponentNamesOf(model)) {
+    UnpackingPlan plan{.name = name, .manifest = &model.components.at(name), .checkpoint = nullptr};
     if (!plan.manifest->packed.has_value()) {
       return Status(StatusCode::kFailedPrecondition, "NOT_PACKED", model.path + " is not packed");
     }
@@ -68,7 +66,7 @@ Status WriteUnpacked(const ModelDirectory& model, const std::string& manifest_te
                                           progress->ForBytes()));
     json["components"][plan.name]["weights"] = {
         {"file", file}, {"bytes", dense.bytes}, {"sha256", dense.sha256}};
-    digests.emplace_back(plan.name, dense.sha256);
+    if (plan.name != kVaeEncoder) digests.emplace_back(plan.name, dense.sha256);
     report->components.push_back(
         {.name = plan.name,
          .format = plan.manifest->packed->format,

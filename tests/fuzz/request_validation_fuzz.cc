@@ -3,6 +3,7 @@
 #include "server/base/limits.h"
 #include "server/engine/model_registry.h"
 #include "server/engine/prompt_warnings.h"
+#include "server/rpc/image_inputs.h"
 #include "server/rpc/message_scan.h"
 #include "server/rpc/reply_size.h"
 #include "server/rpc/request_validator.h"
@@ -70,6 +71,18 @@ void CheckAccepted(const GenerationParameters& accepted, const Limits& limits) {
   for (const Latents& latents : accepted.initial_latents) {
     Require(latents.channels == 4 && latents.height * 4 == accepted.height_px &&
             latents.width * 4 == accepted.width_px);
+  }
+  if (accepted.init_image != nullptr) {
+    const auto pixels = static_cast<size_t>(area);
+    Require(accepted.init_image->width_px == accepted.width_px &&
+            accepted.init_image->height_px == accepted.height_px &&
+            accepted.init_image->rgb.size() == 3 * pixels);
+    Require(accepted.strength > 0.0 && accepted.strength <= 1.0);
+    Require(StepsOfStrength(accepted.strength, accepted.step_count) >= 1);
+    Require(accepted.initial_latents.empty() && accepted.denoising_end == 1.0f);
+    Require(accepted.mask == nullptr || accepted.mask->drawn.size() == pixels);
+  } else {
+    Require(accepted.mask == nullptr);
   }
   const bool goes_on = accepted.denoising_start > 0.0f;
   Require(std::ssize(accepted.initial_latents) == (goes_on ? accepted.image_count : 0));

@@ -1,6 +1,7 @@
 // Attacks on the wire of a real server process. Each one prints what it did to the server's memory
 // and to other clients; with TIGHTFIT_FULL=1 they are as large as can be.
 #include "tests/integration/wire_attack_fixture.h"
+#include "tests/support/input_image_files.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -126,6 +127,23 @@ TEST_F(WireAttackTest, GzipBombs) {
   Attack("512 MiB by gzip", [&] {
     Call(kStreamImages, bomb, {{"grpc-encoding", "gzip"}});
     Call(kStreamImages, bomb);
+  });
+}
+
+// 16 KiB become 64 MiB of pixels, and a row of each pixel that is resized another 16.
+TEST_F(WireAttackTest, ImagesOfManyPixels) {
+  StartAndWaitUntilReady();
+  constexpr uint32_t kSidePx = 4096;
+  const std::string zeros(size_t{4} * kSidePx * kSidePx, '\0');
+  const std::string bomb = PngFile(kSidePx, kSidePx, PngColours::kRgba, zeros);
+  Attack("images of 16 Mi pixels, eight at once", [&] {
+    AtOnce(8, [&] {
+      v1::ImageParameters parameters = Parameters(4);
+      parameters.set_width_px(1024);
+      parameters.set_height_px(64);
+      parameters.set_init_image(bomb);
+      StreamingRequest(Connect(), parameters).Finish();
+    });
   });
 }
 

@@ -86,6 +86,8 @@ def test_limits_under_which_nothing_can_be_drawn_are_refused() -> None:
         "unet.safetensors",
         "vae.safetensors",
         "text_encoder_2.fp32.ts",
+        "vae_encoder.fp32.ts",
+        "vae_encoder.safetensors",
         "tokenizer/merges.txt",
         "tokenizer_2/vocab.json",
     ],

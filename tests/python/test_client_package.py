@@ -82,6 +82,7 @@ def test_every_keyword_reaches_its_field() -> None:
     values = {str: "x", int: 7, float: 0.5, bool: True, tightfit.Size: (3, 4)}
     values[tightfit.PromptSyntax] = tightfit.PromptSyntax.PLAIN
     values[Sequence[bytes]] = [b"x", b"y"]
+    values[bytes] = b"x"
     given = {}
     for name, hint in typing.get_type_hints(tightfit.ImageParameters).items():
         kinds = typing.get_args(hint)

@@ -18,6 +18,7 @@ import httpx2
 import pytest
 from huggingface_hub import constants, errors
 
+from tightfit_export import COMPONENTS
 from tightfit_export.cli import main
 from tightfit_export.errors import SourceError
 from tightfit_export.hub import looks_like_repository, needed_files
@@ -105,7 +106,8 @@ def opened(**options: Any) -> SourcePipeline:
 
 def weight_names(pipeline: SourcePipeline) -> list[str]:
     names = []
-    for origin in pipeline.weights.values():
+    for component in COMPONENTS:
+        origin = pipeline.weights[component]
         assert isinstance(origin, WeightFiles)
         names += [path.name for path in origin.files]
     return names

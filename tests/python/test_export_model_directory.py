@@ -6,17 +6,20 @@ import hashlib
 import json
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from tightfit_export.cli import main
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "vae")
 GRAPHS = ("unet", "text_encoder", "text_encoder_2", "vae_decoder")
+ENCODER = "vae_encoder"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -52,6 +55,7 @@ def test_every_file_is_listed_with_its_size_and_sha256(
     found = {str(p.relative_to(tiny_model_dir)) for p in tiny_model_dir.rglob("*") if p.is_file()}
     assert found == names | {"model.json"}
     assert {f"{graph}.{dtype}.ts" for graph in GRAPHS for dtype in DTYPES} <= names
+    assert f"{ENCODER}.fp32.ts" in names
     assert {
         f"{tokenizer}/{file}"
         for tokenizer in ("tokenizer", "tokenizer_2")
@@ -116,14 +120,19 @@ def test_weight_keys_are_the_paths_of_the_graphs_empty_parameters(
     assert manifest["components"][component]["parameter_count"] == count
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+HALVES_OF_VAE = {"vae": ("decoder.", "post_quant_conv."), ENCODER: ("encoder.", "quant_conv.")}
+
+
+@pytest.mark.parametrize("component", [*COMPONENTS, ENCODER])
 def test_weights_are_the_sources_bit_for_bit(
     tiny_model_dir: Path, tiny_pipeline_dir: Path, component: str
 ) -> None:
-    (source_file,) = (tiny_pipeline_dir / component).glob("*.safetensors")
+    part = "vae" if component == ENCODER else component
+    (source_file,) = (tiny_pipeline_dir / part).glob("*.safetensors")
     source, written = load_file(source_file), load_file(tiny_model_dir / f"{component}.safetensors")
-    if component == "vae":
-        source = {k: v for k, v in source.items() if k.startswith(("decoder.", "post_quant_conv."))}
+    if component in HALVES_OF_VAE:
+        kept = HALVES_OF_VAE[component]
+        source = {k: v for k, v in source.items() if k.startswith(kept)}
     assert set(source) == set(written)
     for key, tensor in source.items():
         assert torch.equal(tensor, written[key]), key
@@ -208,6 +217,63 @@ def test_vae_graph_equals_diffusers(
             expected, found = vae.decode(latents).sample, graph(latents)
         assert found.shape == (batch, 3, 8 * height, 8 * width)
         assert torch.equal(found, expected)
+
+
+def test_vae_encoder_graph_equals_diffusers(
+    tiny_model_dir: Path, tiny_pipeline_dir: Path, manifest: dict[str, Any]
+) -> None:
+    vae = AutoencoderKL.from_pretrained(
+        tiny_pipeline_dir / "vae", dtype=torch.float32, use_safetensors=True
+    )
+    graph = runnable(tiny_model_dir, ENCODER, ENCODER, "fp32")
+    entry = manifest["components"][ENCODER]
+    assert list(entry["graphs"]) == ["fp32"]
+    weights = load_file(tiny_model_dir / f"{ENCODER}.safetensors")
+    assert set(dict(graph.named_parameters())) == set(weights)
+    assert entry["parameter_count"] == sum(weight.numel() for weight in weights.values())
+    for batch, height, width in ((1, 64, 64), (3, 40, 96), (1, 8, 136)):
+        images = torch.rand(batch, 3, height, width) * 2 - 1
+        with torch.no_grad(), torch.jit.optimized_execution(False):
+            expected, found = vae.encode(images).latent_dist.parameters, graph(images)
+        assert found.shape == (batch, 8, height // 8, width // 8)
+        assert torch.equal(found, expected)
+        assert found.std() > 0.01
+
+
+def test_without_image_inputs_the_encoder_is_left_out_and_all_else_is_equal(
+    tiny_pipeline_dir: Path, tiny_model_dir: Path, tmp_path: Path, without_graphs: None
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["--source", str(tiny_pipeline_dir), "--out", str(out), "--quiet"]
+    assert main([*arguments, "--no-image-inputs"]) == 0
+    content = json.loads((out / "model.json").read_text())
+    assert tuple(content["components"]) == COMPONENTS
+    whole = json.loads((tiny_model_dir / "model.json").read_text())
+    assert tuple(whole["components"]) == (*COMPONENTS, ENCODER)
+    assert content["hash"] == whole["hash"]
+    for component in COMPONENTS:
+        weights = content["components"][component]["weights"]
+        assert weights == whole["components"][component]["weights"]
+    assert not list(out.glob(f"{ENCODER}*"))
+
+
+def test_a_vae_without_an_encoder_is_exported_with_a_note(
+    copy_of_source: Callable[[], Path],
+    tmp_path: Path,
+    without_graphs: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = copy_of_source()
+    (file,) = (source / "vae").glob("*.safetensors")
+    decoder = {k: v for k, v in load_file(file).items() if k.startswith(HALVES_OF_VAE["vae"])}
+    file.unlink()
+    save_file(decoder, file)
+    arguments = ["--source", str(source), "--out", str(tmp_path / "out"), "--json", "--quiet"]
+    assert main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["notes"] == ["the VAE has no encoder: the model will take no images as inputs"]
+    content = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert tuple(content["components"]) == COMPONENTS
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -73,6 +73,7 @@ def test_bf16_graphs_alone_are_exported_with_an_fp32_vae(
         "text_encoder": ["bf16"],
         "text_encoder_2": ["bf16"],
         "vae": ["fp32", "bf16"],
+        "vae_encoder": ["fp32"],
     }
     # The packaged vocabulary is CLIP's.
     for tokenizer in ("tokenizer", "tokenizer_2"):

@@ -83,12 +83,12 @@ def test_finished_weight_files_are_kept_and_taken_over(
 
     export.interrupt_at = "graphs"
     assert export.run() == 130
-    assert export.written == ["text_encoder_2", "vae"]
+    assert export.written == ["text_encoder_2", "vae", "vae_encoder"]
     export.interrupt_at = ""
     assert export.run() == 0
     assert export.written == [] and export.partials == []
     names = {path.name for path in export.out.iterdir()}
-    assert "finished.json" not in names and len(names) == 4 + 2 + 1
+    assert "finished.json" not in names and len(names) == 5 + 2 + 1
     for component in COMPONENTS:
         name = f"{component}.safetensors"
         assert (export.out / name).read_bytes() == (tiny_model_dir / name).read_bytes()
@@ -113,7 +113,7 @@ def test_what_was_made_of_something_else_is_not_taken_over(export: Export, chang
             file.seek(-1, os.SEEK_END)
             file.write(b"\xff")
     assert export.run() == 0
-    everything = ["unet", "text_encoder", "text_encoder_2", "vae"]
+    everything = ["unet", "text_encoder", "text_encoder_2", "vae", "vae_encoder"]
     assert export.written == (["unet"] if change == "kept file" else everything)
     # A whole export leaves nothing of others to the same place.
     assert export.partials == []
@@ -150,7 +150,7 @@ def test_an_unreadable_record_of_what_is_finished_means_nothing_is(export: Expor
     (kept / "finished.json").write_text("{")
     export.interrupt_at = ""
     assert export.run() == 0
-    assert len(export.written) == 4
+    assert len(export.written) == 5
 
 
 def test_little_is_not_worth_keeping(

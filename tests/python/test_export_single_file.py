@@ -101,15 +101,18 @@ def test_diffusers_loads_the_single_file_as_we_do(
     theirs = StableDiffusionXLPipeline.from_single_file(
         str(checkpoint), config=str(tiny_pipeline_dir), local_files_only=True, dtype=torch.float16
     )
-    for component, plan in plan_weights(opened(checkpoint, tiny_pipeline_dir)).items():
-        state = getattr(theirs, component).state_dict()
+    plans = plan_weights(opened(checkpoint, tiny_pipeline_dir))
+    assert "vae_encoder" in plans
+    for component, plan in plans.items():
+        network = "vae" if component == "vae_encoder" else component
+        state = getattr(theirs, network).state_dict()
         for name, key in plan.keys.items():
             assert torch.equal(plan.source.read(key).reshape(state[name].shape), state[name]), name
 
 
-@pytest.mark.parametrize("component", ["unet", "vae"])
+@pytest.mark.parametrize("component", ["unet", "vae", "vae_encoder"])
 def test_every_key_of_full_size_is_where_diffusers_finds_it(component: str) -> None:
-    config = sdxl_base()[1][component]
+    config = sdxl_base()[1]["unet" if component == "unet" else "vae"]
     names = [name for name, _ in architecture.build(component, config).named_parameters()]
     placed = places(component, names, config)
     keys = [place.key for place in placed.values()]
@@ -128,14 +131,16 @@ def test_every_key_of_full_size_is_where_diffusers_finds_it(component: str) -> N
 
 def test_the_bundled_configuration_is_sdxl_bases() -> None:
     counts = {}
-    for component, config in sdxl_base()[1].items():
+    configs = sdxl_base()[1]
+    for component, config in [*configs.items(), ("vae_encoder", configs["vae"])]:
         module = architecture.build(component, config)
         counts[component] = sum(parameter.numel() for parameter in module.parameters())
     assert counts == {
         "unet": 2_567_463_684,
         "text_encoder": 123_060_480,
         "text_encoder_2": 694_659_840,
-        "vae": 49_490_199,  # of 83,653,863 with the encoder
+        "vae": 49_490_199,
+        "vae_encoder": 34_163_664,
     }
 
 

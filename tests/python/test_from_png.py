@@ -22,6 +22,7 @@ DRAWS = 40
 # Not of the picture: what it is drawn on from, its file's type, whether the text is there, and how
 # many others were drawn beside it.
 BESIDE_THE_PICTURE = {"initial_latents", "mime_type", "embed_metadata", "image_count"}
+BESIDE_THE_PICTURE |= {"init_image", "mask", "keep_unmasked_pixels"}
 # Their defaults, which are left out of the text.
 NOT_WRITTEN = {"guidance_rescale": 0, "denoising_end": 1, "comma_backtrack_tokens": 20}
 PROMPTS = [
@@ -138,7 +139,7 @@ def test_every_parameter_is_drawn_again_to_the_pixel(
                 assert result.images[0].png == drawn.png and result.notes == ()
     # A field that the contract gains must be written, read and drawn here.
     fields = set(typing.get_type_hints(ImageParameters))
-    assert given == fields - BESIDE_THE_PICTURE - {"denoising_start"}
+    assert given == fields - BESIDE_THE_PICTURE - {"denoising_start", "strength"}
 
 
 def test_a_picture_of_several_is_drawn_alone(server: ServerProcess, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import os
 import random
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from client_sides import Client
 from emoji_model import MODEL
+from PIL import Image
 from server_process import ServerProcess, metric_values
 
 FULL = os.environ.get("TIGHTFIT_FULL") == "1"
@@ -37,6 +39,18 @@ SLIM = [(16, 16, 8), (16, 84, 1), (16, 272, 1), (16, 1028, 1), (1028, 16, 1)]
 SQUARES = [(48, 48, 1), (60, 60, 2), (68, 68, 1), (112, 112, 1), (200, 200, 1)]
 GUIDANCE = (1.0, 5.0)
 CHUNKS = [(32, 32, 1, 16), (32, 32, 8, 4), (64, 64, 4, 8), (20, 20, 8, 16), (128, 128, 2, 16)]
+# Drawn over: what the encoder takes decides, but for many images.
+DRAWN_OVER = [
+    (16, 16, 1),
+    (16, 400, 1),
+    (400, 16, 1),
+    (20, 28, 1),
+    (20, 516, 1),
+    (132, 260, 2),
+    (252, 256, 1),
+    (300, 404, 1),
+    (48, 48, 8),
+]
 # The requests whose predictions were too low by up to 11.5 %.
 TABLE = [
     (20, 2048, 8),
@@ -65,7 +79,12 @@ class Measured:
         self._sum = 0.0
 
     def error(
-        self, size: tuple[int, int, int], guidance: float, chunks: int = 1, latents: bool = True
+        self,
+        size: tuple[int, int, int],
+        guidance: float,
+        chunks: int = 1,
+        latents: bool = True,
+        **more: Any,
     ) -> float:
         width_px, height_px, count = size
         self._client.generate(
@@ -78,6 +97,7 @@ class Measured:
             step_count=1,
             mime_type="application/x-safetensors" if latents else "image/png",
             timeout=600,
+            **more,
         )
         total = sum(metric_values(self._server.metrics(), RATIO).values())
         error, self._sum = total - self._sum, total
@@ -125,6 +145,23 @@ def test_of_decoding_at_least_what_is_taken_is_predicted(dtype_and_measured) -> 
         error = measured.error(size, 5.0, latents=False)
         print(f"{dtype} {size} decoded: {100 * error:+.1f} %")
         assert error >= 0, size
+
+
+def test_of_images_that_are_drawn_over_at_least_what_is_taken_is_predicted(
+    dtype_and_measured,
+) -> None:
+    dtype, measured = dtype_and_measured
+    # The first of them loads the VAE's encoder.
+    for width, height, count in [(64, 64, 1), *DRAWN_OVER]:
+        image = Image.new("RGB", (width, height), (200, 120, 40))
+        mask = Image.new("L", (width, height), 255)
+        for more in ({"strength": 1.0}, {"strength": 1.0, "mask": mask}):
+            for latents in (True, False):
+                error = measured.error(
+                    (width, height, count), 1.0, latents=latents, init_image=image, **more
+                )
+                print(f"{dtype} {width}x{height} {count} drawn over: {100 * error:+.1f} %")
+                assert error >= 0, (width, height, count, more, latents)
 
 
 @pytest.mark.skipif(not FULL, reason="takes many minutes: TIGHTFIT_FULL=1")

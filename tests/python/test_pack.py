@@ -18,7 +18,8 @@ import pytest
 from server_process import BUILD, CLI
 
 PACK = BUILD / "bin" / "tightfit-pack"
-COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "vae")
+HASHED = ("unet", "text_encoder", "text_encoder_2", "vae")
+COMPONENTS = (*HASHED, "vae_encoder")
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -187,10 +188,10 @@ def test_unpacked_weights_are_close_and_the_hash_is_their_own(
     document = json.loads(done.stdout)
     assert not document["is_original"]
     originals = {row["name"]: row["is_original"] for row in document["components"]}
-    assert originals == {c: c == "text_encoder" for c in COMPONENTS}
+    assert originals == {c: c in ("text_encoder", "vae_encoder") for c in COMPONENTS}
     manifest = manifest_of(tmp_path / "dense")
     lines = "".join(
-        f"{name} {manifest['components'][name]['weights']['sha256']}\n" for name in COMPONENTS
+        f"{name} {manifest['components'][name]['weights']['sha256']}\n" for name in HASHED
     )
     assert manifest["hash"] == sha256(lines.encode()) == document["hash"]
     assert manifest["unpacked_from"]["hash"] == manifest_of(tiny_model_dir)["hash"]

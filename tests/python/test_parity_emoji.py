@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from parity.check import assert_different, assert_same, difference
+from parity.inputs import path_of, write_inputs
 from parity.jobs import FORMATS, SCOPES, Job, Weights
 from parity.probe import REPOSITORY, ProbeResult, probe_binary, run_probe
 from parity.reference import SCHEDULERS, Reference
@@ -27,10 +28,26 @@ EVERY_WEIGHTS = [Weights(f, s) for f, s in itertools.product(FORMATS, SCOPES)]
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> ProbeResult:
+def drawn_over(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
+    """By the name of its mask; images that this VAE, unlike a random one, sees something in."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder)
+    image = path_of(folder, "image", (64, 64))
+    plain = JOBS["pizza"].but(init_image=image, strength=0.6)
+    masks = {mask: path_of(folder, mask, (64, 64)) for mask in ("mask", "inverted")}
+    masked = {mask: plain.but(mask=path, sampler="euler-a") for mask, path in masks.items()}
+    other = plain.but(init_image=path_of(folder, "other", (64, 64)))
+    return {"none": plain, "none, another image": other, **masked}
+
+
+@pytest.fixture(scope="module")
+def ours(
+    tmp_path_factory: pytest.TempPathFactory, drawn_over: dict[str, Job]
+) -> ProbeResult:
     jobs = list(itertools.product([UNPACKED, HF8], [*JOBS.values(), ANCESTRAL]))
     jobs += [(weights, JOBS["pizza"]) for weights in EVERY_WEIGHTS]
     jobs += [(UNPACKED, job) for job in EVERY_SAMPLER]
+    jobs += list(itertools.product([UNPACKED, HF8], drawn_over.values()))
     return run_probe(MODEL, jobs, tmp_path_factory.mktemp("fp32"))
 
 
@@ -53,6 +70,23 @@ def test_images_are_those_of_diffusers(
     assert_same(ours.images[weights, job], diffusers.draw(weights, job))
     other = HF8 if weights == UNPACKED else UNPACKED
     assert_different(ours.images[other, job], diffusers.draw(weights, job))
+
+
+@pytest.mark.parametrize("weights", [UNPACKED, HF8], ids=lambda weights: weights.format)
+@pytest.mark.parametrize(
+    ("mask", "control"), [("none", "none, another image"), ("mask", "inverted")]
+)
+def test_drawing_over_an_image(
+    ours: ProbeResult,
+    diffusers: Reference,
+    drawn_over: dict[str, Job],
+    weights: Weights,
+    mask: str,
+    control: str,
+) -> None:
+    reference = diffusers.draw(weights, drawn_over[mask])
+    assert_same(ours.images[weights, drawn_over[mask]], reference)
+    assert_different(ours.images[weights, drawn_over[control]], reference)
 
 
 @pytest.mark.parametrize("job", EVERY_SAMPLER, ids=lambda job: job.sampler)

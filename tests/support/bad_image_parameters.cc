@@ -1,5 +1,7 @@
 #include "tests/support/bad_image_parameters.h"
 
+#include "tests/support/input_image_files.h"
+
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -197,7 +199,7 @@ void AddUnknown(Message* message, int number) {
 
 void AddUnknownFields(Cases* cases) {
   // The highest number that protobuf has, and one of its reserved range.
-  for (const int number : {26, 1000, 19000, 536870911}) {
+  for (const int number : {30, 1000, 19000, 536870911}) {
     cases->push_back({"unknown field " + std::to_string(number),
                       [=](Parameters& p) { AddUnknown(&p, number); }, std::to_string(number),
                       "does not know"});
@@ -328,6 +330,109 @@ void AddLatents(Cases* cases) {
   cases->insert(cases->end(), counts.begin(), counts.end());
 }
 
+void AddStrengths(Cases* cases) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (const double value :
+       {0.0, -0.0, -0.3, std::nextafter(1.0, 2.0), 30.0, kInfinity, -kInfinity,
+        std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::max()}) {
+    cases->push_back({"strength " + std::to_string(value),
+                      [=](Parameters& p) {
+                        p.set_init_image(GradientPng(64, 64));
+                        p.set_strength(value);
+                      },
+                      "strength", "above 0 and at most 1"});
+  }
+  // The fake model draws 4 steps by default.
+  cases->push_back({"a strength that leaves no step",
+                    [](Parameters& p) {
+                      p.set_init_image(GradientPng(64, 64));
+                      p.set_strength(0.2);
+                    },
+                    "strength", "of 0.2 leaves none of step_count 4"});
+  cases->push_back({"the default strength of too few steps",
+                    [](Parameters& p) {
+                      p.set_init_image(GradientPng(64, 64));
+                      p.set_step_count(3);
+                    },
+                    "strength", "of 0.3 leaves none of step_count 3"});
+  cases->push_back({"a mask and one step",
+                    [](Parameters& p) {
+                      p.set_init_image(GradientPng(64, 64));
+                      p.set_mask(HalfMaskPng(64, 64, 32));
+                      p.set_step_count(1);
+                    },
+                    "strength", "of 0.9999 leaves none of step_count 1"});
+}
+
+void AddInputImages(Cases* cases) {
+  AddStrengths(cases);
+  for (const BadImageFile& bad : BadImageFiles()) {
+    cases->push_back({std::string("init_image: ") + bad.name,
+                      [=](Parameters& p) { p.set_init_image(bad.file); }, "init_image",
+                      bad.refusal});
+    cases->push_back({std::string("mask: ") + bad.name,
+                      [=](Parameters& p) {
+                        p.set_init_image(GradientPng(64, 64));
+                        p.set_mask(bad.file);
+                      },
+                      "mask", bad.refusal});
+  }
+  const auto size = [](uint32_t width_px, uint32_t height_px) {
+    return [=](Parameters& p) { p.set_init_image(GradientPng(width_px, height_px)); };
+  };
+  const auto with = [](const std::function<void(Parameters&)>& change) {
+    return [=](Parameters& p) {
+      p.set_init_image(GradientPng(64, 64));
+      change(p);
+    };
+  };
+  const std::string clear(size_t{4} * 64 * 64, '\0');
+  const Cases rest = {
+      {"strength without an image", [](Parameters& p) { p.set_strength(0.3); }, "strength",
+       "goes with init_image"},
+      {"a mask without an image", [](Parameters& p) { p.set_mask(HalfMaskPng(64, 64, 32)); },
+       "mask", "goes with init_image"},
+      {"kept pixels without a mask", with([](Parameters& p) { p.set_keep_unmasked_pixels(true); }),
+       "keep_unmasked_pixels", "goes with mask"},
+      {"pixels that are not kept, without a mask",
+       [](Parameters& p) { p.set_keep_unmasked_pixels(false); }, "keep_unmasked_pixels",
+       "goes with mask"},
+      {"a mask of another width", with([](Parameters& p) { p.set_mask(HalfMaskPng(63, 64, 32)); }),
+       "mask", "has 63 x 64 pixels, but init_image has 64 x 64"},
+      {"a mask of another height",
+       with([](Parameters& p) { p.set_mask(HalfMaskPng(64, 128, 32)); }), "mask",
+       "has 64 x 128 pixels"},
+      {"a mask of the size that is drawn, not the image's", with([](Parameters& p) {
+         p.set_width_px(128);
+         p.set_height_px(128);
+         p.set_mask(HalfMaskPng(128, 128, 32));
+       }),
+       "mask", "has 128 x 128 pixels"},
+      {"a transparent mask",
+       with([=](Parameters& p) { p.set_mask(PngFile(64, 64, PngColours::kRgba, clear)); }), "mask",
+       "transparent pixels"},
+      {"a file one byte too large",
+       [](Parameters& p) { p.set_init_image(std::string((8 << 20) + 1, 'x')); }, "init_image",
+       "at most 8388608"},
+      {"an image too narrow for any image", size(15, 64), "width_px", "init_image has 15 x 64"},
+      {"an image too low for any image", size(64, 3), "height_px", "init_image has 64 x 3"},
+      {"an image of one pixel", size(1, 1), "width_px", "give width_px and height_px"},
+      {"an image too wide for any image", size(2052, 16), "width_px", "from 16 to 2048"},
+      {"an image too high for any image", size(16, 2100), "height_px", "from 16 to 2048"},
+      {"an image and a start", with([](Parameters& p) {
+         p.set_denoising_start(0.5f);
+         p.add_initial_latents(GoodLatentsFile());
+       }),
+       "init_image", "goes without initial_latents, denoising_start and denoising_end"},
+      {"an image and an end", with([](Parameters& p) { p.set_denoising_end(0.5f); }), "init_image",
+       "goes without"},
+      {"an image and latents",
+       with([](Parameters& p) { p.add_initial_latents(GoodLatentsFile()); }), "init_image",
+       "goes without"},
+  };
+  cases->insert(cases->end(), rest.begin(), rest.end());
+}
+
 }  // namespace
 
 std::string LatentsFile(const std::string& header, size_t data_bytes) {
@@ -351,6 +456,7 @@ std::vector<BadImageParameters> AllBadImageParameters() {
            [](Parameters& p, const std::string& t) { p.set_negative_prompt_2(t); });
   AddUnknownFields(&cases);
   AddLatents(&cases);
+  AddInputImages(&cases);
   return cases;
 }
 

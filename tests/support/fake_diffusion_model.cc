@@ -67,6 +67,7 @@ class FakeDiffusionModel final : public DiffusionModel {
   Result<std::unique_ptr<Sampling>> Begin(const GenerationParameters& parameters) override {
     TF_RETURN_IF_ERROR(Called("begin"));
     ++controls_->begun;
+    controls_->Remember(parameters);
     return std::unique_ptr<Sampling>(std::make_unique<FakeSampling>(parameters, controls_));
   }
 
@@ -140,6 +141,7 @@ ModelDescription FakeDescription(const std::string& name) {
   description.pixels_per_latent = kPixelsPerLatent;
   description.latent_channels = kLatentChannels;
   description.max_clip_skip = 2;
+  description.takes_init_image = true;
   description.vae_tiling = "auto";
   description.vae_tile_px = 512;
   for (const char* component : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
@@ -172,6 +174,7 @@ std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
                                               ModelMemory memory) {
   ModelDescription description = FakeDescription(name);
   description.memory = memory;
+  description.takes_init_image = controls->takes_init_image;
   return std::make_unique<FakeDiffusionModel>(std::move(description), std::move(controls));
 }
 

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace tightfit {
@@ -27,13 +28,28 @@ struct FakeModelControls {
   std::atomic<bool> falls_back{false};
   // The first decode of a request gives no image, but says that the VAE in fp32 is needed.
   std::atomic<bool> needs_fallback{false};
+  // What the descriptions of models that are made from now on say.
+  std::atomic<bool> takes_init_image{true};
   // Called when a model leaves its device. May block.
   std::function<void()> on_leave;
+
+  // What Begin was last called with. Thread-safe.
+  GenerationParameters LastBegun() const {
+    const std::lock_guard lock(mutex);
+    return last_begun;
+  }
+  void Remember(const GenerationParameters& parameters) {
+    const std::lock_guard lock(mutex);
+    last_begun = parameters;
+  }
+
+  mutable std::mutex mutex;
+  GenerationParameters last_begun;  // guarded by mutex
 };
 
 // A resident description with sensible values: 64x64 px, 4 pixels per latent, 4 steps, guidance 5,
-// samplers euler and euler-a, leading timesteps, clip skip up to 2, tiles of 512 px, hf8
-// linear+conv, four components.
+// samplers euler and euler-a, leading timesteps, clip skip up to 2, images to draw over, tiles of
+// 512 px, hf8 linear+conv, four components.
 // Every byte of a prompt is a token, of which 75 are used.
 ModelDescription FakeDescription(const std::string& name);
 

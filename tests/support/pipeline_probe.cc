@@ -16,6 +16,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -105,6 +106,31 @@ std::vector<Latents> InitialLatents(const Json& job, const ModelDescription& des
   return images;
 }
 
+// From a file of that many bytes a pixel; empty where the job names none.
+std::vector<uint8_t> PixelsOf(const Json& job, const char* key, size_t bytes_per_pixel) {
+  const std::optional<std::string> path = OptionalText(job, key);
+  if (!path.has_value()) return {};
+  std::vector<uint8_t> bytes(bytes_per_pixel * job.at("width_px").get<size_t>() *
+                             job.at("height_px").get<size_t>());
+  std::ifstream(*path, std::ios::binary)
+      .read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  return bytes;
+}
+
+std::shared_ptr<const RgbImage> InitImage(const Json& job) {
+  RgbImage image{.width_px = job.at("width_px"),
+                 .height_px = job.at("height_px"),
+                 .rgb = PixelsOf(job, "init_image", 3)};
+  return image.rgb.empty() ? nullptr : std::make_shared<const RgbImage>(std::move(image));
+}
+
+std::shared_ptr<const ImageMask> Mask(const Json& job) {
+  ImageMask mask{.width_px = job.at("width_px"),
+                 .height_px = job.at("height_px"),
+                 .drawn = PixelsOf(job, "mask", 1)};
+  return mask.drawn.empty() ? nullptr : std::make_shared<const ImageMask>(std::move(mask));
+}
+
 GenerationParameters ParametersOf(const Json& job, const ModelDescription& description) {
   return {.prompt = job.at("prompt"),
           .prompt_2 = OptionalText(job, "prompt_2"),
@@ -126,6 +152,10 @@ GenerationParameters ParametersOf(const Json& job, const ModelDescription& descr
           .denoising_start = job.value("denoising_start", 0.0f),
           .denoising_end = job.value("denoising_end", 1.0f),
           .initial_latents = InitialLatents(job, description),
+          .init_image = InitImage(job),
+          .mask = Mask(job),
+          .strength = job.value("strength", 1.0),
+          .keep_unmasked_pixels = job.value("keep_unmasked_pixels", true),
           .original_size = OptionalSize(job, "original_size"),
           .target_size = OptionalSize(job, "target_size"),
           .crop_top_left = OptionalSize(job, "crop_top_left")};

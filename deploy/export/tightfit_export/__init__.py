@@ -14,6 +14,8 @@ os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 __version__ = "0.1.0"
 
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "vae")
+# Of models that take image inputs: the other half of the VAE, with weights of its own.
+VAE_ENCODER = "vae_encoder"
 TOKENIZERS = ("tokenizer", "tokenizer_2")
 DTYPES = ("fp32", "bf16", "fp16")
 MAX_TOKENS = 77

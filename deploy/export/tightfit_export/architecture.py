@@ -1,4 +1,4 @@
-"""The four networks, built without weights, with the inputs and outputs that the graphs have.
+"""The networks, built without weights, with the inputs and outputs that the graphs have.
 
 A subclass may change `forward` only: module and parameter names stay those of diffusers and
 transformers, so that a graph's parameter paths are the keys of the weight file.
@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from tightfit_export import MAX_TOKENS, max_clip_skip
+from tightfit_export import MAX_TOKENS, VAE_ENCODER, max_clip_skip
 from tightfit_export.errors import SourceError
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,7 +60,7 @@ class ProjectingTextEncoder(CLIPTextModelWithProjection):
 
 
 class VaeDecoder(nn.Module):
-    """latents, divided by the scaling factor -> image in [-1, 1]. The encoder is left out."""
+    """latents, divided by the scaling factor -> image in [-1, 1]."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
@@ -73,6 +73,19 @@ class VaeDecoder(nn.Module):
         return self.decoder(latents)
 
 
+class VaeEncoder(nn.Module):
+    """image in [-1, 1] -> mean and logarithm of the variance of its latents, channel by channel."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.encoder = vae.encoder
+        self.quant_conv = vae.quant_conv
+
+    def forward(self, image):
+        moments = self.encoder(image)
+        return moments if self.quant_conv is None else self.quant_conv(moments)
+
+
 def build(component: str, config: dict[str, Any]) -> nn.Module:
     """The network with its parameters on the meta device and its buffers filled."""
     # How the source was saved says nothing about the graph.
@@ -83,6 +96,8 @@ def build(component: str, config: dict[str, Any]) -> nn.Module:
             module = DenoisingUNet.from_config(config)
         elif component == "vae":
             module = VaeDecoder(AutoencoderKL.from_config(config))
+        elif component == VAE_ENCODER:
+            module = VaeEncoder(AutoencoderKL.from_config(config))
         elif component == "text_encoder":
             module = TextEncoder(CLIPTextConfig.from_dict(config))
         else:
@@ -131,6 +146,10 @@ def example_inputs(
         )
     if component == "vae":
         return (normal(batch, config["latent_channels"], height, width),)
+    if component == VAE_ENCODER:
+        pixels_per_latent = 2 ** (len(config["block_out_channels"]) - 1)
+        size = (height * pixels_per_latent, width * pixels_per_latent)
+        return (normal(batch, 3, *size).clamp(-1.0, 1.0),)
     return (_token_ids(config, batch, generator),)
 
 

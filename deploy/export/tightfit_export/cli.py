@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from tightfit_export import DTYPES
+from tightfit_export import DTYPES, VAE_ENCODER
 from tightfit_export.cli_options import parser
 from tightfit_export.errors import ExportError, SourceError
 from tightfit_export.export import ExportOptions, check_destination, export
@@ -26,7 +26,11 @@ from tightfit_export.perturbed_weights import with_perturbed_unet
 from tightfit_export.progress import Progress, size_text
 from tightfit_export.random_base import BASE, HALF, random_base
 from tightfit_export.sampling_defaults import AskedDefaults, with_defaults
-from tightfit_export.source_pipeline import SourcePipeline, open_pipeline
+from tightfit_export.source_pipeline import (
+    SourcePipeline,
+    open_pipeline,
+    without_image_inputs,
+)
 
 _INTERRUPTED_EXIT_CODE = 130
 
@@ -92,6 +96,10 @@ def _run(options: argparse.Namespace, progress: Progress) -> ExportSummary | Non
             pipeline = with_perturbed_unet(pipeline, options.perturb_unet)
         if options.out is None:
             return None
+        if not options.image_inputs:
+            pipeline = without_image_inputs(pipeline)
+        elif VAE_ENCODER not in pipeline.weights:
+            progress.note("the VAE has no encoder: the model will take no images as inputs")
         asked = AskedDefaults(
             options.default_steps,
             options.default_guidance,

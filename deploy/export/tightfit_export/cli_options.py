@@ -53,7 +53,8 @@ stays lost; the summary names a format that packs them without a second loss, wh
 NVFP4, MXFP8, SVDQuant, HQQ, GPTQ and AWQ are refused by name.
 
 Weights are written once, in fp16; --dtypes says in which types the server may compute. The
-vae_decoder always gets an fp32 graph. Every graph is loaded again and compared with the network in
+vae_decoder always gets an fp32 graph, the vae_encoder, by which images become latents, no other.
+Every graph is loaded again and compared with the network in
 Python before the directory appears at --out. An interrupted export of a large model keeps its
 finished weight files in a hidden directory beside --out, and the same command goes on from there.
 At full size memory peaks at about 6 GB for bf16 or fp16 graphs and twice that for fp32. On a busy
@@ -74,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
     _add_source(result.add_argument_group("what to export"))
     _add_unet(result.add_argument_group("another UNet"))
     _add_vae(result.add_argument_group("another VAE"))
-    _add_output(result.add_argument_group("what to write"))
+    output = result.add_argument_group("what to write")
+    _add_output(output)
+    _add_image_inputs(output)
     _add_random(result.add_argument_group("random weights"))
     result.add_argument("--quiet", action="store_true", help="no progress and no table")
     result.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -163,6 +166,16 @@ def _add_vae(result: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="the VAE does not overflow in fp16, as sdxl-vae-fp16-fix (default: what its "
         "configuration says; a file is taken to overflow)",
+    )
+
+
+def _add_image_inputs(result: argparse._ArgumentGroup) -> None:
+    result.add_argument(
+        "--image-inputs",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the VAE's encoder too, without which a model draws over no images (default: with it, "
+        "70 MB of SDXL)",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tightfit_export import COMPONENTS, architecture, memory, verification
+from tightfit_export import architecture, memory, verification
 from tightfit_export.architecture import TORCH_DTYPES, TRACED_BATCH, TRACED_LATENT_SIZE
 from tightfit_export.export_summary import ExportSummary
 from tightfit_export.graph import trace
@@ -48,8 +48,8 @@ def plan_weights(pipeline: SourcePipeline) -> dict[str, WeightPlan]:
     Errors: SourceError with the first thing wrong.
     """
     opened = {}
-    for component in COMPONENTS:
-        module = architecture.build(component, pipeline.configs[component])
+    for component in pipeline.components:
+        module = architecture.build(component, pipeline.config_of(component))
         source = pipeline.weights[component].open(module)
         opened[component] = (module, source)
     pipeline.check_complete()
@@ -146,7 +146,7 @@ def _write_graph(
 ) -> FileEntry:
     """Traces with the written weights and compares what comes back from the disk."""
     torch_dtype = TORCH_DTYPES[dtype]
-    config = pipeline.configs[component]
+    config = pipeline.config_of(component)
 
     def inputs_of(batch: int, latent_size: tuple[int, int]) -> tuple[torch.Tensor, ...]:
         return architecture.example_inputs(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tightfit_export import COMPONENTS, DTYPES, TOKENIZERS, memory
+from tightfit_export import DTYPES, TOKENIZERS, VAE_ENCODER, memory
 from tightfit_export.errors import SourceError
 from tightfit_export.export_summary import ExportSummary
 from tightfit_export.manifest import SamplingDefaults, file_entry, manifest, manifest_text
@@ -25,7 +25,7 @@ from tightfit_export.partial_directory import (
 from tightfit_export.progress import Progress
 from tightfit_export.source_pipeline import SourcePipeline
 
-_GRAPH_STEMS = {name: name for name in COMPONENTS} | {"vae": "vae_decoder"}
+_GRAPH_STEMS = {"vae": "vae_decoder"}  # of others the component's name
 
 # Graphs and tokenizers, beside the weights, take no more than this.
 _SPACE_BESIDE_WEIGHTS_BYTES = 128 << 20
@@ -111,7 +111,7 @@ def _write(
         plans = component_export.plan_weights(pipeline)
     pipeline = _with_hashes(pipeline, progress)
     summary = ExportSummary(options.out, {})
-    for component in COMPONENTS:
+    for component in pipeline.components:
         if component not in partial.finished:
             path = folder / f"{component}.safetensors"
             report = component_export.write_component_weights(
@@ -120,13 +120,15 @@ def _write(
             partial.finish(component, report)
         component_export.describe(component, partial.finished[component], summary, progress)
     components = {}
-    for component in COMPONENTS:
+    for component in pipeline.components:
         dtypes = [dtype for dtype in DTYPES if dtype in options.dtypes]
         if component == "vae" and "fp32" not in dtypes:
             dtypes.insert(0, "fp32")  # what a VAE that overflows in 16 bits falls back to
+        if component == VAE_ENCODER:
+            dtypes = ["fp32"]  # once a request, and on few channels: 16 bits would gain little
         components[component] = component_export.write_graphs(
             folder,
-            _GRAPH_STEMS[component],
+            _GRAPH_STEMS.get(component, component),
             component,
             partial.finished[component],
             pipeline,

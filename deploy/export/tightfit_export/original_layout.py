@@ -10,6 +10,8 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tightfit_export import VAE_ENCODER
+
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 TEXT_PREFIX = "conditioner.embedders.0.transformer.text_model."
@@ -40,7 +42,7 @@ def places(
     """
     if component == "unet":
         return _by_blocks(names, UNET_PREFIX, _unet_blocks(config), _UNET_LEAVES)
-    if component == "vae":
+    if component in ("vae", VAE_ENCODER):
         return vae_places(names, config, VAE_PREFIX)
     place = _text_place
     if component == "text_encoder_2":
@@ -101,12 +103,19 @@ _UNET_ENDS = {
 }
 _VAE_ENDS = {
     "post_quant_conv": "post_quant_conv",
+    "quant_conv": "quant_conv",
     "decoder.conv_in": "decoder.conv_in",
     "decoder.conv_norm_out": "decoder.norm_out",
     "decoder.conv_out": "decoder.conv_out",
     "decoder.mid_block.resnets.0": "decoder.mid.block_1",
     "decoder.mid_block.attentions.0": "decoder.mid.attn_1",
     "decoder.mid_block.resnets.1": "decoder.mid.block_2",
+    "encoder.conv_in": "encoder.conv_in",
+    "encoder.conv_norm_out": "encoder.norm_out",
+    "encoder.conv_out": "encoder.conv_out",
+    "encoder.mid_block.resnets.0": "encoder.mid.block_1",
+    "encoder.mid_block.attentions.0": "encoder.mid.attn_1",
+    "encoder.mid_block.resnets.1": "encoder.mid.block_2",
 }
 
 
@@ -141,7 +150,7 @@ def _unet_blocks(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _vae_blocks(config: dict[str, Any]) -> dict[str, str]:
-    """The decoder's: the original numbers its levels from the image's side."""
+    """The original numbers the levels of both halves from the image's side."""
     blocks = dict(_VAE_ENDS)
     levels = len(config["block_out_channels"])
     for i in range(levels):
@@ -149,6 +158,10 @@ def _vae_blocks(config: dict[str, Any]) -> dict[str, str]:
         for j in range(config["layers_per_block"] + 1):
             blocks[f"{ours}.resnets.{j}"] = f"{original}.block.{j}"
         blocks[f"{ours}.upsamplers.0.conv"] = f"{original}.upsample.conv"
+        ours, original = f"encoder.down_blocks.{i}", f"encoder.down.{i}"
+        for j in range(config["layers_per_block"]):
+            blocks[f"{ours}.resnets.{j}"] = f"{original}.block.{j}"
+        blocks[f"{ours}.downsamplers.0.conv"] = f"{original}.downsample.conv"
     return blocks
 
 

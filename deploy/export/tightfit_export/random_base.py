@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tightfit_export import COMPONENTS, TOKENIZERS
 from tightfit_export.bundled_configs import sdxl_base
-from tightfit_export.source_pipeline import SourcePipeline
+from tightfit_export.source_pipeline import SourcePipeline, WeightOrigin, encoder_entry
 from tightfit_export.tensor_file import StoredTensor
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 BASE = "sdxl-base"
 HALF = "sdxl-half"
 
-# fp16 bytes without the VAE's encoder: 3.47 billion parameters, and 1.19 billion.
-_TOTAL_BYTES = {BASE: 6_870_000_000, HALF: 2_400_000_000}
+# fp16 bytes: 3.5 billion parameters, and 1.21 billion.
+_TOTAL_BYTES = {BASE: 6_940_000_000, HALF: 2_420_000_000}
 
 
 class RandomTensors:
@@ -86,12 +86,15 @@ def random_base(seed: int, name: str = BASE) -> SourcePipeline:
     if name == HALF:
         configs = _halved(configs)
     sizes = {part: _TOTAL_BYTES[name] if part == "unet" else 0 for part in COMPONENTS}
+    weights: dict[str, WeightOrigin] = {
+        part: RandomWeights(part, seed, sizes[part]) for part in COMPONENTS
+    }
     return SourcePipeline(
         f"{name}-random",
         index,
         configs,
         scheduler,
-        {part: RandomWeights(part, seed, sizes[part]) for part in COMPONENTS},
+        weights | encoder_entry(weights["vae"], True),
         dict.fromkeys(TOKENIZERS),
         {"kind": "random", "name": name, "seed": seed},
     )

@@ -23,7 +23,13 @@ from tightfit_export.original_layout import (
     present,
 )
 from tightfit_export.quantisation.restored import RestoredTensors
-from tightfit_export.source_pipeline import SourcePipeline, file_identity, read_configuration
+from tightfit_export.source_pipeline import (
+    SourcePipeline,
+    WeightOrigin,
+    encoder_entry,
+    file_identity,
+    read_configuration,
+)
 from tightfit_export.stored_names import StandardFile, standard_name
 from tightfit_export.tensor_file import StoredTensor, TensorFile
 from tightfit_export.training_words import with_words_of_file
@@ -36,8 +42,6 @@ if TYPE_CHECKING:
 # losses, what the libraries compute themselves, and empty marks of the kind of training.
 _IGNORED_PREFIXES = (
     "model_ema.",
-    "first_stage_model.encoder.",
-    "first_stage_model.quant_conv.",
     "first_stage_model.loss.",
     "denoiser.",
     "sqrt_",
@@ -54,6 +58,8 @@ _IGNORED_PREFIXES = (
 )
 _IGNORED_NAMES: tuple[str, ...] = ("position_ids", "logit_scale", "attn_mask", "betas")
 _IGNORED_NAMES += ("v_pred", "ztsnr", "scale_factor", "global_step", "epoch")
+# What a model without image inputs does without.
+_ENCODER_PREFIXES = (f"{VAE_PREFIX}encoder.", f"{VAE_PREFIX}quant_conv.")
 _PROJECTION = f"{TEXT_2_PREFIX}text_projection"
 _NAMED = 3  # of missing or foreign tensors
 
@@ -119,6 +125,7 @@ class Checkpoint:
             for key, stored in self.stored_keys.items()
             if key not in self.used
             and not ignores(key, self.replaced)
+            and not key.startswith(_ENCODER_PREFIXES)
             and not self._has_projection_twice(key)
         ]
         if foreign:
@@ -219,12 +226,16 @@ def open_checkpoint(
     size = max(stored_file.total_bytes, file.fp16_bytes)
     beside = file.fp16_bytes_beside(UNET_PREFIX)
     sizes = dict.fromkeys(COMPONENTS, 0) | {"unet": size - beside, "text_encoder": beside}
+    has_encoder = any(key.startswith(_ENCODER_PREFIXES[0]) for key in file.tensors)
+    weights: dict[str, WeightOrigin] = {
+        part: CheckpointPart(part, configs[part], checkpoint, sizes[part]) for part in COMPONENTS
+    }
     pipeline = SourcePipeline(
         name,
         index,
         configs,
         scheduler,
-        {part: CheckpointPart(part, configs[part], checkpoint, sizes[part]) for part in COMPONENTS},
+        weights | encoder_entry(weights["vae"], has_encoder),
         tokenizers,
         {"kind": "single_file", "name": path.name},
         hashed_files={"": path},

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tightfit_export import COMPONENTS, TOKENIZERS, max_clip_skip
+from tightfit_export import COMPONENTS, TOKENIZERS, VAE_ENCODER, max_clip_skip
 from tightfit_export.config_checks import (
     SDXL_SCALING,
     Config,
@@ -49,6 +49,7 @@ class WeightFiles:
     files: list[Path]
     quantisation: Config | None = None  # what its config.json says of it
     total_bytes: int = 0
+    has_encoder: bool = False  # of a VAE
 
     def open(self, module: nn.Module) -> ComponentWeights:
         shapes = {name: tuple(each.shape) for name, each in module.named_parameters()}
@@ -62,7 +63,11 @@ class WeightFiles:
         restored = self._restored(None)
         restored.close()
         stored = sum(file.stat().st_size for file in self.files)
-        return dataclasses.replace(self, total_bytes=max(stored, restored.fp16_bytes))
+        return dataclasses.replace(
+            self,
+            total_bytes=max(stored, restored.fp16_bytes),
+            has_encoder=any(key.startswith("encoder.") for key in restored.tensors),
+        )
 
     def identity(self) -> list[Any]:
         return [[file_identity(file) for file in self.files], self.quantisation]
@@ -70,6 +75,20 @@ class WeightFiles:
     def _restored(self, shapes: dict[str, tuple[int, ...]] | None) -> RestoredTensors:
         stored = SourceWeights(self.component, self.files)
         return RestoredTensors(stored, self.component, self.quantisation, shapes)
+
+
+@dataclass(frozen=True)
+class EncoderWeights:
+    """The VAE's encoder, which lies where its decoder does."""
+
+    vae: WeightOrigin
+    total_bytes: int = 0  # the decoder's count both
+
+    def open(self, module: nn.Module) -> ComponentWeights:
+        return self.vae.open(module)
+
+    def identity(self) -> list[Any]:
+        return self.vae.identity()
 
 
 def file_identity(file: Path) -> list[Any]:
@@ -86,7 +105,7 @@ class SourcePipeline:
     model_index: Config
     configs: dict[str, Config]  # by component
     scheduler: Config
-    weights: dict[str, WeightOrigin]  # by component
+    weights: dict[str, WeightOrigin]  # by component; VAE_ENCODER may be missing
     tokenizers: dict[str, Path | None]  # folders; None is CLIP's own vocabulary
     description: dict[str, Any]  # what model.json says under `source`
     model_card: Path | None = None
@@ -98,6 +117,15 @@ class SourcePipeline:
     notes: tuple[str, ...] = ()  # what the person should know before anything is written
     # Called when the weights of every component were opened. Errors: SourceError.
     check_complete: Callable[[], None] = lambda: None
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """In the order of model.json."""
+        return tuple(name for name in (*COMPONENTS, VAE_ENCODER) if name in self.weights)
+
+    def config_of(self, component: str) -> Config:
+        """Both halves of the VAE have one configuration."""
+        return self.configs["vae" if component == VAE_ENCODER else component]
 
     @property
     def pixels_per_latent(self) -> int:
@@ -150,7 +178,7 @@ class SourcePipeline:
 
     def identity(self) -> list[Any]:
         """What an interrupted export must have had in common to be continued."""
-        weights = {component: self.weights[component].identity() for component in COMPONENTS}
+        weights = {component: self.weights[component].identity() for component in self.components}
         return [weights, self.configs]
 
 
@@ -165,7 +193,7 @@ def open_pipeline(
         refuse_pickle(directory)
         raise SourceError(f"{directory} is a file, not a diffusers directory")
     index, configs, scheduler, tokenizers, notes = read_configuration(directory)
-    weights = {
+    files = {
         component: WeightFiles(
             component,
             find_weight_files(directory, component, variant, preferred),
@@ -178,7 +206,7 @@ def open_pipeline(
         index,
         configs,
         scheduler,
-        weights,
+        {**files, **encoder_entry(files["vae"], files["vae"].has_encoder)},
         tokenizers,
         {"kind": "diffusers", "name": directory.resolve().name},
         directory / "README.md",
@@ -241,6 +269,17 @@ def _instead(directory: Path) -> str:
     if files:
         return f"; to export a single-file checkpoint name the file, such as {files[0]}"
     return ""
+
+
+def encoder_entry(vae: WeightOrigin, is_there: bool) -> dict[str, WeightOrigin]:
+    """What SourcePipeline.weights has of the encoder beside that decoder."""
+    return {VAE_ENCODER: EncoderWeights(vae)} if is_there else {}
+
+
+def without_image_inputs(pipeline: SourcePipeline) -> SourcePipeline:
+    """The same without the VAE's encoder."""
+    weights = {name: origin for name, origin in pipeline.weights.items() if name != VAE_ENCODER}
+    return dataclasses.replace(pipeline, weights=weights)
 
 
 def with_scheduler(pipeline: SourcePipeline, **changes: Any) -> SourcePipeline:

@@ -19,8 +19,10 @@ from tightfit_export.single_file import PlacedWeights
 from tightfit_export.source_pipeline import (
     SourcePipeline,
     WeightFiles,
+    encoder_entry,
     file_identity,
     read_component_config,
+    without_image_inputs,
 )
 from tightfit_export.source_weights import ComponentWeights, find_weight_files
 from tightfit_export.tensor_file import TensorFile
@@ -46,6 +48,7 @@ class VaeFile:
     config: Config
     prefix: str | None  # of the original layout's keys; None: diffusers' layout
     total_bytes: int
+    has_encoder: bool
 
     def open(self, module: nn.Module) -> ComponentWeights:
         restored = RestoredTensors(TensorFile(self.path, "vae"), self.path.name)
@@ -98,7 +101,9 @@ def with_vae(
         pipeline,
         notes=(*pipeline.notes, *notes),
         configs=pipeline.configs | {"vae": config},
-        weights=pipeline.weights | {"vae": origin},
+        weights=without_image_inputs(pipeline).weights
+        | {"vae": origin}
+        | encoder_entry(origin, origin.has_encoder),
         description=pipeline.description | {"vae": said},
         hashed_files=hashed,
     )
@@ -129,9 +134,13 @@ def _vae_file(path: Path, config: Config) -> VaeFile:
                     f"{path.name} has {stored.shape[1]} latent channels, SDXL "
                     f"{config['latent_channels']}: it is the VAE of another kind of model"
                 )
+
+    def has_encoder(prefix: str) -> bool:
+        return any(key.startswith(f"{prefix}encoder.") for key in file.tensors)
+
     if _DIFFUSERS_KEY in file.tensors:
-        return VaeFile(path, config, None, size)
+        return VaeFile(path, config, None, size, has_encoder(""))
     for prefix in ("", VAE_PREFIX, "vae."):
         if prefix + _ORIGINAL_KEY in file.tensors:
-            return VaeFile(path, config, prefix, size)
+            return VaeFile(path, config, prefix, size, has_encoder(prefix))
     raise SourceError(f"{path.name} holds no VAE of SDXL's kind (no {_ORIGINAL_KEY})")

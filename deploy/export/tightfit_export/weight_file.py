@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from tightfit_export import VAE_ENCODER
 from tightfit_export.errors import SourceError
 from tightfit_export.fp16_rounding import Rounding, all_finite, rounding
 from tightfit_export.held_exactly import HeldExactly
@@ -18,6 +19,10 @@ from tightfit_export.source_weights import ComponentWeights
 from tightfit_export.tensor_file import TensorFile
 
 _UNUSED_KEYS = ("position_ids", "logit_scale")
+_OTHER_HALF_OF_VAE = {
+    "vae": ("encoder.", "quant_conv."),
+    VAE_ENCODER: ("decoder.", "post_quant_conv."),
+}
 _OLD_VAE_ATTENTION = {
     ".query.": ".to_q.",
     ".key.": ".to_k.",
@@ -80,8 +85,8 @@ def _current_name(component: str, key: str, expected: dict[str, torch.Size]) -> 
     """What the installed libraries call a stored tensor; None for one that is not exported."""
     if key.rpartition(".")[2] in _UNUSED_KEYS:
         return None
-    if component == "vae":
-        if key.startswith(("encoder.", "quant_conv.")):
+    if component in _OTHER_HALF_OF_VAE:
+        if key.startswith(_OTHER_HALF_OF_VAE[component]):
             return None
         if key not in expected and ".attentions." in key:
             for old, new in _OLD_VAE_ATTENTION.items():

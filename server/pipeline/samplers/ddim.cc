@@ -34,6 +34,10 @@ class Ddim : public VariancePreservingSampler {
   }
 
  private:
+  SignalAndNoise LevelOf(int32_t call) const override {
+    return LevelOfAlpha(alphas_[static_cast<size_t>(timesteps_[call])]);
+  }
+
   const std::vector<float> alphas_;  // of training
   const int32_t stride_;             // from one timestep to the one before it
   const float final_alpha_;

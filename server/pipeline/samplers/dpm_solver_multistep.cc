@@ -44,6 +44,11 @@ class DpmSolverMultistep : public VariancePreservingSampler {
  private:
   using Level = VariancePreservingLevel;
 
+  SignalAndNoise LevelOf(int32_t call) const override {
+    const Level level(sigmas_[call]);
+    return {level.alpha, level.sigma};
+  }
+
   static at::Tensor Deterministic(const at::Tensor& latents, const at::Tensor& clean,
                                   const at::Tensor& slope, const Level& from, const Level& to,
                                   float h) {

@@ -37,6 +37,10 @@ class DpmSolverSinglestep : public SigmaSampler {
   int32_t calls_per_step() const override { return 2; }
   float timestep(int32_t call) const override { return calls_[call].timestep; }
   float step_timestep(int32_t call) const override { return schedule_.timesteps[call / 2]; }
+  at::Tensor AddNoise(const at::Tensor& clean, const at::Tensor& noise,
+                      int32_t call) const override {
+    return clean + noise * calls_[call].sigma;
+  }
   at::Tensor ScaleModelInput(const at::Tensor& latents, int32_t call) const override {
     const double sigma = calls_[call].sigma;
     return latents / std::sqrt(sigma * sigma + 1.0);

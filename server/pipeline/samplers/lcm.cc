@@ -38,6 +38,7 @@ class Lcm : public VariancePreservingSampler {
   }
 
  private:
+  SignalAndNoise LevelOf(int32_t call) const override { return LevelOfAlpha(AlphaAt(call)); }
   float AlphaAt(int32_t call) const { return alphas_[static_cast<size_t>(timesteps_[call])]; }
 
   const std::vector<float> alphas_;  // of training

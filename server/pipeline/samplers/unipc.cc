@@ -31,6 +31,12 @@ class UniPc : public VariancePreservingSampler {
 
  private:
   using Level = VariancePreservingLevel;
+
+  SignalAndNoise LevelOf(int32_t call) const override {
+    const Level level(sigmas_[call]);
+    return {level.alpha, level.sigma};
+  }
+
   static constexpr int32_t kOrder = 2;
 
   // What step `call` predicts from `start_`.

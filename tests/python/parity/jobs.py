@@ -44,10 +44,13 @@ class Job:
     denoising_start: float = 0.0
     denoising_end: float = 1.0
     initial_latents: Path | None = None  # a file of fp32 [images, channels, h, w]
+    init_image: Path | None = None  # a file of bytes [height, width, 3]
+    mask: Path | None = None  # a file of bytes [height, width], 255 or 0
+    strength: float = 1.0
+    keep_unmasked_pixels: bool = False  # what diffusers does; ours is true by default
 
     def but(self, **changes: Any) -> Job:
         return replace(self, **changes)
 
     def as_json(self) -> dict[str, Any]:
-        latents = self.initial_latents
-        return asdict(self) | {"initial_latents": latents and str(latents)}
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}

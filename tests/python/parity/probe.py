@@ -97,6 +97,14 @@ def run_probe(
     )
 
 
+def job_statuses(model_dir: Path, work_dir: Path, jobs: list[Job]) -> list[dict[str, Any]]:
+    """How jobs on the unpacked model end."""
+    model = {"path": str(model_dir), "format": "fp16", "scope": "linear+conv"}
+    spec = {"model": model | {"compute_dtype": "fp32"}, "output": str(work_dir / "job")}
+    ended = _run(work_dir, [spec | job.as_json() for job in jobs])["jobs"]
+    return [job["status"] for job in ended]
+
+
 def load_status(model_dir: Path, work_dir: Path, **model: str) -> dict[str, Any]:
     """How loading a model with these settings ends."""
     settings = {"format": "fp16", "scope": "linear+conv", "compute_dtype": "fp32"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
@@ -17,6 +18,7 @@ from diffusers import (
     HeunDiscreteScheduler,
     LCMScheduler,
     StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
     UniPCMultistepScheduler,
 )
@@ -76,6 +78,16 @@ class Reference:
         return self.packed_shapes.get(weights, {})
 
     def _draw(self, weights: Weights, job: Job) -> Images:
+        if job.init_image is not None and job.image_count > 1:
+            # In a batch all images of an inpainting begin with one sample; alone each has its own.
+            drawn = [
+                self.draw(weights, job.but(image_count=1, seed=job.seed + i))
+                for i in range(job.image_count)
+            ]
+            return Images(
+                np.concatenate([images.latents for images in drawn]),
+                np.concatenate([images.pixels for images in drawn]),
+            )
         self.use(weights)
         pipeline = self._pipeline
         kind, settings = SCHEDULERS[job.sampler]
@@ -107,6 +119,30 @@ class Reference:
         ).images
         return Images(last["latents"].numpy(), np.stack([np.asarray(i) for i in images]))
 
+    def draw_over_latents(self, job: Job, latents: torch.Tensor, skipped_draws: int) -> Images:
+        """The job with these latents in place of the image, its noise being the draw after so many
+        others."""
+        generator = torch.Generator().manual_seed(job.seed)
+        for _ in range(skipped_draws):
+            torch.randn(latents.shape, generator=generator)
+        self.use(Weights())
+        kind, settings = SCHEDULERS[job.sampler]
+        self._pipeline.scheduler = kind.from_config(self._scheduler_config | settings)
+        pipeline = StableDiffusionXLImg2ImgPipeline(**self._pipeline.components)
+        pipeline.set_progress_bar_config(disable=True)
+        arguments = {
+            "image": latents,
+            "strength": job.strength,
+            "num_inference_steps": job.step_count,
+            "guidance_scale": job.guidance_scale,
+            **self._prompts(job),
+        }
+        state = generator.get_state()
+        drawn = pipeline(**arguments, generator=generator, output_type="latent").images
+        generator.set_state(state)
+        pixels = pipeline(**arguments, generator=generator, output_type="pil").images
+        return Images(drawn.numpy(), np.stack([np.asarray(image) for image in pixels]))
+
     def _prompts(self, job: Job) -> dict[str, Any]:
         if job.prompt_syntax == "weighted":
             negative = job.negative_prompt
@@ -128,6 +164,8 @@ class Reference:
     def _part_of_denoising(self, job: Job) -> Callable[..., Any]:
         """The pipeline that draws what of the denoising the job asks for."""
         end = None if job.denoising_end == 1.0 else job.denoising_end
+        if job.init_image is not None:
+            return self._over_image(job, end)
         if job.initial_latents is None:
             return partial(self._pipeline, denoising_end=end)
         shape = (job.image_count, 4, -1, job.width_px // self._pipeline.vae_scale_factor)
@@ -142,5 +180,23 @@ class Reference:
                 denoising_end=end,
                 **arguments,
             )
+
+        return call
+
+    def _over_image(self, job: Job, end: float | None) -> Callable[..., Any]:
+        """The pipeline that draws over the job's image."""
+        kind = StableDiffusionXLImg2ImgPipeline
+        if job.mask is not None:
+            kind = StableDiffusionXLInpaintPipeline
+        pipeline = kind(**self._pipeline.components)
+        pipeline.set_progress_bar_config(disable=True)
+        shape = (job.height_px, job.width_px)
+        image = Image.fromarray(np.fromfile(job.init_image, np.uint8).reshape(*shape, 3))
+
+        def call(width: int, height: int, **arguments: Any) -> Any:
+            if job.mask is not None:
+                mask = Image.fromarray(np.fromfile(job.mask, np.uint8).reshape(shape))
+                arguments |= {"mask_image": mask, "width": width, "height": height}
+            return pipeline(image=image, strength=job.strength, denoising_end=end, **arguments)
 
         return call

@@ -132,6 +132,8 @@ TEST_F(ConfigTest, RefusesLimitsThatExcludeEachOther) {
             "limits.max_pixel_steps: 255 is below min_side_px squared, 256");
   EXPECT_EQ(error([](auto* l) { l->max_receive_message_bytes = 1024; }),
             "limits.max_prompt_bytes: 4096 is above max_receive_message_bytes, 1024");
+  EXPECT_EQ(error([](auto* l) { l->max_receive_message_bytes = 1 << 20; }),
+            "limits.max_input_image_bytes: 8388608 is above max_receive_message_bytes, 1048576");
   EXPECT_EQ(error([](auto* l) { l->max_send_message_bytes = 2048; }),
             "limits.image_chunk_bytes: 65536 is above max_send_message_bytes, 2048");
   EXPECT_EQ(error([](auto* l) { l->max_send_message_bytes = 1 << 20; }),
@@ -139,6 +141,7 @@ TEST_F(ConfigTest, RefusesLimitsThatExcludeEachOther) {
   EXPECT_EQ(error([](auto* l) {
               l->grpc_memory_quota_bytes = 1 << 20;
               l->max_receive_message_bytes = 2 << 20;
+              l->max_input_image_bytes = 1 << 20;
             }),
             "limits.max_receive_message_bytes: 2097152 is above grpc_memory_quota_bytes, 1048576");
 }

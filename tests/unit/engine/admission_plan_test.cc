@@ -59,7 +59,7 @@ ModelSnapshot Running(ModelSnapshot model) {
 
 ModelSnapshot FallenBack(ModelSnapshot model, int64_t bytes) {
   ModelDescription description = *model.description;
-  description.memory.held_fallback_bytes = bytes;
+  description.memory.on_demand[OnDemand::kFp32Vae] = {.bytes = bytes, .is_held = true};
   model.description = std::make_shared<const ModelDescription>(std::move(description));
   return model;
 }

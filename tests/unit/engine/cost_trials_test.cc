@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -98,6 +99,58 @@ class PredictedMemory {
   ModelDescription model_;
   int32_t chunks_ = 1;
 };
+
+// An encoder as SDXL's: on each level convolutions, and a padded copy of what is halved.
+double EncodeImageBytes(int32_t height, int32_t width) {
+  constexpr double kChannels[] = {128, 256, 512, 512};
+  double rows = 8.0 * height;
+  double columns = 8.0 * width;
+  double most = 0.0;
+  for (const double channels : kChannels) {
+    const double level = 4 * channels * rows * columns;
+    const double padded = 4 * channels * (rows + 1) * (columns + 1);
+    most = std::max({most, 3 * level, level + 2 * padded});
+    rows /= 2;
+    columns /= 2;
+  }
+  return most;
+}
+
+TEST(CostTrialsOfImagesTest, PredictionsOfEncodingAreNeverTooLowAndNearWhatItTakes) {
+  for (const bool is_wide : {true, false}) {
+    int trials = 0;
+    const auto run = [&trials](const CostTrial& trial) -> Result<TrialCosts> {
+      trials += trial.encodes_image ? 1 : 0;
+      return trial.encodes_image
+                 ? TrialCosts{.encode_image_peak = EncodeImageBytes(trial.height, trial.width),
+                              .encode_image_seconds = 1.0}
+                 : TrialCosts{};
+    };
+    ModelDescription model;
+    model.pixels_per_latent = 8;
+    model.memory.costs = *MeasureRequestCosts({.is_wide = is_wide, .has_image_encoder = true}, run);
+    EXPECT_EQ(trials, is_wide ? 2 : 6);
+    EXPECT_GT(model.memory.costs->encode_image_latent_seconds, 0.0);
+    GenerationParameters parameters;
+    parameters.init_image = std::make_shared<const RgbImage>();
+    parameters.output = OutputKind::kLatents;
+    for (const int32_t height : {1, 2, 5, 8, 13, 64, 128, 255}) {
+      for (const int32_t width : {1, 3, 8, 16, 33, 128, 500}) {
+        parameters.height_px = 8 * height;
+        parameters.width_px = 8 * width;
+        const auto predicted =
+            static_cast<double>(EstimateRequest(model, parameters).denoise_bytes);
+        const double taken = EncodeImageBytes(height, width);
+        EXPECT_GE(predicted, taken) << height << " x " << width;
+        if (height * width < 256) continue;
+        EXPECT_LE(predicted, 1.3 * taken) << height << " x " << width;
+      }
+    }
+    trials = 0;
+    EXPECT_TRUE(MeasureRequestCosts({.is_wide = is_wide}, run).ok());
+    EXPECT_EQ(trials, 0) << "a model without an encoder";
+  }
+}
 
 struct Case {
   std::string name;

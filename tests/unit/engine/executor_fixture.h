@@ -184,6 +184,7 @@ class ExecutorFixture : public ::testing::Test {
     parameters.step_count = steps;
     parameters.image_count = images;
     parameters.seed = next_seed_++;
+    if (draws_over_image_) parameters.init_image = std::make_shared<const RgbImage>();
     request.submitted = executor_->Submit(parameters, request.observer, request.cancellation);
     return request;
   }
@@ -199,6 +200,7 @@ class ExecutorFixture : public ::testing::Test {
   std::mutex calls_mutex_;
   std::vector<std::string> calls_;
   int64_t next_seed_ = 1;
+  bool draws_over_image_ = false;
   ExecutorObserver* metrics_ = nullptr;
   std::shared_ptr<FakeModelControls> controls_ = std::make_shared<FakeModelControls>();
   std::unique_ptr<ModelRegistry> registry_;

@@ -12,6 +12,8 @@ constexpr int64_t kEstimateBytes = 100;
 constexpr int64_t kRowBytes = 20;  // of one row; guidance is off
 constexpr int64_t kFallbackBytes = 50;
 constexpr int64_t kDecodeBytes = 30;
+constexpr int64_t kEncoderBytes = 40;
+constexpr int64_t kEncodeBytes = 700;  // of an image that is drawn over
 
 class ExecutorGrowthTest : public ExecutorFixture {
  protected:
@@ -27,9 +29,11 @@ class ExecutorGrowthTest : public ExecutorFixture {
     RequestCosts costs = CostsOfRows(kRowBytes);
     costs.row_bytes = 0;
     costs.decode.points = {{.latents = 1, .bytes = kDecodeBytes}};
+    costs.encode_image.points = {{.latents = 1, .bytes = kEncodeBytes}};
     description.memory = {
         .weights = {{.component = "unet", .content_key = "unet of " + name, .bytes = bytes}},
-        .fallback_weight_bytes = kFallbackBytes,
+        .on_demand = {{OnDemand::kFp32Vae, {.bytes = kFallbackBytes}},
+                      {OnDemand::kVaeEncoder, {.bytes = kEncoderBytes}}},
         .costs = costs};
     return description;
   }
@@ -155,6 +159,69 @@ TEST_F(ExecutorGrowthTest, WithoutRoomForTheFallbackTheRequestEndsBeforeItIsLoad
   EXPECT_EQ(status.reason(), "EXCEEDS_DEVICE_MEMORY");
   EXPECT_EQ(controls_->decoded, 0);
   EXPECT_EQ(ledger_->reserved_bytes(), kEstimateBytes);
+}
+
+// While a request that draws over an image begins.
+TEST_F(ExecutorGrowthTest, SetsTheImageEncodersWeightsAsideUntilTheModelLeaves) {
+  StartWithLimit(kEstimateBytes + kEncoderBytes + kEncodeBytes, {"a"});
+  std::vector<int64_t> reserved;
+  controls_->on_call = [&](const char* call) {
+    if (call == std::string_view("begin")) reserved.push_back(ledger_->reserved_bytes());
+    return OkStatus();
+  };
+  ASSERT_TRUE(Run("a").ok());
+  EXPECT_EQ(ledger_->reserved_bytes(), kEstimateBytes) << "requests without images need none";
+  draws_over_image_ = true;
+  EXPECT_TRUE(Run("a").ok());
+  EXPECT_EQ(ledger_->reserved_bytes(), kEstimateBytes + kEncoderBytes);
+  EXPECT_TRUE(Run("a").ok()) << "a second time nothing more is set aside";
+  EXPECT_TRUE(Unload("a").ok());
+  EXPECT_EQ(ledger_->reserved_bytes(), 0);
+  EXPECT_TRUE(Run("a").ok()) << "and it starts over when it returns";
+  constexpr int64_t kWithImage = kEstimateBytes + kEncoderBytes + kEncodeBytes;
+  EXPECT_THAT(reserved,
+              ElementsAre(kEstimateBytes + kDecodeBytes, kWithImage, kWithImage, kWithImage));
+}
+
+TEST_F(ExecutorGrowthTest, TheImageEncoderDrivesIdleModelsOut) {
+  StartWithLimit(2 * kEstimateBytes + kEncoderBytes + kEncodeBytes - 1, {"idle", "a"});
+  ASSERT_TRUE(Load("idle").ok());
+  ASSERT_TRUE(Run("a").ok());
+  EXPECT_EQ(StateOf("idle"), ModelState::kResident) << "control";
+  draws_over_image_ = true;
+  EXPECT_TRUE(Run("a").ok());
+  EXPECT_EQ(StateOf("idle"), ModelState::kUnloaded);
+}
+
+TEST_F(ExecutorGrowthTest, WithoutRoomForTheImageEncoderTheRequestIsRefusedBeforeItBegins) {
+  StartWithLimit(kEstimateBytes + kEncoderBytes + kEncodeBytes - 1, {"a"});
+  ASSERT_TRUE(Run("a").ok()) << "control";
+  const int begun = controls_->begun;
+  draws_over_image_ = true;
+  const Status refused = Submit("a").submitted;
+  EXPECT_EQ(refused.reason(), "EXCEEDS_DEVICE_MEMORY");
+  EXPECT_EQ(refused.metadata().at("needed_bytes"),
+            std::to_string(kEstimateBytes + kEncoderBytes + kEncodeBytes));
+  EXPECT_EQ(controls_->begun, begun);
+  EXPECT_EQ(ledger_->reserved_bytes(), kEstimateBytes);
+}
+
+TEST_F(ExecutorGrowthTest, AnEstimateCountsTheImageEncoderAmongTheWeightsUntilItIsThere) {
+  StartWithLimit(1000, {"a"});
+  ASSERT_TRUE(Run("a").ok());
+  GenerationParameters parameters;
+  parameters.model = "a";
+  parameters.width_px = parameters.height_px = 8;
+  EXPECT_EQ(executor_->Estimate(parameters).plan.weight_bytes, 0) << "control";
+  parameters.init_image = std::make_shared<const RgbImage>();
+  RequestEstimate estimate = executor_->Estimate(parameters);
+  EXPECT_EQ(estimate.plan.weight_bytes, kEncoderBytes);
+  EXPECT_EQ(estimate.plan.request_bytes, kEncodeBytes);
+  draws_over_image_ = true;
+  ASSERT_TRUE(Run("a").ok());
+  estimate = executor_->Estimate(parameters);
+  EXPECT_EQ(estimate.plan.weight_bytes, 0);
+  EXPECT_EQ(estimate.plan.request_bytes, kEncodeBytes);
 }
 
 // A step of several requests fails at the second: the first has had its step.

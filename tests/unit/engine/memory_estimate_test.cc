@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
 
 namespace tightfit {
 namespace {
@@ -167,6 +169,37 @@ TEST_F(EstimateRequestTest, TilesAreDecodedOneByOneAndJoined) {
   model_.vae_tile_px = 64;
   // A tile of 8 x 8 latents; the image and two rows of tiles in fp32.
   EXPECT_EQ(Estimate().decode_bytes, 20 + 50 * 64 + 103 + 50 + 12 * 80 * (160 + 2 * 64));
+}
+
+TEST_F(EstimateRequestTest, CountsWhatEncodingAnImageTakes) {
+  model_.latent_channels = 4;
+  const int64_t without = EstimateRequest(model_, request_).denoise_bytes;
+  model_.memory.costs->encode_image.points = {{.latents = 0, .bytes = 0},
+                                              {.latents = 100, .bytes = 1e6}};
+  EXPECT_EQ(EstimateRequest(model_, request_).denoise_bytes, without) << "control";
+  request_.init_image = std::make_shared<const RgbImage>();
+  // 200 latents, and a row and a column of pixels more than the image has.
+  EXPECT_EQ(EstimateRequest(model_, request_).denoise_bytes,
+            static_cast<int64_t>(std::ceil(2e6 * (1 + 1.0 / 160) * (1 + 1.0 / 80))));
+  // The image's latents are there while the UNet runs.
+  model_.memory.costs->encode_image.points.clear();
+  const int64_t latent_bytes = 200 * 4 * 4;
+  EXPECT_GE(EstimateRequest(model_, request_).denoise_bytes, without + 3 * latent_bytes);
+  EXPECT_LE(EstimateRequest(model_, request_).denoise_bytes, without + 10 * latent_bytes);
+}
+
+TEST_F(EstimateRequestTest, TellsWhichWeightsAreMissing) {
+  request_.init_image = std::make_shared<const RgbImage>();
+  EXPECT_EQ(MissingWeightBytes(model_, request_), 0) << "the model has no encoder";
+  model_.memory.on_demand = {{OnDemand::kVaeEncoder, {.bytes = 70}},
+                             {OnDemand::kFp32Vae, {.bytes = 90}}};
+  EXPECT_EQ(MissingWeightBytes(model_, request_), 70);
+  EXPECT_EQ(*AdmissionBytes(&model_, request_), *RequestBytes(&model_, request_) + 70);
+  model_.memory.on_demand[OnDemand::kVaeEncoder].is_held = true;
+  EXPECT_EQ(MissingWeightBytes(model_, request_), 0);
+  model_.memory.on_demand[OnDemand::kVaeEncoder].is_held = false;
+  request_.init_image = nullptr;
+  EXPECT_EQ(MissingWeightBytes(model_, request_), 0);
 }
 
 }  // namespace

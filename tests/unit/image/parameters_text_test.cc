@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <string>
+
 namespace tightfit {
 namespace {
 
@@ -26,6 +29,17 @@ ModelDescription Model() {
 
 std::string Text(const GenerationParameters& request) {
   return ParametersText(request, 7, Model());
+}
+
+TEST(ParametersTextTest, TellsTheStrengthOfWhatWasDrawnOver) {
+  GenerationParameters request = Request();
+  request.strength = 0.7;
+  EXPECT_EQ(Text(request).find("Denoising strength"), std::string::npos) << "nothing was";
+  request.init_image = std::make_shared<const RgbImage>();
+  EXPECT_NE(Text(request).find(", RNG: CPU, Denoising strength: 0.7, "), std::string::npos);
+  request.strength = 0.9999;
+  request.mask = std::make_shared<const ImageMask>();
+  EXPECT_NE(Text(request).find(", Denoising strength: 0.9999, "), std::string::npos);
 }
 
 TEST(ParametersTextTest, FollowsTheLayoutOfA1111) {

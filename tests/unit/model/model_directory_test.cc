@@ -290,5 +290,47 @@ TEST_F(ReadListedFileTest, RefusesAFileAboveTheLimit) {
   EXPECT_EQ(Read(9).status().reason(), "BAD_MODEL_DIRECTORY");
 }
 
+Json WithEncoder() {
+  Json json = GoodManifest();
+  json["components"][kVaeEncoder] = {{"parameter_count", 12},
+                                     {"graphs", {{"fp32", ListedJson("vae_encoder.fp32.ts")}}},
+                                     {"weights", ListedJson("vae_encoder.safetensors")}};
+  return json;
+}
+
+TEST(ModelDirectoryTest, AVaeEncoderMayBeThereAndChangesNoHash) {
+  const auto without = ReadText(GoodManifest().dump());
+  const auto with = ReadText(WithEncoder().dump());
+  ASSERT_TRUE(without.ok() && with.ok()) << with.status().message();
+  EXPECT_FALSE(without->components.contains(kVaeEncoder));
+  EXPECT_EQ(with->components.at(kVaeEncoder).weights.file, "vae_encoder.safetensors");
+  EXPECT_EQ(with->hash, without->hash);
+  EXPECT_EQ(ComponentNamesOf(*without),
+            std::vector<std::string>({"unet", "text_encoder", "text_encoder_2", "vae"}));
+  EXPECT_EQ(ComponentNamesOf(*with).back(), kVaeEncoder);
+  EXPECT_EQ(ComponentNamesOf(*with).size(), 5u);
+}
+
+TEST(ModelDirectoryTest, AVaeEncoderIsCheckedAsTheOtherComponents) {
+  const auto message = [](auto change) {
+    Json json = WithEncoder();
+    change(json["components"][kVaeEncoder]);
+    return ReadText(json.dump()).status().message();
+  };
+  EXPECT_THAT(message([](auto& encoder) {
+                encoder["graphs"] = {{"bf16", ListedJson("vae_encoder.bf16.ts")}};
+              }),
+              HasSubstr("must have one in fp32"));
+  EXPECT_THAT(message([](auto& encoder) { encoder.erase("weights"); }),
+              HasSubstr("vae_encoder.weights"));
+  EXPECT_THAT(message([](auto& encoder) {
+                encoder["weights"]["packed"] = {{"version", 1},
+                                                {"format", "fp16"},
+                                                {"index_sha256", kDigest},
+                                                {"original_sha256", kDigest}};
+              }),
+              HasSubstr("is packed and others are not"));
+}
+
 }  // namespace
 }  // namespace tightfit

@@ -45,6 +45,38 @@ TEST(DenoisingWindowTest, BeginsWithTheFirstCallOfAStep) {
   EXPECT_EQ(window->begin, 2);
 }
 
+// The numbers of steps that diffusers 0.42.1 takes.
+TEST(DenoisingWindowTest, AStrengthIsCutToWholeStepsInDouble) {
+  const auto steps_of = [](int32_t step_count, double strength) {
+    const auto first = FirstCallOfStrength(step_count, 1, strength);
+    return first.ok() ? step_count - *first : 0;
+  };
+  EXPECT_EQ(steps_of(10, 0.29), 2);
+  EXPECT_EQ(steps_of(50, 0.58), 28);
+  EXPECT_EQ(steps_of(100, 0.29), 28);
+  EXPECT_EQ(steps_of(10, 0.7), 7);
+  EXPECT_EQ(steps_of(10, static_cast<double>(0.7f)), 6) << "what a float makes of it";
+  EXPECT_EQ(steps_of(10, 0.9999), 9);
+  EXPECT_EQ(steps_of(10, 1.0), 10);
+  EXPECT_EQ(steps_of(1000, 0.001), 1);
+  EXPECT_EQ(*FirstCallOfStrength(10, 2, 0.3), 14) << "heun calls twice a step";
+}
+
+TEST(DenoisingWindowTest, RefusesAStrengthOfLessThanAStepWithBothNumbers) {
+  const Status status = FirstCallOfStrength(20, 1, 0.049).status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(),
+            "strength 0.049 of 20 steps is less than one step; raise strength or step_count");
+}
+
+TEST(DenoisingWindowTest, AnEndCutsWhatAStrengthLeaves) {
+  const auto window = MakeDenoisingWindow(Timesteps(), 1000, 1, 0.0f, 0.5f, /*first_call=*/2);
+  ASSERT_TRUE(window.ok());
+  EXPECT_EQ(window->begin, 2);
+  EXPECT_EQ(window->end, 3);
+  EXPECT_FALSE(MakeDenoisingWindow(Timesteps(), 1000, 1, 0.0f, 0.5f, 3).ok());
+}
+
 TEST(DenoisingWindowTest, RefusesToDoNothing) {
   for (const auto& [start, end] :
        {std::pair(0.0f, 0.05f), std::pair(0.95f, 1.0f), std::pair(0.51f, 0.55f)}) {

@@ -28,6 +28,8 @@ RequestCosts SomeCosts() {
   costs.cross_row_chunk_bytes = 11;
   costs.cross.points = {{12, 13}};
   costs.decode.points = {{14, 15}};
+  costs.encode_image.points = {{16, 17}};
+  costs.encode_image_latent_seconds = 3e-7;
   costs.denoise_latent_seconds = 1e-7;
   costs.decode_latent_seconds = 2e-7;
   return costs;
@@ -44,6 +46,8 @@ TEST(ProfileCacheTest, WhatIsKeptComesBackToTheBit) {
   EXPECT_EQ(found->encode_bytes, 1.0 / 3.0);
   EXPECT_EQ(found->denoise_uneven.at(0).call.points.at(1).bytes, 40);
   EXPECT_EQ(found->slim_width, 4);
+  EXPECT_EQ(found->encode_image.points.at(0).bytes, 17);
+  EXPECT_EQ(found->encode_image_latent_seconds, 3e-7);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(place), {}), 1)
       << "nothing else is left there";
 }

@@ -45,7 +45,30 @@ class SdxlPipelineTest : public ::testing::Test {
                   .dtype = dtype},
          .vae = needs_fp32_vae_
                     ? VaeDecoder(Vae(at::kHalf), 1.0, [this] { return Vae(at::kFloat); })
-                    : VaeDecoder(Vae(at::kFloat), 1.0)});
+                    : VaeDecoder(Vae(at::kFloat), 1.0),
+         .vae_encoder = VaeEncoder([this] { return Encoder(); }, 1.0)});
+  }
+
+  // The mean of two pixels by two, four channels of it; nearly no variance.
+  Network Encoder() {
+    return {.run = [this](std::vector<c10::IValue> inputs) -> Result<std::vector<at::Tensor>> {
+      ++encoder_calls_;
+      const at::Tensor mean = at::avg_pool2d(inputs[0].toTensor(), 2).mean(1, true);
+      return std::vector<at::Tensor>{
+          at::cat({mean.repeat({1, 4, 1, 1}), at::full_like(mean, -60.0).repeat({1, 4, 1, 1})}, 1)};
+    }};
+  }
+
+  std::shared_ptr<const RgbImage> Grey(uint8_t value) const {
+    RgbImage image{.width_px = 12, .height_px = 8, .rgb = {}};
+    image.rgb.assign(size_t{3} * 12 * 8, value);
+    return std::make_shared<const RgbImage>(std::move(image));
+  }
+
+  static std::shared_ptr<const ImageMask> LeftHalf() {
+    ImageMask mask{.width_px = 12, .height_px = 8, .drawn = {}};
+    for (int i = 0; i < 12 * 8; ++i) mask.drawn.push_back(i % 12 < 6 ? 255 : 0);
+    return std::make_shared<const ImageMask>(std::move(mask));
   }
 
   // In 16 bits it gives nothing finite.
@@ -102,6 +125,7 @@ class SdxlPipelineTest : public ::testing::Test {
   std::string vae_tiling_ = "never";
   Status unet_status_;
   int decoder_calls_ = 0;
+  int encoder_calls_ = 0;
   bool needs_fp32_vae_ = false;
   std::vector<int64_t> batch_sizes_;
   std::vector<float> timesteps_;
@@ -286,6 +310,76 @@ TEST_F(SdxlPipelineTest, DecodesOneTileACall) {
   EXPECT_EQ(decoder_calls_, 4);
   EXPECT_EQ(image->width_px, 12);
   EXPECT_EQ(image->height_px, 8);
+}
+
+TEST_F(SdxlPipelineTest, OverAnImageMakesTheLastStepsAndEncodesItOnce) {
+  SdxlPipeline pipeline = MakePipeline();
+  parameters_.image_count = 3;
+  Finish(pipeline, *Begin(pipeline, parameters_));
+  EXPECT_EQ(encoder_calls_, 0) << "text alone needs no encoder";
+  timesteps_.clear();
+  parameters_.init_image = Grey(40);
+  parameters_.strength = 0.7;
+  const auto sampling = Begin(pipeline, parameters_);
+  EXPECT_EQ(sampling->step_count(), 2);
+  Finish(pipeline, *sampling);
+  EXPECT_THAT(timesteps_, ElementsAre(334, 1));
+  EXPECT_EQ(encoder_calls_, 1);
+}
+
+TEST_F(SdxlPipelineTest, OutsideOfTheMaskLatentsAndPixelsAreTheImages) {
+  SdxlPipeline pipeline = MakePipeline();
+  for (const char* sampler : {"euler-a", "heun", "dpmpp-sde", "dpmpp-2m", "lcm"}) {
+    parameters_.sampler = sampler;
+    parameters_.init_image = Grey(40);
+    parameters_.mask = LeftHalf();
+    parameters_.strength = 0.7;
+    for (const bool keeps : {true, false}) {
+      parameters_.keep_unmasked_pixels = keeps;
+      const auto sampling = Begin(pipeline, parameters_);
+      const at::Tensor latents = Finish(pipeline, *sampling);
+      const float grey = 40 / 127.5f - 1.0f;
+      EXPECT_TRUE(at::allclose(latents.slice(3, 3), at::full({1, 4, 4, 3}, grey), 0, 1e-5))
+          << sampler;
+      EXPECT_FALSE(at::allclose(latents.slice(3, 0, 3), at::full({1, 4, 4, 3}, grey), 0, 0.1));
+      const auto image = pipeline.DecodeNext(*sampling);
+      ASSERT_TRUE(image.ok() && image->has_value());
+      for (size_t pixel = 0; pixel < 12 * 8; ++pixel) {
+        if (pixel % 12 < 6) continue;
+        EXPECT_NEAR((*image)->rgb[3 * pixel], 40, keeps ? 0 : 1) << sampler << " " << pixel;
+      }
+    }
+  }
+}
+
+TEST_F(SdxlPipelineTest, RefusesImagesThatItCannotDrawOver) {
+  SdxlPipeline pipeline = MakePipeline();
+  const auto expect_refused = [&](auto change, const std::string& word) {
+    GenerationParameters parameters = parameters_;
+    parameters.init_image = Grey(1);
+    change(parameters);
+    const auto sampling = pipeline.Begin(parameters);
+    ASSERT_FALSE(sampling.ok()) << word;
+    EXPECT_EQ(sampling.status().code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(sampling.status().message(), HasSubstr(word));
+  };
+  expect_refused([](auto& p) { p.width_px = 14; }, "init_image must have the size");
+  expect_refused([](auto& p) { p.mask = std::make_shared<const ImageMask>(); },
+                 "mask must have the size");
+  expect_refused([](auto& p) { p.strength = 0.3; }, "strength 0.3 of 3 steps");
+  expect_refused(
+      [](auto& p) {
+        p.mask = LeftHalf();
+        p.init_image = nullptr;
+      },
+      "mask needs an init_image");
+  expect_refused(
+      [](auto& p) {
+        p.denoising_start = 0.5f;
+        p.initial_latents = {{.channels = 4, .height = 4, .width = 6, .values = {}}};
+        p.initial_latents[0].values.resize(4 * 4 * 6);
+      },
+      "no denoising_start");
 }
 
 TEST_F(SdxlPipelineTest, RefusesWhatTheModelCannotDraw) {

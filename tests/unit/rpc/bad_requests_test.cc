@@ -125,6 +125,9 @@ v1::StreamImagesRequest WrongInEveryField() {
   parameters.set_denoising_start(2);
   parameters.set_denoising_end(-2);
   parameters.add_initial_latents("");
+  parameters.set_init_image("secret");
+  parameters.set_strength(-1);
+  parameters.set_mask("secret");
   return request;
 }
 
@@ -154,7 +157,10 @@ constexpr const char* kEveryField[] = {"request_id",
                                        "crop_top_left.top_px",
                                        "denoising_start",
                                        "denoising_end",
-                                       "initial_latents"};
+                                       "initial_latents",
+                                       "init_image",
+                                       "strength",
+                                       "mask"};
 
 TEST_F(BadRequestsTest, AreNamedAllAtOnce) {
   StartServer();

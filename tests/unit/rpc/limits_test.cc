@@ -2,6 +2,7 @@
 // holds, and a member without one is a failure.
 #include "server/base/limits.h"
 
+#include "tests/support/input_image_files.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 
 #include <chrono>
@@ -154,6 +155,42 @@ TEST_F(LimitsTest, max_pixel_steps) {
         p.set_step_count(3);
       },
       "step_count", "at most 98303");
+}
+
+TEST_F(LimitsTest, max_input_image_bytes) {
+  const std::string image = GradientPng(64, 64);
+  const std::string mask = HalfMaskPng(64, 64, 32);
+  ASSERT_LT(mask.size(), image.size());
+  const auto draw_over = [&](v1::ImageParameters& p) {
+    p.set_step_count(4);
+    p.set_init_image(image);
+    p.set_mask(mask);
+  };
+  for (const size_t bytes : {image.size(), image.size() - 1, mask.size() - 1}) {
+    limits_.max_input_image_bytes = static_cast<int32_t>(bytes);
+    StartServer();
+    if (bytes == image.size()) ExpectAccepted(draw_over);
+    const std::string limit = "at most " + std::to_string(bytes);
+    if (bytes < image.size()) ExpectRefused(draw_over, "init_image", limit.c_str());
+    if (bytes < mask.size()) ExpectRefused(draw_over, "mask", limit.c_str());
+    StopServer();
+  }
+}
+
+TEST_F(LimitsTest, max_input_image_px) {
+  const auto draw_over = [](v1::ImageParameters& p) {
+    p.set_step_count(4);
+    p.set_init_image(GradientPng(64, 32));
+    p.set_mask(HalfMaskPng(64, 32, 32));
+  };
+  limits_.max_input_image_px = 64 * 32;
+  StartServer();
+  ExpectAccepted(draw_over);
+  StopServer();
+  --limits_.max_input_image_px;
+  StartServer();
+  ExpectRefused(draw_over, "init_image", "has 64 x 32 pixels, but may have at most 2047");
+  ExpectRefused(draw_over, "mask", "at most 2047");
 }
 
 TEST_F(LimitsTest, max_queued_requests) {

@@ -85,6 +85,8 @@ TEST_F(ServerServiceTest, PublishesTheLimitsThatItChecks) {
   EXPECT_EQ(capabilities.max_pixel_steps(), limits_.max_pixel_steps);
   EXPECT_EQ(capabilities.max_unary_reply_bytes(), limits_.max_unary_reply_bytes);
   EXPECT_EQ(capabilities.max_queued_requests(), 7);
+  EXPECT_EQ(capabilities.max_input_image_bytes(), 8 << 20);
+  EXPECT_EQ(capabilities.max_input_image_px(), 16 << 20);
   EXPECT_THAT(capabilities.samplers(), ElementsAre("euler-a", "euler"));
   EXPECT_THAT(capabilities.mime_types(), ElementsAre("image/png", "application/x-safetensors"));
   EXPECT_THAT(capabilities.scopes(), ElementsAre("attention", "linear", "linear+conv"));

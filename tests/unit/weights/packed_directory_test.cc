@@ -157,6 +157,33 @@ TEST_F(PackedDirectoryTest, APackedDirectoryIsReadAsAModelAndNeedsNothingOfTheOr
   EXPECT_EQ(check->tensor_count, 4 * std::ssize(sample_.names()));
 }
 
+TEST_F(PackedDirectoryTest, TheVaeEncoderGoesThroughAndCountsInNoHash) {
+  auto& encoder = manifest_["components"]["vae_encoder"];
+  encoder["parameter_count"] = 12;
+  encoder["weights"] = Write("vae_encoder.safetensors", sample_.bytes());
+  encoder["graphs"]["fp32"] = Write("vae_encoder.fp32.ts", "the encoder's graph");
+  WriteManifestFile();
+  const auto packed = Pack(Packing());
+  ASSERT_TRUE(packed.ok()) << packed.status().message();
+  EXPECT_EQ(packed->hash, manifest_["hash"].get<std::string>());
+  ASSERT_EQ(packed->components.size(), 5u);
+  EXPECT_EQ(packed->components.back().name, "vae_encoder");
+  EXPECT_EQ(packed->components.back().file.format, "fp16");
+  EXPECT_THAT(CheckDirectory(PathOf("out"), 2, {})->damaged, IsEmpty());
+
+  const auto unpacked = UnpackDirectory(PathOf("out"), PathOf("dense"), {}, {});
+  ASSERT_TRUE(unpacked.ok()) << unpacked.status().message();
+  EXPECT_TRUE(unpacked->components.back().is_original);
+  EXPECT_FALSE(unpacked->is_original()) << "the UNet was packed";
+  const auto model = ReadModelDirectory(PathOf("dense"));
+  ASSERT_TRUE(model.ok()) << model.status().message() << ": the hash is over four components";
+  EXPECT_EQ(ReadWholeFile(PathOf("dense/vae_encoder.safetensors")), sample_.bytes());
+  EXPECT_EQ(ReadWholeFile(PathOf("dense/vae_encoder.fp32.ts")), "the encoder's graph");
+
+  FlipBit(PathOf("out/vae_encoder.packed.safetensors"), 1);
+  EXPECT_EQ(CheckDirectory(PathOf("out"), 2, {})->damaged.size(), 1u);
+}
+
 TEST_F(PackedDirectoryTest, EverythingElseOfModelJsonStaysInItsOrder) {
   ASSERT_TRUE(Pack(Packing()).ok());
   auto written = OrderedJson::parse(ReadWholeFile(PathOf("out/model.json")));

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tightfit.input_images import read_bounded
 from tightfit.parameters import ImageParameters, Offset, PromptSyntax, Size
 from tightfit.png_text import parameters_text_of_png
 from tightfit.server_types import Model
@@ -78,7 +79,8 @@ _MAX_FILE_BYTES = 256 << 20
 class DrawnImage:
     """What an image says of its drawing.
 
-    parameters: keyword arguments of `generate`; initial latents are no part of an image
+    parameters: keyword arguments of `generate`; initial latents, and images to draw over, are no
+        part of an image
     by_tightfit: written by a tightfit server, so nothing was guessed
     model_hash, format, scope, compute_dtype: of the model; empty where the text does not tell
     notes: a line for each thing that it was drawn with and that is not done here
@@ -99,17 +101,8 @@ def read_png(image: bytes | str | os.PathLike[str]) -> DrawnImage:
 
     Raises ValueError, one line, where it holds no such text, and OSError.
     """
-    png = image if isinstance(image, bytes) else _read_bounded(Path(image))
+    png = image if isinstance(image, bytes) else read_bounded(Path(image), _MAX_FILE_BYTES)
     return read_parameters_text(parameters_text_of_png(png))
-
-
-def _read_bounded(path: Path) -> bytes:
-    """A pipe or a device may go on for ever."""
-    with path.open("rb") as file:
-        content = file.read(_MAX_FILE_BYTES + 1)
-    if len(content) > _MAX_FILE_BYTES:
-        raise ValueError(f"{path} is larger than {_MAX_FILE_BYTES >> 20} MiB")
-    return content
 
 
 def read_parameters_text(text: str) -> DrawnImage:
@@ -135,7 +128,15 @@ def with_parameters(image: DrawnImage, given: ImageParameters) -> DrawnImage:
             "the image was drawn on from latents, which are not in it; give them as"
             " initial_latents"
         )
-    return replace(image, parameters=told)
+    notes = image.notes
+    if image.parameters.get("strength") and not told.get("init_image") and "strength" not in given:
+        if image.by_tightfit:
+            raise ValueError(
+                "the image was drawn over another one, which is not in it; give it as init_image"
+            )
+        del told["strength"]
+        notes = (*notes, "drawn over another image; give it as init_image")
+    return replace(image, parameters=told, notes=notes)
 
 
 def choose_model(models: Iterable[Model], image: DrawnImage) -> DrawnImage:
@@ -279,6 +280,9 @@ class _Reader:
         told["comma_backtrack_tokens"] = self._number("Comma backtrack", int)
         told["denoising_start"] = self._number("Denoising start", float)
         told["denoising_end"] = self._number("Denoising end", float)
+        # Of an image that A1111 enlarged it is that of drawing over its own first image.
+        if not any(n.startswith("hires") or n == "first pass size" for n in self._fields):
+            told["strength"] = self._number("Denoising strength", float)
         size = self._pair("Size", "x")
         if size is not None:
             told["width_px"], told["height_px"] = size

@@ -16,6 +16,7 @@ class ResolvedParameters:
 
     format, scope: how the weights of the model's UNet are packed
     vae_tile_px: side of the tiles that images are decoded in; 0: decoded whole
+    strength: of init_image; 0 without one
     """
 
     model: str
@@ -41,6 +42,7 @@ class ResolvedParameters:
     vae_tile_px: int
     timestep_spacing: str
     comma_backtrack_tokens: int
+    strength: float
 
 
 @dataclass(frozen=True)

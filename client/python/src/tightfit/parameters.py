@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 import enum
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypedDict, TypeVar, get_type_hints
 
+import PIL.Image
+
 from tightfit.errors import FieldViolation, InvalidRequestError
+from tightfit.input_images import INPUT_IMAGES, image_file
 from tightfit.plain_numbers import problem_of
 from tightfit.v1 import image_generation_pb2 as pb
 
@@ -107,12 +111,33 @@ class ImageParameters(TypedDict, total=False):
         int | None,
         "a long prompt is cut at a comma up to so many tokens back; 0: never there; default: 20",
     ]
+    init_image: Annotated[
+        bytes | str | os.PathLike[str] | PIL.Image.Image | None,
+        "draw over this image: a file (PNG, JPEG, WebP), its bytes, or Pillow's; width_px and "
+        "height_px are its own by default; default: none",
+    ]
+    strength: Annotated[
+        float | None,
+        "above 0 to 1: how much of init_image is drawn anew; default: 0.3, with mask 0.9999",
+    ]
+    mask: Annotated[
+        bytes | str | os.PathLike[str] | PIL.Image.Image | None,
+        "draw only where this image, of the same size as init_image, is white; black is kept; "
+        "default: everywhere",
+    ]
+    keep_unmasked_pixels: Annotated[
+        bool | None, "what mask keeps is init_image's to the pixel; default: True"
+    ]
 
 
 # What other programs and libraries call the same.
 _ELSEWHERE = {
     "batch_size": "image_count",
     "cfg": "guidance_scale",
+    "denoise": "strength",
+    "denoising_strength": "strength",
+    "image": "init_image",
+    "mask_image": "mask",
     "cfg_scale": "guidance_scale",
     "generator": "seed",
     "guidance": "guidance_scale",
@@ -151,8 +176,8 @@ def documented(method: Method) -> Method:
 def build_parameters(prompt: str, values: Mapping[str, object]) -> pb.ImageParameters:
     """The message for a prompt and the fields of the contract that are not None.
 
-    Raises TypeError for a name that is no field, and InvalidRequestError that names every value
-    that its field cannot hold.
+    Raises TypeError for a name that is no field, InvalidRequestError that names every value that
+    its field cannot hold, and OSError for a file that cannot be read.
     """
     message = pb.ImageParameters()
     known = message.DESCRIPTOR.fields_by_name
@@ -209,6 +234,8 @@ def _suggestion(name: str, known: list[str]) -> str:
 # Descriptors have no useful types in their stubs.
 def _plain(field: Any, value: object) -> Any:
     """As protobuf takes it: a pair is a mapping, the name of an enum's value its number."""
+    if field.name in INPUT_IMAGES:
+        return image_file(value)
     if field.enum_type is not None and isinstance(value, str):
         values = field.enum_type.values_by_name
         return values[_enum_prefix(field) + str.upper(value)].number
@@ -219,6 +246,8 @@ def _plain(field: Any, value: object) -> Any:
 
 
 def _kind(field: Any) -> str:
+    if field.name in INPUT_IMAGES:
+        return "an image (a path, a file's bytes, or Pillow's)"
     if field.message_type is not None:
         names = [part.name for part in field.message_type.fields]
         return f"({', '.join(names)})"

@@ -116,6 +116,7 @@ class Model:
     weight_bytes: int
     shared_weight_bytes: int
     host_cached_bytes: int
+    takes_init_image: bool
 
     def __repr__(self) -> str:
         """Short: the whole is hundreds of lines, and `dataclasses.asdict` gives it."""
@@ -178,3 +179,5 @@ class Capabilities:
     mime_types: tuple[str, ...]
     formats: tuple[WeightFormat, ...]
     scopes: tuple[str, ...]
+    max_input_image_bytes: int
+    max_input_image_px: int

@@ -223,6 +223,41 @@ TEST_F(GenerateCommandTest, SendsEveryFlag) {
   EXPECT_FALSE(parameters.has_mime_type());
 }
 
+TEST_F(GenerateCommandTest, SendsWhatIsDrawnOver) {
+  v1::StreamImagesRequest seen;
+  const ScriptedServer server(
+      {.stream_images = [&](grpc::ServerContext&, const auto& request, StreamWriter& writer) {
+        seen = request;
+        return StreamWholeRequest(request, writer);
+      }});
+  std::ofstream(folder_.path() / "in.png") << "an image";
+  std::ofstream(folder_.path() / "hole.png") << "a mask";
+  ASSERT_EQ(Generate(server, {"a worm", "--init-image", "in.png", "--strength", "0.7", "--mask",
+                              "hole.png", "--no-keep-unmasked"})
+                .exit_code,
+            0);
+  EXPECT_EQ(seen.parameters().init_image(), "an image");
+  EXPECT_EQ(seen.parameters().mask(), "a mask");
+  EXPECT_EQ(seen.parameters().strength(), 0.7) << "as a double";
+  EXPECT_TRUE(seen.parameters().has_keep_unmasked_pixels());
+  EXPECT_FALSE(seen.parameters().keep_unmasked_pixels());
+  EXPECT_FALSE(seen.parameters().has_width_px()) << "the server takes the image's";
+  ASSERT_EQ(Generate(server, {"a worm", "--init-image", "in.png"}).exit_code, 0);
+  EXPECT_FALSE(seen.parameters().has_strength());
+  EXPECT_FALSE(seen.parameters().has_mask());
+  EXPECT_FALSE(seen.parameters().has_keep_unmasked_pixels());
+}
+
+TEST_F(GenerateCommandTest, NamesAnImageThatCannotBeRead) {
+  const ScriptedServer server({});
+  for (const char* const flag : {"--init-image", "--mask"}) {
+    const RunResult run = Generate(server, {"a worm", flag, "none.png"});
+    EXPECT_EQ(run.exit_code, 2);
+    EXPECT_THAT(run.err, HasSubstr("cannot read none.png"));
+    EXPECT_THAT(run.err, HasSubstr(flag));
+  }
+}
+
 TEST_F(GenerateCommandTest, AsksForLatentsWhereTheFileIsNamedSo) {
   v1::StreamImagesRequest seen;
   const ScriptedServer server(

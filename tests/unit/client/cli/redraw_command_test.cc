@@ -136,6 +136,30 @@ TEST_F(RedrawCommandTest, FlagsGoBeforeTheImage) {
   EXPECT_EQ(seen_.guidance_scale(), 3.5f) << "the rest stays the image's";
 }
 
+TEST_F(RedrawCommandTest, NeedsWhatTheImageWasDrawnOverAgain) {
+  std::string text = kText;
+  text.replace(text.find("RNG: "), 0, "Denoising strength: 0.7, ");
+  const std::string png = Png(text);
+  const RunResult run = Generate({"--from-png", png});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("give it by --init-image"));
+  ASSERT_EQ(Generate({"--from-png", png, "--init-image", png, "-q"}).exit_code, 0);
+  EXPECT_EQ(seen_.strength(), 0.7);
+  EXPECT_TRUE(seen_.has_init_image());
+  EXPECT_EQ(seen_.width_px(), 64) << "the size that it was drawn in";
+  ASSERT_EQ(Generate({"--from-png", png, "--init-image", png, "--strength", "0.5"}).exit_code, 0);
+  EXPECT_EQ(seen_.strength(), 0.5);
+}
+
+TEST_F(RedrawCommandTest, NotesThatAnotherProgramDrewOverAnImage) {
+  const RunResult run = Generate(
+      {"--from-png", Png("a\nSteps: 9, Sampler: Euler, Seed: 1, RNG: CPU, Denoising strength: 0.7, "
+                         "Model: apples, Version: v1.10.1")});
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_THAT(run.err, HasSubstr("drawn over another image; give it by --init-image"));
+  EXPECT_FALSE(seen_.has_strength());
+}
+
 TEST_F(RedrawCommandTest, NotesWhatDiffersAlsoWhenQuiet) {
   hash_ = "5555555555";
   const std::string file =

@@ -12,6 +12,7 @@
 namespace tightfit::client {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -26,6 +27,21 @@ DrawnImage Read(const std::string& text) {
 DrawnImage Foreign(const std::string& sampler, const std::string& more = "") {
   return Read("a cat\nSteps: 20, Sampler: " + sampler +
               ", CFG scale: 7, Seed: 1, Size: 832x1216, RNG: CPU, Version: v1.10.1" + more);
+}
+
+TEST(ParametersTextTest, ReadsTheStrengthOfWhatWasDrawnOver) {
+  const DrawnImage image = Foreign("Euler", ", Denoising strength: 0.7, Mask blur: 4");
+  EXPECT_EQ(image.request.strength, 0.7);
+  EXPECT_THAT(image.notes, ElementsAre("not done here: Mask blur: 4"));
+  EXPECT_EQ(Foreign("Euler").request.strength, std::nullopt);
+}
+
+TEST(ParametersTextTest, TakesTheStrengthOfAnEnlargementForNoDrawingOver) {
+  for (const char* const enlarged : {", Hires upscale: 2", ", First pass size: 0x0"}) {
+    const DrawnImage image = Foreign("Euler", std::string(", Denoising strength: 0.7") + enlarged);
+    EXPECT_EQ(image.request.strength, std::nullopt);
+    EXPECT_THAT(image.notes, Contains(HasSubstr("Denoising strength: 0.7")));
+  }
 }
 
 TEST(ParametersTextTest, ReadsAllThatTightfitWrites) {

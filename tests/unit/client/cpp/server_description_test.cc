@@ -184,6 +184,8 @@ TEST(ServerDescriptionTest, GetCapabilitiesGivesEveryLimit) {
     response.set_max_pixel_steps(629145600);
     response.set_max_unary_reply_bytes(3145728);
     response.set_max_queued_requests(64);
+    response.set_max_input_image_bytes(8 << 20);
+    response.set_max_input_image_px(int64_t{1} << 33);
     response.add_samplers("euler");
     response.add_mime_types("image/png");
     response.add_scopes("linear");
@@ -206,6 +208,8 @@ TEST(ServerDescriptionTest, GetCapabilitiesGivesEveryLimit) {
   EXPECT_EQ(limits->max_pixel_steps, 629145600);
   EXPECT_EQ(limits->max_unary_reply_bytes, 3145728);
   EXPECT_EQ(limits->max_queued_requests, 64);
+  EXPECT_EQ(limits->max_input_image_bytes, 8 << 20);
+  EXPECT_EQ(limits->max_input_image_px, int64_t{1} << 33);
   EXPECT_THAT(limits->samplers, ElementsAre("euler"));
   EXPECT_THAT(limits->mime_types, ElementsAre("image/png"));
   EXPECT_THAT(limits->scopes, ElementsAre("linear"));

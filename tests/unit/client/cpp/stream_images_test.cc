@@ -151,7 +151,11 @@ TEST(StreamImagesTest, SendsEveryFieldThatIsSet) {
                            .clip_skip = 2,
                            .denoising_start = 0.5f,
                            .denoising_end = 0.75f,
-                           .initial_latents = {"one", "two"}})
+                           .initial_latents = {"one", "two"},
+                           .init_image = std::string("a\0b", 3),
+                           .strength = 0.7,
+                           .mask = "white",
+                           .keep_unmasked_pixels = false})
                   .ok());
   const v1::ImageParameters& parameters = seen.parameters();
   EXPECT_EQ(seen.request_id(), "id-9");
@@ -183,6 +187,11 @@ TEST(StreamImagesTest, SendsEveryFieldThatIsSet) {
   EXPECT_EQ(parameters.denoising_end(), 0.75f);
   ASSERT_EQ(parameters.initial_latents_size(), 2);
   EXPECT_EQ(parameters.initial_latents(1), "two");
+  EXPECT_EQ(parameters.init_image(), std::string("a\0b", 3));
+  EXPECT_EQ(parameters.strength(), 0.7);
+  EXPECT_EQ(parameters.mask(), "white");
+  EXPECT_TRUE(parameters.has_keep_unmasked_pixels());
+  EXPECT_FALSE(parameters.keep_unmasked_pixels());
 }
 
 TEST(StreamImagesTest, LeavesAbsentFieldsUnset) {

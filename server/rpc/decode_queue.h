@@ -1,0 +1,33 @@
+// DecodeQueue: the thread that decodes images which requests draw over, and who waits for it.
+#ifndef TIGHTFIT_SERVER_RPC_DECODE_QUEUE_H_
+#define TIGHTFIT_SERVER_RPC_DECODE_QUEUE_H_
+
+#include "server/base/status.h"
+#include "server/rpc/encode_workers.h"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+
+namespace tightfit {
+
+// Thread-safe. One thread: an image takes up to a fifth of a second, and 9 bytes a pixel meanwhile.
+// It is none of those that encode, so that whoever sends many images delays senders of images
+// alone.
+class DecodeQueue {
+ public:
+  explicit DecodeQueue(int32_t max_waiting) : max_waiting_(max_waiting) {}
+
+  // Tasks start in the order of Post; see EncodeWorkers. Errors: RESOURCE_EXHAUSTED `QUEUE_FULL`
+  // with retry-after where `max_waiting` tasks run or wait.
+  Status Post(std::function<void()> task);
+
+ private:
+  const int32_t max_waiting_;
+  std::atomic<int32_t> waiting_{0};
+  EncodeWorkers worker_{1};  // ends first
+};
+
+}  // namespace tightfit
+
+#endif  // TIGHTFIT_SERVER_RPC_DECODE_QUEUE_H_
