@@ -5,8 +5,8 @@
 //   kept.Keep(weight, product);
 //   const ScopedKeptProducts scope(&kept);   // around each call: tightfit::linear asks it
 //
-// A call gives the same bits with and without, since nothing but the same product for the same input
-// is taken from here.
+// A call gives the same bits with and without, since nothing but the same product for the same
+// input is taken from here.
 #ifndef TIGHTFIT_SERVER_WEIGHTS_KEPT_PRODUCTS_H_
 #define TIGHTFIT_SERVER_WEIGHTS_KEPT_PRODUCTS_H_
 
