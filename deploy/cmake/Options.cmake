@@ -8,8 +8,8 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
 endif()
 
-# kernels/ sets -O3 for itself. Folders that wait for the network, for files or for people have no hot
-# loop, and compile a quarter to a third faster so (docs/benchmarks.md, Set-up).
+# kernels/ sets -O3 for itself. Folders that wait for the network, for files or for people have no
+# hot loop, and compile faster so (docs/benchmarks.md, Set-up).
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
 set(TIGHTFIT_FLAGS_WITHOUT_HOT_LOOPS "-O1 -DNDEBUG")
 

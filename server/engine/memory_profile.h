@@ -106,7 +106,7 @@ struct ModelMemory {
     for (const auto& [what, weights] : on_demand) bytes += weights.is_held ? weights.bytes : 0;
     return bytes;
   }
-  int64_t decode_scratch_bytes = 0;   // that all models share: the largest unpacked weight
+  int64_t decode_scratch_bytes = 0;  // that all models share: the largest unpacked weight
   // Keys and values of a prompt, of each chunk of each row, where they are kept while a request is
   // denoised; 0: they are computed in every step.
   int64_t text_product_bytes = 0;

@@ -1,4 +1,4 @@
-"""`text_kv`: when keys and values of prompts are computed changes memory and time, never an image."""
+"""`text_kv`: when keys and values of prompts are computed changes memory, never an image."""
 
 from __future__ import annotations
 
