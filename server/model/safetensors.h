@@ -47,8 +47,8 @@ Result<std::vector<StoredTensor>> ParseSafetensorsHeader(
 // An open file whose header was checked. Thread-safe.
 class SafetensorsFile {
  public:
-  // Errors: as FileReader::Open and ParseSafetensorsHeader. Allocates no more than the header's
-  // size (at most 16 MiB, and never more than the file has) times a small factor.
+  // Errors: as FileReader::Open and ParseSafetensorsHeader. Allocates the header's size (at most
+  // 16 MiB, and never more than the file has) and the tensors that it names.
   static Result<std::unique_ptr<SafetensorsFile>> Open(
       const std::string& path, std::string name, AllowedDtypes allowed = AllowedDtypes::kNumbers);
 
@@ -56,6 +56,8 @@ class SafetensorsFile {
   int64_t size_bytes() const { return reader_->size_bytes(); }
   // The file's bytes before the first tensor, as they were when they were checked.
   std::string_view header_bytes() const { return header_bytes_; }
+  // header_bytes() is empty afterwards: whoever has hashed them needs them no more.
+  void ReleaseHeaderBytes() { std::string().swap(header_bytes_); }
   // In file order; they cover what follows the header exactly.
   const std::vector<StoredTensor>& tensors() const { return tensors_; }
   const FileReader& reader() const { return *reader_; }

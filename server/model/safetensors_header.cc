@@ -5,7 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cstdint>
+#include <numeric>
 #include <optional>
+#include <tuple>
 #include <unordered_set>
 
 namespace tightfit {
@@ -13,6 +16,7 @@ namespace {
 
 constexpr size_t kMaxNameBytes = 512;
 constexpr char kMetadataName[] = "__metadata__";
+constexpr char kTwice[] = "the name occurs twice";
 
 std::optional<StoredDtype> DtypeByName(std::string_view name, AllowedDtypes allowed) {
   for (const StoredDtype dtype :
@@ -41,9 +45,11 @@ bool HasControlCharacter(std::string_view name) {
 // parser at the first event that the format does not allow.
 class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit HeaderEvents(AllowedDtypes allowed) : allowed_(allowed) {}
+  // `tensors`: where they go; null where they are only checked and counted.
+  HeaderEvents(AllowedDtypes allowed, std::vector<StoredTensor>* tensors)
+      : allowed_(allowed), tensors_(tensors) {}
 
-  std::vector<StoredTensor> tensors;
+  size_t tensor_count = 0;
   std::string problem;
 
   bool null() override {
@@ -167,7 +173,9 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     if (name.empty()) return Refuse("a tensor has an empty name");
     if (name.size() > kMaxNameBytes) return Refuse("the name is longer than 512 bytes");
     if (HasControlCharacter(name)) return Refuse("the name holds a control character");
-    if (!names_seen_.insert(name).second) return Refuse("the name occurs twice");
+    if (name != kMetadataName) return true;
+    if (has_metadata_) return Refuse(kTwice);
+    has_metadata_ = true;
     return true;
   }
 
@@ -191,13 +199,14 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     tensor_.element_count = count;
     tensor_.offset_bytes = offsets_[0];
     tensor_.size_bytes = size_bytes;
-    if (tensors.size() == kMaxSafetensorsTensors)
-      return Refuse("there are more than 65536 tensors");
-    tensors.push_back(tensor_);
+    if (tensor_count == kMaxSafetensorsTensors) return Refuse("there are more than 65536 tensors");
+    ++tensor_count;
+    if (tensors_ != nullptr) tensors_->push_back(tensor_);  // a copy has no room to spare
     return true;
   }
 
   const AllowedDtypes allowed_;
+  std::vector<StoredTensor>* const tensors_;
   State state_ = State::kStart;
   StoredTensor tensor_;
   bool has_dtype_ = false;
@@ -205,8 +214,24 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
   std::vector<int64_t> offsets_;
   std::string key_;
   std::unordered_set<std::string> keys_seen_;
-  std::unordered_set<std::string> names_seen_;
+  bool has_metadata_ = false;
 };
+
+// A set of the names would take as much as the tensors; their order takes 4 bytes each.
+const StoredTensor* FindRepeated(const std::vector<StoredTensor>& tensors) {
+  std::vector<uint32_t> order(tensors.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::sort(order, {}, [&](uint32_t at) -> const std::string& { return tensors[at].name; });
+  const auto repeated = std::ranges::adjacent_find(
+      order, [&](uint32_t a, uint32_t b) { return tensors[a].name == tensors[b].name; });
+  return repeated == order.end() ? nullptr : &tensors[*repeated];
+}
+
+// As they lie in the file. An empty tensor shares its offset with its neighbour and comes first.
+bool LiesBefore(const StoredTensor& a, const StoredTensor& b) {
+  return std::tie(a.offset_bytes, a.size_bytes, a.name) <
+         std::tie(b.offset_bytes, b.size_bytes, b.name);
+}
 
 }  // namespace
 
@@ -239,16 +264,19 @@ Result<std::vector<StoredTensor>> ParseSafetensorsHeader(std::string_view file,
   }
   if (HoldsNul(header))
     return BadModelDirectory(file, "the header is not valid JSON: it holds NUL");
-  HeaderEvents events(allowed);
-  if (!nlohmann::json::sax_parse(header.begin(), header.end(), &events)) {
-    return BadModelDirectory(file, events.problem);
+  // First everything is checked and nothing kept; then what is kept has its place.
+  HeaderEvents check(allowed, nullptr);
+  if (!nlohmann::json::sax_parse(header.begin(), header.end(), &check)) {
+    return BadModelDirectory(file, check.problem);
   }
-  std::vector<StoredTensor>& tensors = events.tensors;
-  std::stable_sort(
-      tensors.begin(), tensors.end(), [](const StoredTensor& a, const StoredTensor& b) {
-        // An empty tensor shares its offset with its neighbour and comes first.
-        return std::pair(a.offset_bytes, a.size_bytes) < std::pair(b.offset_bytes, b.size_bytes);
-      });
+  std::vector<StoredTensor> tensors;
+  tensors.reserve(check.tensor_count);
+  HeaderEvents keep(allowed, &tensors);
+  nlohmann::json::sax_parse(header.begin(), header.end(), &keep);
+  if (const StoredTensor* const repeated = FindRepeated(tensors)) {
+    return BadModelDirectory(file, "tensor " + Quoted(repeated->name) + ": " + kTwice);
+  }
+  std::ranges::sort(tensors, LiesBefore);
   int64_t end = 0;
   for (StoredTensor& tensor : tensors) {
     if (tensor.offset_bytes != end) {
@@ -267,7 +295,7 @@ Result<std::vector<StoredTensor>> ParseSafetensorsHeader(std::string_view file,
     return BadModelDirectory(
         file, std::to_string(data_bytes - end) + " bytes after the last tensor belong to none");
   }
-  return std::move(tensors);
+  return tensors;
 }
 
 }  // namespace tightfit

@@ -14,10 +14,11 @@ namespace tightfit {
 namespace {
 
 StoredTensor DenseTensor(const CheckpointTensor& tensor) {
-  if (!tensor.header.has_value()) return tensor.stored;
+  if (!tensor.is_packed()) return tensor.stored;
+  const PackedHeader header = tensor.header();
   StoredTensor dense{.name = tensor.stored.name, .dtype = StoredDtype::kF16};
   dense.shape = tensor.shape();
-  dense.element_count = tensor.header->layout.rows * tensor.header->layout.columns;
+  dense.element_count = header.layout.rows * header.layout.columns;
   dense.size_bytes = dense.element_count * BytesOf(dense.dtype);
   return dense;
 }
@@ -83,16 +84,17 @@ Result<DenseFileReport> WriteDenseWeights(const PackedCheckpoint& checkpoint,
     stored.Reserve(tensor.stored.size_bytes);
     TF_RETURN_IF_ERROR(checkpoint.Read(tensor, stored.data()));
     const uint8_t* bytes = stored.data();
-    if (tensor.header.has_value()) {
+    if (tensor.is_packed()) {
+      const PackedHeader header = tensor.header();
       values.Reserve(tensors[i].size_bytes);
       auto* const fp16 = reinterpret_cast<uint16_t*>(values.data());
       const auto decode = [&](int64_t begin, int64_t end) {
-        DecodeRows(*tensor.header, stored.data(), begin, end - begin, fp16);
+        DecodeRows(header, stored.data(), begin, end - begin, fp16);
       };
       if (parallel_for) {
-        parallel_for(tensor.header->layout.rows, kRowsGrain, decode);
+        parallel_for(header.layout.rows, kRowsGrain, decode);
       } else {
-        decode(0, tensor.header->layout.rows);
+        decode(0, header.layout.rows);
       }
       bytes = values.data();
       ++report.decoded_module_count;

@@ -36,11 +36,33 @@ Status CheckIndexTensor(const SafetensorsFile& file, size_t at, std::string_view
   return OkStatus();
 }
 
+Status CheckHeader(const SafetensorsFile& file, const CheckpointTensor& tensor,
+                   std::span<const uint8_t> bytes) {
+  PackedHeader header;
+  const PackedHeaderError error = ParsePackedHeader(bytes, std::nullopt, &header);
+  const std::string quoted = "\"" + tensor.stored.name + "\"";
+  if (error != PackedHeaderError::kNone) {
+    return BadIndex(file, quoted + ": " + std::string(PackedHeaderErrorText(error)));
+  }
+  if (header.layout.total_bytes != tensor.stored.size_bytes ||
+      !std::ranges::equal(header.sha256, tensor.sha256())) {
+    return BadIndex(file, quoted + " is not the tensor of its header");
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
+PackedHeader CheckpointTensor::header() const {
+  PackedHeader header;
+  ParsePackedHeader(std::span(header_bytes_, size_t{kPackedHeaderBytes}), std::nullopt, &header);
+  return header;
+}
+
 std::vector<int64_t> CheckpointTensor::shape() const {
-  if (!header.has_value()) return stored.shape;
-  return {header->shape.begin(), header->shape.begin() + header->rank};
+  if (!is_packed()) return stored.shape;
+  const PackedHeader packed = header();
+  return {packed.shape.begin(), packed.shape.begin() + packed.rank};
 }
 
 Result<std::unique_ptr<PackedCheckpoint>> PackedCheckpoint::Open(const std::string& path,
@@ -68,36 +90,26 @@ Status PackedCheckpoint::ReadIndex(const std::string& index_sha256) {
   const int64_t index_bytes = headers.size_bytes + digests.size_bytes;
   if (index_bytes > kMaxIndexBytes) return BadIndex(file, "it is too large");
 
-  std::vector<uint8_t> index(static_cast<size_t>(index_bytes));
-  TF_RETURN_IF_ERROR(file.reader().ReadAt(headers.offset_bytes, index_bytes, index.data()));
   Sha256 sha256;
   sha256.Update(file.header_bytes().data(), file.header_bytes().size());
-  sha256.Update(index.data(), index.size());
+  file_->ReleaseHeaderBytes();
+  index_.resize(static_cast<size_t>(index_bytes));
+  TF_RETURN_IF_ERROR(file.reader().ReadAt(headers.offset_bytes, index_bytes, index_.data()));
+  sha256.Update(index_.data(), index_.size());
   const std::string found = sha256.HexDigest();
   if (found != index_sha256) return ChecksumMismatch(file.name(), index_sha256, found);
 
-  std::span<const uint8_t> next_header(index.data(), static_cast<size_t>(headers.size_bytes));
-  std::span<const uint8_t> next_digest =
-      std::span<const uint8_t>(index).subspan(static_cast<size_t>(headers.size_bytes));
+  const uint8_t* next_header = index_.data();
+  const uint8_t* next_digest = index_.data() + headers.size_bytes;
   tensors_.reserve(weights.size());
   for (const StoredTensor& stored : weights) {
-    CheckpointTensor tensor{.stored = stored, .header = {}};
-    std::copy_n(next_digest.begin(), kPackedDigestBytes, tensor.sha256.begin());
-    next_digest = next_digest.subspan(kPackedDigestBytes);
-    if (stored.dtype == StoredDtype::kU8) {
-      PackedHeader header;
-      const PackedHeaderError error = ParsePackedHeader(next_header, std::nullopt, &header);
-      next_header = next_header.subspan(kPackedHeaderBytes);
-      const std::string quoted = "\"" + stored.name + "\"";
-      if (error != PackedHeaderError::kNone) {
-        return BadIndex(file, quoted + ": " + std::string(PackedHeaderErrorText(error)));
-      }
-      if (header.layout.total_bytes != stored.size_bytes || header.sha256 != tensor.sha256) {
-        return BadIndex(file, quoted + " is not the tensor of its header");
-      }
-      tensor.header = header;
-    }
-    tensors_.push_back(std::move(tensor));
+    const bool is_packed = stored.dtype == StoredDtype::kU8;
+    tensors_.emplace_back(stored, is_packed ? next_header : nullptr, next_digest);
+    next_digest += kPackedDigestBytes;
+    if (!is_packed) continue;
+    TF_RETURN_IF_ERROR(
+        CheckHeader(file, tensors_.back(), std::span(next_header, size_t{kPackedHeaderBytes})));
+    next_header += kPackedHeaderBytes;
   }
   return OkStatus();
 }
@@ -112,7 +124,7 @@ Status PackedCheckpoint::Read(const CheckpointTensor& tensor, void* out) const {
         file_->reader().ReadAt(tensor.stored.offset_bytes + done, piece, bytes + done));
     sha256.Update(bytes + done, static_cast<size_t>(piece));
   }
-  if (sha256.Digest() == tensor.sha256) return OkStatus();
+  if (std::ranges::equal(sha256.Digest(), tensor.sha256())) return OkStatus();
   return {StatusCode::kDataLoss, "CHECKSUM_MISMATCH",
           name() + ": the SHA-256 of \"" + Shown(tensor.stored.name) +
               "\" is not the one of its index"};

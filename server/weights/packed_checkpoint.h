@@ -16,10 +16,9 @@
 #include "server/base/status.h"
 #include "server/model/safetensors.h"
 
-#include <array>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,21 +35,36 @@ inline constexpr int64_t kPackedDigestBytes = 32;
 // Loads read this much at once, or one larger tensor.
 inline constexpr int64_t kReadBatchBytes = 64 << 20;
 
-struct CheckpointTensor {
-  StoredTensor stored;                 // as it lies in the file: packed ones are U8 [total_bytes]
-  std::optional<PackedHeader> header;  // of a packed tensor
-  std::array<uint8_t, kPackedDigestBytes> sha256 = {};
+// One weight of a checkpoint, which it must not outlive.
+class CheckpointTensor {
+ public:
+  // `header_bytes`: kPackedHeaderBytes that were checked, null of a tensor that is not packed;
+  // `sha256`: kPackedDigestBytes.
+  CheckpointTensor(const StoredTensor& in_file, const uint8_t* header_bytes, const uint8_t* sha256)
+      : stored(in_file), header_bytes_(header_bytes), sha256_(sha256) {}
 
+  const StoredTensor& stored;  // as it lies in the file: packed ones are U8 [total_bytes]
+
+  bool is_packed() const { return header_bytes_ != nullptr; }
+  // Read out of its bytes. Requires is_packed().
+  PackedHeader header() const;
+  std::span<const uint8_t, kPackedDigestBytes> sha256() const {
+    return std::span<const uint8_t, kPackedDigestBytes>(sha256_, kPackedDigestBytes);
+  }
   // Of the dense tensor.
   std::vector<int64_t> shape() const;
+
+ private:
+  const uint8_t* header_bytes_;
+  const uint8_t* sha256_;
 };
 
 // An open file whose index was checked. Thread-safe.
 class PackedCheckpoint {
  public:
   // `index_sha256`: what model.json says. Errors: SafetensorsFile::Open's; BAD_MODEL_DIRECTORY for
-  // an index that does not fit the tensors; CHECKSUM_MISMATCH. Reads no more than the index, and
-  // allocates at most a small multiple of it.
+  // an index that does not fit the tensors; CHECKSUM_MISMATCH. Reads no more than header and index,
+  // and holds at most twice their bytes.
   static Result<std::unique_ptr<PackedCheckpoint>> Open(const std::string& path, std::string name,
                                                         const std::string& index_sha256);
 
@@ -68,6 +82,7 @@ class PackedCheckpoint {
   Status ReadIndex(const std::string& index_sha256);
 
   std::unique_ptr<SafetensorsFile> file_;
+  std::vector<uint8_t> index_;  // headers, then digests, as they are in the file
   std::vector<CheckpointTensor> tensors_;
 };
 

@@ -85,12 +85,12 @@ class PackedLoading {
           file_.name(),
           "a plain tensor of the graph cannot be streamed; leave text_kv out: " + name);
     }
-    if (!tensor.header.has_value()) return OkStatus();
+    if (!tensor.is_packed()) return OkStatus();
     if (!slot.weight) {
       return BadModelDirectory(file_.name(),
                                "packed weight for a plain tensor of the graph: " + name);
     }
-    if (!IsInOrder(*tensor.header)) {
+    if (!IsInOrder(tensor.header())) {
       return BadModelDirectory(file_.name(),
                                "codes that are not channels last; pack the model again: " + name);
     }
@@ -99,7 +99,7 @@ class PackedLoading {
 
   bool StaysWhereItIsRead(const CheckpointTensor& tensor) const {
     return options_.device.is_cpu() &&
-           (tensor.header.has_value() || ScalarTypeOf(tensor.stored.dtype) == options_.dtype);
+           (tensor.is_packed() || ScalarTypeOf(tensor.stored.dtype) == options_.dtype);
   }
 
   Status ReadBatch(std::span<Reading> batch) {
@@ -129,11 +129,11 @@ class PackedLoading {
     const CheckpointTensor& tensor = *reading.tensor;
     at::Tensor bytes = std::move(reading.bytes);
     if (!options_.device.is_cpu()) bytes = bytes.to(options_.device);
-    if (!tensor.header.has_value()) {
+    if (!tensor.is_packed()) {
       reading.slot->SetDense(bytes.to(options_.dtype));
       return;
     }
-    const PackedLayout& layout = tensor.header->layout;
+    const PackedLayout layout = tensor.header().layout;
     const int64_t weight_count = layout.rows * layout.columns;
     report_.packed_bytes += layout.total_bytes;
     report_.packed_parameter_count += weight_count;

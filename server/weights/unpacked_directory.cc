@@ -22,10 +22,10 @@ struct UnpackingPlan {
 int64_t DenseBytesOf(const PackedCheckpoint& checkpoint) {
   int64_t bytes = 0;
   for (const CheckpointTensor& tensor : checkpoint.tensors()) {
-    bytes += tensor.header.has_value()
-                 ? tensor.header->layout.rows * tensor.header->layout.columns * 2
-                 : tensor.stored.size_bytes;
-    bytes += 512;  // its part of the header
+    bytes += tensor.stored.size_bytes + 512;  // its part of the header
+    if (!tensor.is_packed()) continue;
+    const PackedLayout layout = tensor.header().layout;
+    bytes += layout.rows * layout.columns * 2 - layout.total_bytes;
   }
   return bytes;
 }

@@ -79,12 +79,12 @@ WeightTable::WeightTable(const std::vector<CheckpointTensor>& tensors, const Lay
   entries_.reserve(tensors.size());
   for (const CheckpointTensor& tensor : tensors) {
     WeightEntry entry{.tensor = tensor.stored, .why_dense = {}};
-    if (tensor.header.has_value()) {
-      const PackedLayout& layout = tensor.header->layout;
+    if (tensor.is_packed()) {
+      entry.header = tensor.header();
+      const PackedLayout& layout = entry.header->layout;
       entry.tensor.shape = tensor.shape();
       entry.tensor.element_count = layout.rows * layout.columns;
       entry.format = layout.format;
-      entry.header = tensor.header;
     }
     entry.kind = KindOf(entry.tensor, layers);
     entry.is_streamed = streams_text && entry.kind == LayerKind::kLinear &&

@@ -91,11 +91,11 @@ void ReadAll(const PackedCheckpoint& checkpoint, const std::string& file, bool i
     Require(read.ok() || !is_repaired);
     Require(std::ranges::equal(bytes, Bytes(file, tensor.stored),
                                [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); }));
-    if (!tensor.header.has_value()) {
+    if (!tensor.is_packed()) {
       Require(tensor.stored.dtype != StoredDtype::kU8);
       continue;
     }
-    const PackedLayout& layout = tensor.header->layout;
+    const PackedLayout layout = tensor.header().layout;
     Require(layout.total_bytes == tensor.stored.size_bytes);
     int64_t weights = 1;
     for (const int64_t dimension : tensor.shape()) weights *= dimension;

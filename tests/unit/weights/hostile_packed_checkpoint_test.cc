@@ -300,32 +300,85 @@ TEST(HostilePackedCheckpointTest, AHeaderThatClaimsATerabyteAllocatesNoneOfIt) {
   EXPECT_THAT(sparse.message(), HasSubstr("another number of tensors"));
 }
 
-TEST(HostilePackedCheckpointTest, ManyTensorsTakeASmallMultipleOfTheirIndex) {
-  const TemporaryDirectory directory;
+// `count` weights, of which every `packed_every`-th is packed; their names end with `name_end`.
+HostileCheckpoint Many(int64_t count, int64_t packed_every, const std::string& name_end) {
   HostileCheckpoint many;
   const std::string codes(64, 'a');
   const std::string header = HostileCheckpoint::Header({4, 16}, codes);
   const std::string digest = HostileCheckpoint::DigestOf(codes);
-  constexpr int64_t kCount = 5000;
   many.tensors.resize(2);
-  many.tensors[0] = {"tightfit.headers", "U8", {kCount, 128}, ""};
-  many.tensors[1] = {"tightfit.sha256", "U8", {kCount, 32}, ""};
-  for (int64_t i = 0; i < kCount; ++i) {
-    many.tensors[0].bytes += header;
+  many.tensors[0] = {"tightfit.headers", "U8", {0, 128}, ""};
+  many.tensors[1] = {"tightfit.sha256", "U8", {count, 32}, ""};
+  for (int64_t i = 0; i < count; ++i) {
+    const bool is_packed = i % packed_every == 0;
+    if (is_packed) many.tensors[0].bytes += header;
+    many.tensors[0].shape[0] += is_packed ? 1 : 0;
     many.tensors[1].bytes += digest;
-    many.tensors.push_back(
-        {"down_blocks.0.attentions." + std::to_string(i) + ".to_q.weight", "U8", {64}, codes});
+    const std::string name = std::to_string(i) + name_end;
+    if (is_packed) {
+      many.tensors.push_back({name, "U8", {64}, codes});
+    } else {
+      many.tensors.push_back({name, "F16", {1}, "ab"});
+    }
   }
-  // Only the last of them is wrong.
-  many.tensors[0].bytes.back() ^= 1;
-  const auto [bytes, right_digest] = many.BytesAndDigest();
-  const size_t index_bytes = bytes.size() - kCount * codes.size();
+  return many;
+}
+
+TEST(HostilePackedCheckpointTest, HoldsAtMostTwiceItsHeaderAndIndexWhateverTheTensorsAre) {
+  const TemporaryDirectory directory;
+  const std::string names[] = {
+      "", ".b", ".down_blocks.0.to_q.weight",
+      ".down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight"};
+  for (const std::string& name : names) {
+    for (const int64_t packed_every : {1, 2, 100000}) {
+      for (const int64_t count : {5000, 8193}) {
+        HostileCheckpoint many = Many(count, packed_every, name);
+        const auto [bytes, digest] = many.BytesAndDigest();
+        size_t data_bytes = 0;
+        for (size_t i = 2; i < many.tensors.size(); ++i) data_bytes += many.tensors[i].bytes.size();
+        const size_t index_bytes = bytes.size() - data_bytes;
+        const std::string path = directory.Write(kFile, bytes);
+        ResetHeapUse();
+        const auto opened = PackedCheckpoint::Open(path, kFile, digest);
+        const size_t heap_bytes = PeakHeapBytes();
+        ASSERT_TRUE(opened.ok()) << opened.status().message();
+        EXPECT_EQ(std::ssize((*opened)->tensors()), count);
+        EXPECT_LE(heap_bytes, 2 * index_bytes + kSlackBytes)
+            << count << " tensors, one of " << packed_every << " packed, named \"" << name
+            << "\": " << static_cast<double>(heap_bytes) / static_cast<double>(index_bytes);
+      }
+    }
+  }
+}
+
+TEST(HostilePackedCheckpointTest, OneWrongHeaderOfManyIsRefusedWithinTwiceTheIndex) {
+  const TemporaryDirectory directory;
+  HostileCheckpoint many = Many(5000, 1, ".down_blocks.0.attentions.0.to_q.weight");
+  many.tensors[0].bytes.back() ^= 1;  // only the last of them
+  const auto [bytes, digest] = many.BytesAndDigest();
+  const size_t index_bytes = bytes.size() - 5000 * 64;
   const std::string path = directory.Write(kFile, bytes);
   ResetHeapUse();
-  const auto opened = PackedCheckpoint::Open(path, kFile, right_digest);
+  const auto opened = PackedCheckpoint::Open(path, kFile, digest);
+  const size_t heap_bytes = PeakHeapBytes();
   EXPECT_THAT(opened.status().message(), HasSubstr("checksum is wrong"));
-  std::printf("%zu bytes of header and index: %zu of heap\n", index_bytes, PeakHeapBytes());
-  EXPECT_LE(PeakHeapBytes(), 6 * index_bytes);
+  std::printf("%zu bytes of header and index: %zu of heap\n", index_bytes, heap_bytes);
+  EXPECT_LE(heap_bytes, 2 * index_bytes + kSlackBytes);
+}
+
+// Valid entries as short as they get, behind which no index lies.
+TEST(HostilePackedCheckpointTest, ManyTinyTensorsWithoutAnIndexTakeLittleMoreThanTheirHeader) {
+  const TemporaryDirectory directory;
+  std::string header;
+  for (int i = 0; i < 65536; ++i) {
+    header += (i == 0 ? "{\"" : ",\"") + std::to_string(i) +
+              R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+  }
+  const std::string path = directory.Write(kFile, SafetensorsBytes(header + "}", ""));
+  ResetHeapUse();
+  const auto opened = PackedCheckpoint::Open(path, kFile, std::string(64, '0'));
+  EXPECT_THAT(opened.status().message(), HasSubstr("is not where it must be"));
+  EXPECT_LE(PeakHeapBytes(), 4 * header.size());
 }
 
 }  // namespace

@@ -115,9 +115,9 @@ TEST_F(PackedCheckpointWriterTest, CodesAreTheReferenceCodecsInEveryFormat) {
 TEST_F(PackedCheckpointWriterTest, HeadersTellShapeAndOrder) {
   const auto checkpoint = PackAndOpen(WeightFormat::kHf8);
   for (const CheckpointTensor& tensor : checkpoint->tensors()) {
-    if (!tensor.header.has_value()) continue;
+    if (!tensor.is_packed()) continue;
     const bool is_conv = tensor.stored.name == "c.conv.weight";
-    EXPECT_EQ(tensor.header->order, is_conv ? CodeOrder::kChannelsLast : CodeOrder::kAsShape)
+    EXPECT_EQ(tensor.header().order, is_conv ? CodeOrder::kChannelsLast : CodeOrder::kAsShape)
         << tensor.stored.name;
     if (is_conv) {
       EXPECT_THAT(tensor.shape(), ElementsAre(8, 6, 3, 3));
@@ -131,7 +131,7 @@ TEST_F(PackedCheckpointWriterTest, WhatIsNotPackedIsThereBitForBitInTheSameOrder
   for (const CheckpointTensor& tensor : checkpoint->tensors()) {
     names.push_back(tensor.stored.name);
     const bool is_packed = std::ranges::find(kPackedNames, names.back()) != std::end(kPackedNames);
-    EXPECT_EQ(tensor.header.has_value(), is_packed) << names.back();
+    EXPECT_EQ(tensor.is_packed(), is_packed) << names.back();
     if (tensor.stored.size_bytes > 0) {
       EXPECT_EQ(tensor.stored.offset_bytes % BytesOf(tensor.stored.dtype), 0) << names.back();
     }
@@ -219,14 +219,14 @@ TEST_F(PackedCheckpointWriterTest, UnpackingGivesWhatTheReferenceDecodes) {
       std::string bytes(static_cast<size_t>(tensor.size_bytes), '\0');
       ASSERT_TRUE(
           (*file)->reader().ReadAt(tensor.offset_bytes, tensor.size_bytes, bytes.data()).ok());
-      if (!checkpoint->tensors()[i].header.has_value()) {
+      if (!checkpoint->tensors()[i].is_packed()) {
         EXPECT_EQ(bytes, sample_.data(tensor.name));
         continue;
       }
       const std::string codes = StoredBytes(*checkpoint, tensor.name);
       const std::vector<uint8_t> code_bytes(codes.begin(), codes.end());
       std::vector<uint16_t> values =
-          reference::DecodeTensor(checkpoint->tensors()[i].header->layout, code_bytes);
+          reference::DecodeTensor(checkpoint->tensors()[i].header().layout, code_bytes);
       if (tensor.name == "c.conv.weight") {
         const std::vector<uint16_t> ordered = values;
         for (size_t k = 0; k < 8; ++k) {
