@@ -1,5 +1,6 @@
 #include "client/pack/command_line.h"
 
+#include "client/cli/byte_size.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/number_flags.h"
 #include "client/cli/usage_mistake.h"
@@ -25,6 +26,8 @@ constexpr const char* kFooter = R"(Examples:
   tightfit pack models/sdxl --min-psnr 40 --out models/sdxl-40db
   tightfit pack --verify models/sdxl-e2m5r
   tightfit pack --unpack models/sdxl-e2m5r --out models/sdxl-again
+  tightfit pack models/sdxl-e2m5r --upload-shards 1900MiB --out upload/sdxl-e2m5r
+  tightfit pack --join upload/sdxl-e2m5r --out models/sdxl-e2m5r
   tightfit pack models/sdxl --out models/x --json | jq '.components[] | {name, bytes}'
 
 A packed model directory is smaller on the disk and is loaded without packing anything; a server
@@ -46,6 +49,11 @@ Every source file is checked against model.json as it is read. DIR is there whol
 after Ctrl-C the same command goes on after the weight files of large models that were finished.
 --unpack writes the decoded weights in fp16: what packing lost stays lost. --verify reads every
 byte and prints a line for each damaged file or tensor.
+
+--upload-shards is for hubs that limit the size of a file: MODEL, which is packed already, is copied
+to DIR with every file larger than SIZE (a number with MiB, GiB, MB or GB) cut in shards, and
+shards.json beside them with the SHA-256 of each. No server takes such a directory: --join makes the
+one that was cut of it, byte for byte, and checks every shard before it writes anything.
 
 Needs no server. Exit codes: 0 done, 1 refused, failed or damaged, 2 wrong usage,
 130 interrupted.)";
@@ -76,6 +84,11 @@ void RefuseBesides(const CLI::App& app, const std::string& what,
   }
 }
 
+const std::vector<std::string> kOnlyOfPacking = {"--format", "--scope", "--budget-mib",
+                                                 "--min-psnr", "--exclude"};
+constexpr int64_t kLeastShardBytes = int64_t{1} << 20;
+constexpr int64_t kMostShardBytes = int64_t{1} << 40;
+
 struct Flags {
   SharedOptions shared;
   std::string format = kDefaultFormat;
@@ -86,6 +99,8 @@ struct Flags {
   std::string out;
   std::string unpack;
   std::string verify;
+  std::optional<int64_t> shard_bytes;
+  std::string join;
 
   void AddTo(CLI::App* app) {
     app->add_option("model", shared.model, "The model directory to pack")->type_name("MODEL");
@@ -110,6 +125,16 @@ struct Flags {
         ->type_name("DIR");
     app->add_option("--verify", verify, "Check every file and tensor of a model directory")
         ->type_name("DIR");
+    app->add_option_function<std::string>(
+           "--upload-shards",
+           [this](const std::string& text) {
+             shard_bytes = cli::ValueOrThrow(
+                 "--upload-shards", cli::ParseByteSize(text, kLeastShardBytes, kMostShardBytes));
+           },
+           "Cut the files of a packed model directory for an upload; see below")
+        ->type_name("SIZE");
+    app->add_option("--join", join, "Make the directory that --upload-shards cut")
+        ->type_name("DIR");
     shared.thread_count = std::clamp(ReadCpuShare().thread_count(), 1, 256);
     cli::AddInteger(app, "--threads", &shared.thread_count,
                     "Threads; default: one for each processor", 1, 256)
@@ -122,21 +147,29 @@ struct Flags {
   Command Values(const CLI::App& app) const {
     SharedOptions values = shared;
     if (app.count("--verify") > 0) {
-      RefuseBesides(app, "--verify",
-                    {"model", "--unpack", "--out", "--format", "--scope", "--budget-mib",
-                     "--min-psnr", "--exclude"});
+      RefuseBesides(app, "--verify", {"model", "--unpack", "--join", "--upload-shards", "--out"});
+      RefuseBesides(app, "--verify", kOnlyOfPacking);
       values.model = verify;
       return VerifyOptions{.shared = values};
     }
     if (app.count("--unpack") > 0) {
-      RefuseBesides(app, "--unpack",
-                    {"model", "--format", "--scope", "--budget-mib", "--min-psnr", "--exclude"});
+      RefuseBesides(app, "--unpack", {"model", "--join", "--upload-shards"});
+      RefuseBesides(app, "--unpack", kOnlyOfPacking);
       values.model = unpack;
+    } else if (app.count("--join") > 0) {
+      RefuseBesides(app, "--join", {"model", "--upload-shards"});
+      RefuseBesides(app, "--join", kOnlyOfPacking);
+      values.model = join;
     } else if (shared.model.empty()) {
       throw CLI::ValidationError("MODEL", "is missing: the model directory to pack");
     }
     if (out.empty()) throw CLI::ValidationError("--out", "is missing: the directory to make");
     if (app.count("--unpack") > 0) return UnpackOptions{.shared = values, .out = out};
+    if (app.count("--join") > 0) return JoinOptions{.shared = values, .out = out};
+    if (shard_bytes.has_value()) {
+      RefuseBesides(app, "--upload-shards", kOnlyOfPacking);
+      return CutOptions{.shared = values, .out = out, .shard_bytes = *shard_bytes};
+    }
     if (budget_mib.has_value()) RefuseBesides(app, "--budget-mib", {"--min-psnr"});
     ComponentFormats formats = cli::ValueOrThrow("--format", ParseComponentFormats(format, scope));
     if (budget_mib.has_value() || min_psnr_db.has_value()) {

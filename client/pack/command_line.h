@@ -4,6 +4,7 @@
 
 #include "server/base/component_formats.h"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -37,13 +38,25 @@ struct VerifyOptions {
   SharedOptions shared;
 };
 
+struct CutOptions {
+  SharedOptions shared;
+  std::string out;
+  int64_t shard_bytes = 0;
+};
+
+struct JoinOptions {
+  SharedOptions shared;  // `model` is the directory that was cut
+  std::string out;
+};
+
 // The program has nothing more to do than to end: after --help, --version or a mistake, all
 // printed.
 struct ExitNow {
   int exit_code = 0;
 };
 
-using Command = std::variant<PackOptions, UnpackOptions, VerifyOptions, ExitNow>;
+using Command =
+    std::variant<PackOptions, UnpackOptions, VerifyOptions, CutOptions, JoinOptions, ExitNow>;
 
 Command ParseCommandLine(int argc, const char* const* argv);
 

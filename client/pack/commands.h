@@ -10,6 +10,8 @@ namespace tightfit::pack {
 int Run(const PackOptions& options, const cli::InterruptWatcher& interrupts);
 int Run(const UnpackOptions& options, const cli::InterruptWatcher& interrupts);
 int Run(const VerifyOptions& options, const cli::InterruptWatcher& interrupts);
+int Run(const CutOptions& options, const cli::InterruptWatcher& interrupts);
+int Run(const JoinOptions& options, const cli::InterruptWatcher& interrupts);
 
 }  // namespace tightfit::pack
 

@@ -39,6 +39,20 @@ Json ComponentJson(const PackedComponent& component) {
   return json;
 }
 
+Json FilesJson(const std::vector<CutFile>& files) {
+  const auto entry = [](const ListedFile& file) {
+    return Json{{"file", file.file}, {"bytes", file.bytes}, {"sha256", file.sha256}};
+  };
+  Json json = Json::array();
+  for (const CutFile& file : files) {
+    Json whole = entry(file.whole);
+    whole["shards"] = Json::array();
+    for (const ListedFile& shard : file.shards) whole["shards"].push_back(entry(shard));
+    json.push_back(std::move(whole));
+  }
+  return json;
+}
+
 }  // namespace
 
 std::string PackDocument(const std::string& model, const std::string& out,
@@ -96,6 +110,24 @@ std::string VerifyDocument(const std::string& model, const DirectoryCheckReport&
                                {"message", part.status.message()}});
   }
   return Document(json);
+}
+
+std::string CutDocument(const std::string& model, const std::string& out, const ShardList& list,
+                        double seconds) {
+  return Document({{"model", model},
+                   {"out", out},
+                   {"seconds", seconds},
+                   {"shard_bytes", list.shard_bytes},
+                   {"files", FilesJson(list.files)}});
+}
+
+std::string JoinDocument(const std::string& model, const std::string& out,
+                         const DirectoryJoinReport& report, double seconds) {
+  return Document({{"model", model},
+                   {"out", out},
+                   {"hash", report.hash},
+                   {"seconds", seconds},
+                   {"files", FilesJson(report.files)}});
 }
 
 }  // namespace tightfit::pack

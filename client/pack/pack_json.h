@@ -2,6 +2,7 @@
 #ifndef TIGHTFIT_CLIENT_PACK_PACK_JSON_H_
 #define TIGHTFIT_CLIENT_PACK_PACK_JSON_H_
 
+#include "server/weights/cut_directory.h"
 #include "server/weights/directory_check.h"
 #include "server/weights/packed_directory.h"
 
@@ -16,6 +17,11 @@ std::string UnpackDocument(const std::string& model, const std::string& out,
                            const DirectoryUnpackingReport& report, double seconds);
 std::string VerifyDocument(const std::string& model, const DirectoryCheckReport& report,
                            double seconds);
+
+std::string CutDocument(const std::string& model, const std::string& out, const ShardList& list,
+                        double seconds);
+std::string JoinDocument(const std::string& model, const std::string& out,
+                         const DirectoryJoinReport& report, double seconds);
 
 }  // namespace tightfit::pack
 

@@ -4,10 +4,29 @@
 #include "server/model/model_errors.h"
 #include "server/model/model_manifest.h"
 
+#include <filesystem>
 #include <iterator>
 #include <memory>
+#include <system_error>
 
 namespace tightfit {
+namespace {
+
+// A file that is missing for another reason is told of when it is opened.
+Status RefuseShards(const ModelDirectory& model) {
+  std::error_code error;
+  if (!std::filesystem::exists(model.path + "/" + kShardListName, error)) return OkStatus();
+  for (const auto& [name, component] : model.components) {
+    if (std::filesystem::exists(model.PathOf(component.weights), error)) continue;
+    return Status(StatusCode::kFailedPrecondition, "DIRECTORY_IS_CUT",
+                  "the model is cut in shards for an upload; join them first: tightfit pack --join "
+                  "DIR --out NEW_DIR")
+        .WithDetail(model.path);
+  }
+  return OkStatus();
+}
+
+}  // namespace
 
 std::vector<std::string> ComponentNamesOf(const ModelDirectory& directory) {
   std::vector<std::string> names(std::begin(kModelComponents), std::end(kModelComponents));
@@ -31,6 +50,7 @@ Result<ModelDirectory> ReadModelDirectory(const std::string& path) {
   TF_ASSIGN_OR_RETURN(const std::string text, ReadManifestText(path));
   TF_ASSIGN_OR_RETURN(ModelDirectory model, ParseManifest(text));
   model.path = path;
+  TF_RETURN_IF_ERROR(RefuseShards(model));
   return model;
 }
 

@@ -103,9 +103,12 @@ inline bool IsPackedDirectory(const ModelDirectory& directory) {
 // The text of model.json, at most 1 MiB. Errors: FILE_MISSING; BAD_MODEL_DIRECTORY if it is larger.
 Result<std::string> ReadManifestText(const std::string& path);
 
+// Stands in a directory whose large files are cut for an upload (weights/shard_list.h).
+inline constexpr char kShardListName[] = "shards.json";
+
 // Reads and checks model.json. Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`
-// with the key and what is wrong; UNIMPLEMENTED for a schema version, family or prediction type
-// that this build cannot serve.
+// with the key and what is wrong; `DIRECTORY_IS_CUT` where weights are there in shards alone;
+// UNIMPLEMENTED for a schema version, family or prediction type that this build cannot serve.
 Result<ModelDirectory> ReadModelDirectory(const std::string& path);
 
 }  // namespace tightfit

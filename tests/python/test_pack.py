@@ -234,6 +234,84 @@ def test_verify_names_each_damaged_file_and_tensor(packed: Path, tmp_path: Path)
     ]
 
 
+@pytest.fixture(scope="module")
+def cut(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packed directory in shards of 1.5 MiB. Read only."""
+    out = tmp_path_factory.mktemp("cut") / "model"
+    done = run(packed, "--upload-shards", "1.5MiB", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "tightfit pack --join" in done.stdout and "unet.packed.safetensors" in done.stdout
+    return out
+
+
+def files_in(directory: Path) -> dict[str, bytes]:
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def test_a_directory_in_shards_is_joined_to_the_byte(
+    packed: Path, cut: Path, tmp_path: Path
+) -> None:
+    limit = 3 << 19
+    stored, whole = files_in(cut), files_in(packed)
+    assert max(map(len, stored.values())) == limit
+    listed = json.loads(stored["shards.json"])
+    assert listed["shard_bytes"] == limit
+    assert {each["file"] for each in listed["files"]} == {
+        name for name, data in whole.items() if len(data) > limit
+    }
+    for each in listed["files"]:
+        shards = [stored[shard["file"]] for shard in each["shards"]]
+        assert b"".join(shards) == whole[each["file"]]
+        assert [sha256(data) for data in shards] == [shard["sha256"] for shard in each["shards"]]
+        count = len(shards)
+        assert [shard["file"] for shard in each["shards"]] == [
+            f"{each['file']}.part-{number + 1:03}-of-{count:03}" for number in range(count)
+        ]
+    done = run("--join", cut, "--out", tmp_path / "joined", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["files"] == listed["files"] and document["hash"] == manifest_of(packed)["hash"]
+    assert files_in(tmp_path / "joined") == whole
+
+
+def test_whatever_reads_a_directory_in_shards_says_what_to_type(cut: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    commands: list[list[str | Path]] = [
+        [PACK, "--verify", cut],
+        [PACK, "--unpack", cut, "--out", out],
+        [PACK, cut, "--out", out],
+        [PACK, cut, "--upload-shards", "2MiB", "--out", out],
+    ]
+    server = BUILD / "bin" / "tightfit-server"
+    if server.is_file():
+        commands.append([server, "--model", f"x={cut},preload=true", "--port", "0"])
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0
+        assert "tightfit pack --join DIR --out NEW_DIR" in done.stderr + done.stdout
+    assert not out.exists()
+
+
+def test_a_damaged_upload_is_named_and_nothing_is_written(cut: Path, tmp_path: Path) -> None:
+    upload = tmp_path / "upload"
+    shutil.copytree(cut, upload)
+    shard = upload / "unet.packed.safetensors.part-002-of-"
+    (shard,) = upload.glob(f"{shard.name}*")
+    data = bytearray(shard.read_bytes())
+    data[1000] ^= 1
+    shard.write_bytes(data)
+    done = run("--join", upload, "--out", tmp_path / "joined")
+    assert done.returncode == 1 and shard.name in done.stderr
+    assert "its SHA-256 is not the one of shards.json" in done.stderr
+    document = json.loads(run("--join", upload, "--out", tmp_path / "joined", "--json").stdout)
+    assert document["error"]["reason"] == "CHECKSUM_MISMATCH"
+    shard.unlink()
+    done = run("--join", upload, "--out", tmp_path / "joined")
+    assert done.returncode == 1 and shard.name in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["upload"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_pack_leaves_nothing_that_looks_whole(
     number: signal.Signals, tiny_model_dir: Path, tmp_path: Path
@@ -285,6 +363,23 @@ def test_damaged_sources_are_refused_and_leave_nothing(
         (["--unpack", "{model}", "--out", "{new}", "--format", "hf8"], 2, "no meaning with"),
         (["--unpack", "{model}", "--out", "{new}"], 1, "is not packed"),
         (["{packed}", "--out", "{new}"], 1, "unpack it first"),
+        (["{model}", "--upload-shards", "2MiB", "--out", "{new}"], 1, "pack it first"),
+        (["{packed}", "--upload-shards", "2GiB", "--out", "{new}"], 1, "upload it as it is"),
+        (["{packed}", "--upload-shards", "2MiB"], 2, "--out: is missing"),
+        (["--upload-shards", "2MiB", "--out", "{new}"], 2, "MODEL: is missing"),
+        (["{packed}", "--upload-shards", "2", "--out", "{new}"], 2, "as 1900MiB"),
+        (["{packed}", "--upload-shards", "2 TB", "--out", "{new}"], 2, "as 1900MiB"),
+        (["{packed}", "--upload-shards", "-2MiB", "--out", "{new}"], 2, "as 1900MiB"),
+        (["{packed}", "--upload-shards", "nanMiB", "--out", "{new}"], 2, "as 1900MiB"),
+        (["{packed}", "--upload-shards", "0.5MiB", "--out", "{new}"], 2, "from 1.0 MiB to"),
+        (
+            ["{packed}", "--upload-shards", "2MiB", "--format", "hf8", "--out", "{new}"],
+            2,
+            "no meaning with --upload-shards",
+        ),
+        (["{packed}", "--join", "{packed}", "--out", "{new}"], 2, "no meaning with --join"),
+        (["--join", "{packed}", "--out", "{new}"], 1, "nothing to join"),
+        (["--join", "{packed}"], 2, "--out: is missing"),
         (["{model}", "--out", "{packed}"], 1, "it exists"),
         (["{new}", "--out", "{new}-2"], 1, "model.json"),
         (["--verify", "{new}"], 1, "model.json"),
