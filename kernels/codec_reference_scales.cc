@@ -70,10 +70,25 @@ uint16_t BestRowScale(WeightFormat format, std::span<const uint16_t> row) {
   return best_scale;
 }
 
-// S of a row or block of integers, as an fp16 pattern.
-uint16_t IntegerScale(std::span<const uint16_t> weights) {
+bool IsExactAt(WeightFormat format, std::span<const uint16_t> weights, float scale) {
+  return std::ranges::all_of(weights, [&](uint16_t x) {
+    const float product = FloatOfFp16(DecodeCode(format, CodeOf(format, x, scale))) * scale;
+    return FloatOfFp16(Fp16OfValue(product)) == FloatOfFp16(x);
+  });
+}
+
+// S of a row or block of integers, as an fp16 pattern: the usual one, the number below it, the
+// number above it, whichever is the first that makes every weight exact; or else the usual one.
+uint16_t IntegerScale(WeightFormat format, std::span<const uint16_t> weights) {
   const float factor = 128.0f / 127.0f;
-  return Fp16OfValue(LargestMagnitude(weights) * factor);
+  const uint16_t usual = Fp16OfValue(LargestMagnitude(weights) * factor);
+  if (usual == 0) return usual;
+  for (const int each : {usual + 0, usual - 1, usual + 1}) {
+    const auto pattern = static_cast<uint16_t>(each);
+    if (each == 0 || std::isinf(ValueOfFp16(pattern))) continue;
+    if (IsExactAt(format, weights, FloatOfFp16(pattern))) return pattern;
+  }
+  return usual;
 }
 
 int64_t BlocksPerRow(const PackedLayout& layout) {
@@ -107,7 +122,7 @@ void StoreScales(const PackedLayout& layout, std::span<const uint16_t> fp16,
           fp16.subspan(row * layout.columns + column, std::min(block, layout.columns - column));
       const uint16_t scale = info.family == FormatFamily::kFloat
                                  ? BestRowScale(layout.format, weights)
-                                 : IntegerScale(weights);
+                                 : IntegerScale(layout.format, weights);
       const int64_t offset = layout.scale_offset_bytes + 2 * ScaleIndex(layout, row, column);
       StoreU16(packed.subspan(offset), scale);
     }

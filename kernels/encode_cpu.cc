@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 // Vectors are members of classes and their lengths constants below.
 #if HWY_HAVE_SCALABLE || HWY_TARGET == HWY_SCALAR
@@ -55,8 +56,40 @@ uint16_t LargestMagnitude(const uint16_t* fp16, int64_t count) {
   return static_cast<uint16_t>(largest);
 }
 
+// Whether each weight is what its code and this scale make of it.
+bool IsExactAt(uint16_t scale, const uint16_t* fp16, int64_t count) {
+  const D16 d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const RowFactor<ToEncode> to_code(&scale, 1, RawInt8::kUnit);
+  const RowFactor<ToDecode> to_value(&scale, 1, RawInt8::kUnit);
+  uint16_t rest[hn::MaxLanes(D16())] = {};
+  for (int64_t i = 0; i < count; i += lanes) {
+    const uint16_t* from = fp16 + i;
+    if (count - i < lanes) {
+      std::memcpy(rest, from, static_cast<size_t>(count - i) * sizeof(uint16_t));
+      from = rest;
+    }
+    const V16 weight = hn::LoadU(d, from);
+    const V16 code = RawInt8::Encode(weight, to_code.At(0));
+    const V16 integer = ShiftIntoPlace<8, 0xFFFF>(hn::ShiftLeft<8>(code));
+    const V16 value = RawInt8::Value(integer, to_value.At(0));
+    const V16 magnitudes = hn::And(hn::Or(weight, value), hn::Set(d, 0x7FFF));  // -0 becomes +0
+    const auto same = hn::Or(hn::Eq(weight, value), hn::Eq(magnitudes, hn::Zero(d)));
+    if (!hn::AllTrue(d, same)) return false;
+  }
+  return true;
+}
+
+// The usual scale, unless one of its neighbours alone makes every weight exact.
 uint16_t IntegerScale(const uint16_t* fp16, int64_t count) {
-  return Fp16OfFp32(Fp32OfFp16(LargestMagnitude(fp16, count)) * (128.0f / 127.0f));
+  const uint16_t usual = Fp16OfFp32(Fp32OfFp16(LargestMagnitude(fp16, count)) * (128.0f / 127.0f));
+  if (usual == 0 || IsExactAt(usual, fp16, count)) return usual;
+  for (const int neighbour : {usual - 1, usual + 1}) {
+    if (neighbour == 0 || neighbour >= kFp16Infinity) continue;
+    const auto scale = static_cast<uint16_t>(neighbour);
+    if (IsExactAt(scale, fp16, count)) return scale;
+  }
+  return usual;
 }
 
 void ChooseScales(WeightFormat format, const PackedRows<uint8_t>& rows, int64_t columns,

@@ -113,16 +113,39 @@ struct RowChoicePass {
   }
 };
 
-// The scale of integers whose largest magnitude is this pattern.
-TIGHTFIT_HOST_DEVICE uint16_t IntegerScale(uint32_t largest) {
+// Whether each weight is what its code and this scale make of it.
+TIGHTFIT_HOST_DEVICE bool IsExactAt(uint32_t scale, const uint16_t* fp16, uint32_t count) {
+  const float value = ValueOfF16(scale);
+  const float factor = Multiply(Inverse(value), 128.0f);
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t code = EncodeWeight<WeightFormat::kQ8>(fp16[i], factor);
+    const float raw = Multiply(static_cast<float>(static_cast<int8_t>(code)), 0x1p-7f);
+    const uint32_t decoded = F16Of(Multiply(raw, value));
+    if (decoded != fp16[i] && ((decoded | fp16[i]) & 0x7FFFu) != 0) return false;  // -0 becomes +0
+  }
+  return true;
+}
+
+// The scale of integers whose largest magnitude is this pattern: the usual one, unless one of its
+// neighbours alone makes every weight exact.
+TIGHTFIT_HOST_DEVICE uint16_t IntegerScale(uint32_t largest, const uint16_t* fp16, uint32_t count) {
   constexpr float kFactor = 128.0f / 127.0f;
-  return static_cast<uint16_t>(F16Of(Multiply(ValueOfF16(largest), kFactor)));
+  const uint32_t usual = F16Of(Multiply(ValueOfF16(largest), kFactor));
+  uint32_t scale = usual;
+  if (usual != 0 && !IsExactAt(usual, fp16, count)) {
+    if (usual > 1 && IsExactAt(usual - 1, fp16, count)) {
+      scale = usual - 1;
+    } else if (usual + 1 < 0x7C00 && IsExactAt(usual + 1, fp16, count)) {
+      scale = usual + 1;
+    }
+  }
+  return static_cast<uint16_t>(scale);
 }
 
 struct IntegerRowPass {
   static uint64_t Count(const EncodeTask& task) { return task.rows; }
   TIGHTFIT_HOST_DEVICE static void Run(const EncodeTask& task, uint64_t row) {
-    task.scales[row] = IntegerScale(task.maxima[row]);
+    task.scales[row] = IntegerScale(task.maxima[row], task.fp16 + row * task.columns, task.columns);
   }
 };
 
@@ -141,8 +164,9 @@ struct IntegerBlockPass {
     const uint64_t row = index / blocks;
     const uint32_t first = static_cast<uint32_t>(index % blocks) * kBlock;
     const uint32_t left = task.columns - first;
-    task.scales[index] = IntegerScale(
-        LargestMagnitude(task.fp16 + row * task.columns + first, left < kBlock ? left : kBlock));
+    const uint32_t count = left < kBlock ? left : kBlock;
+    const uint16_t* const weights = task.fp16 + row * task.columns + first;
+    task.scales[index] = IntegerScale(LargestMagnitude(weights, count), weights, count);
   }
 };
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import torch
 from emoji_checkpoint import DIFFUSERS, edited_directory, plain_tensors, save_checkpoint
 from original_checkpoint import Tensors, component_weights
-from quantised_files import described
+from quantised_files import described, golden, opened
 from safetensors.torch import load_file, save_file
 from server_process import BUILD
 
@@ -92,8 +94,44 @@ def test_a_whole_checkpoint_of_comfyui_with_scales_and_a_weight_of_zeros(
     assert torch.equal(
         written["time_embedding.linear_2.weight"], meant[f"{UNET}time_embed.2.weight"]
     )
-    # Scales that are no fp16 numbers: nothing of the server's holds these values.
+    # Scales that are no fp16 numbers: nothing of the server's holds these values, but for zeros.
     assert summary["suggested_format"] == {}
+    held = summary["held_exactly"]["unet"]
+    assert held["restored_count"] == len(meant) and held["exact_count"] == 1
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_each_component_is_told_which_format_holds_its_restored_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """fp8 in the UNet; of a text encoder int8 with fp16 scales, but for one layer's of fp32."""
+    tensors = in_fp8(plain_tensors())
+    encoder = "conditioner.embedders.0.transformer."
+    keys = [
+        key
+        for key, each in tensors.items()
+        if key.startswith(encoder) and each.dim() == 2 and "embedding" not in key
+    ]
+    for number, key in enumerate(sorted(keys)):
+        weight = tensors[key].float()
+        scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-6) / 127
+        scale = scale if number == 0 else scale.half().float()
+        layer = key.removesuffix(".weight")
+        tensors[key] = (weight / scale).round().clamp(-127, 127).to(torch.int8)
+        tensors[f"{layer}.weight_scale"] = scale
+        tensors[f"{layer}.comfy_quant"] = described({"format": "int8_tensorwise"})
+    path = save_checkpoint(tmp_path / "mixed.safetensors", tensors)
+    summary = exported(path, tmp_path / "out", capsys, "--config", str(DIFFUSERS))
+    count = sum(each.dtype == FP8 for each in tensors.values())
+    held = {"format": "q8", "exact_count": len(keys) - 1, "restored_count": len(keys)}
+    assert summary["held_exactly"] == {
+        "unet": {"format": "fp8-e4m3", "exact_count": count, "restored_count": count},
+        "text_encoder": held,
+    }
+    notes = "\n".join(summary["notes"])
+    assert f"unet: fp8-e4m3 holds {count:,} of its {count:,} restored weights bit for bit" in notes
+    assert f"text_encoder: q8 holds {len(keys) - 1:,} of its {len(keys):,} restored" in notes
+    assert "and rounds the others" in notes
 
 
 @pytest.mark.usefixtures("without_graphs")
@@ -119,6 +157,7 @@ def test_a_unet_of_its_own_takes_the_place_of_a_checkpoints(
     assert content["prediction_type"] == "v_prediction"
     # Weights that nobody quantised get no suggestion.
     assert summary["suggested_format"] == {} and summary["restored"] == {}
+    assert summary["held_exactly"] == {}
 
 
 def refusal_of_unet(path: Path) -> str:
@@ -238,6 +277,25 @@ def eight_bits(seed: int) -> torch.Tensor:
     return codes.float()
 
 
+def q8_0(seed: int) -> torch.Tensor:
+    """What GGUF's own package makes of random weights: 400 blocks, of which some hold ties."""
+    weights = np.random.default_rng(seed).normal(0, 0.05, (40, 320)).astype(np.float32)
+    kind = gguf.GGMLQuantizationType.Q8_0
+    values = gguf.quants.dequantize(gguf.quants.quantize(weights, kind), kind)
+    return torch.from_numpy(values).half()
+
+
+def restored(name: str, key: str) -> torch.Tensor:
+    """A layer that a quantiser's package stored, as the exporter writes it."""
+    stored, expected, config = golden(name)
+    shapes = {name: tuple(each.shape) for name, each in expected.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        tensors = opened(Path(folder), stored, config, shapes)
+        values = tensors.read(key).half()
+        tensors.close()
+    return values
+
+
 GENERATOR = torch.Generator().manual_seed(1)
 ROWS = torch.rand(24, 1, generator=GENERATOR) / 1000
 # What files hold, as fp16, and the formats that hold it to the last bit.
@@ -268,10 +326,23 @@ HELD: dict[str, tuple[torch.Tensor, set[str]]] = {
         (eight_bits(0) * torch.linspace(1024, 1047, 24)[:, None] / 2**20).half(),
         {"q8", "q8b32"},
     ),
-    "Q8_0 with ties": (
+    # The usual scale of a row, from its largest weight, is one step of fp16 beside the right one.
+    "Q8_0 whose scales are beside the usual ones": (
         (eight_bits(0) * torch.linspace(1216, 1239, 24)[:, None] / 2**20).half(),
+        {"q8", "q8b32"},
+    ),
+    "Q8_0 of the gguf package": (q8_0(1), {"q8b32"}),
+    "int8 and fp16 scales without a code of 127": (
+        (eight_bits(0).clamp(-125, 125) * torch.linspace(1216, 1239, 24)[:, None] / 2**20).half(),
         set(),
     ),
+    "qint8 of quanto, fp16": (restored("quanto_int8_float16", "0.weight"), {"q8"}),
+    "qint8 of quanto, bf16": (restored("quanto_int8_bfloat16", "0.weight"), set()),
+    "int8 of torchao": (restored("torchao_int8", "0.weight"), set()),
+    "int8 of ComfyUI by rows": (restored("comfy", "row.weight"), set()),
+    "int8 of ComfyUI": (restored("comfy", "tensor.weight"), set()),
+    "int8 of bitsandbytes": (restored("bitsandbytes_int8", "l.weight"), set()),
+    "int8 of SDNQ": (restored("sdnq_int8", "linear.weight"), set()),
     "bf16": (torch.randn(24, 96, generator=GENERATOR).bfloat16().half(), set()),
 }
 
@@ -288,6 +359,6 @@ def test_formats_that_hold_values_are_those_that_the_servers_codec_gives_back(
         assert (found is not None and torch.equal(found, values)) is (each in held), each
     assert set(formats_that_hold(values, formats)) == held
     # A convolution is looked at as it is packed, with its input channels last.
-    if not held & {"q8b32"}:
+    if not held & {"q8b32"} and values.shape[1] == 96:
         conv = values.reshape(24, 2, 3, 16).permute(0, 3, 1, 2)
         assert set(formats_that_hold(conv, formats)) == held

@@ -199,6 +199,7 @@ def summary_json(
         "non_finite": summary.non_finite,
         "underflow": summary.underflow,
         "restored": summary.restored,
+        "held_exactly": summary.held_exactly,
         "suggested_format": summary.suggested_format,
         "max_abs_difference": summary.max_abs_difference,
         "notes": progress.notes,

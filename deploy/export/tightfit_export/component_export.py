@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -87,6 +88,9 @@ def describe(
         )
     for kind, count in report.restored.items():
         progress.note(f"{component}: {count:,} tensors were {kind}; they are written restored")
+    if report.held_exactly:
+        progress.note(f"{component}: {_held_text(report.held_exactly)}")
+        summary.held_exactly[component] = report.held_exactly
     for name, count in report.zero_rows.items():
         progress.note(f"{component}: {name} came out of its scales with {count:,} rows of zeros")
     if report.worst_small_loss > _NOTED_LOSS:
@@ -110,6 +114,14 @@ def describe(
             "rounded_subnormal": report.rounded_subnormal,
             "worst_relative_loss": report.worst_small_loss,
         }
+
+
+def _held_text(held: dict[str, Any]) -> str:
+    count, exact = held["restored_count"], held["exact_count"]
+    if not exact:
+        return "no format of the server holds its restored weights bit for bit; packing rounds them"
+    what = f"{held['format']} holds {exact:,} of its {count:,} restored weights bit for bit"
+    return what if exact == count else f"{what} and rounds the others"
 
 
 def write_graphs(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from tightfit_export.tensor_file import StoredTensor
 
 _Q8_BLOCK = 32
 _E4M3_BIASES = range(23)
+_FIRST_ROWS = 4
 
 
 def _is_fp8_e4m3(rows: torch.Tensor) -> bool:
@@ -38,14 +40,30 @@ def _is_e4m3(rows: torch.Tensor) -> bool:
     return False
 
 
-def _is_q8(rows: torch.Tensor) -> bool:
-    """A whole number for each weight, an fp16 number for each row."""
-    exact = rows.to(torch.float32)
-    largest = exact.abs().amax(dim=-1, keepdim=True)
-    scale = (largest * torch.tensor(128 / 127, dtype=torch.float32)).to(torch.float16).float()
+def _rows_off_the_grid(rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Which rows lose something as whole numbers times these fp16 scales."""
+    exact, scale = rows.to(torch.float32), scale.to(torch.float32)
     factor = torch.where(scale > 0, 128 / scale, torch.zeros(()))
     codes = (exact * factor).round_().clamp_(-127, 127)
-    return torch.equal((codes / 128 * scale).to(torch.float16), rows)
+    return ((codes / 128 * scale).to(torch.float16) != rows).any(dim=-1)
+
+
+def _is_q8(rows: torch.Tensor) -> bool:
+    """A whole number for each weight, an fp16 number for each row.
+
+    The server takes the usual scale or one of its neighbours among the numbers of fp16, whichever
+    is exact. Most rows are by the usual one; the others are tried again.
+    """
+    largest = rows.to(torch.float32).abs().amax(dim=-1, keepdim=True)
+    usual = (largest * torch.tensor(128 / 127, dtype=torch.float32)).to(torch.float16)
+    off = _rows_off_the_grid(rows, usual)
+    for step in (-1, 1):
+        rows, usual = rows[off], usual[off]
+        if not rows.numel():
+            return True
+        beside = (usual.view(torch.int16) + step).view(torch.float16)
+        off = _rows_off_the_grid(rows, beside)
+    return not bool(off.any())
 
 
 def _is_q8b32(rows: torch.Tensor) -> bool:
@@ -67,7 +85,36 @@ def formats_that_hold(values: torch.Tensor, among: tuple[str, ...]) -> tuple[str
     if values.dim() == 4:
         values = values.permute(0, 2, 3, 1)
     rows = values.reshape(values.shape[0], -1).contiguous()
-    return tuple(name for name in among if _FORMATS[name](rows))
+    # What a format holds of a tensor it holds of some of its rows, which soon tell the others.
+    likely = [name for name in among if _FORMATS[name](rows[:_FIRST_ROWS])]
+    return tuple(name for name in likely if _FORMATS[name](rows))
+
+
+@dataclass
+class RestoredWeights:
+    """How many of a component's weights that came out of fewer bits each format holds."""
+
+    count: int = 0
+    held: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_FORMATS, 0))
+
+    def look_at(self, values: torch.Tensor) -> None:
+        """`values` as they are written: fp16, or fp32, which no format holds."""
+        self.count += 1
+        if values.dtype == torch.float16:
+            for name in formats_that_hold(values, tuple(_FORMATS)):
+                self.held[name] += 1
+
+    def best(self) -> dict[str, Any]:
+        """The format that holds most of them, and how many; empty where there are none."""
+        if not self.count:
+            return {}
+        name = max(self.held, key=lambda each: self.held[each])
+        held = self.held[name]
+        return {
+            "format": name if held else None,
+            "exact_count": held,
+            "restored_count": self.count,
+        }
 
 
 @dataclass

@@ -8,13 +8,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from tightfit_export import VAE_ENCODER
 from tightfit_export.errors import SourceError
 from tightfit_export.fp16_rounding import Rounding, all_finite, rounding
-from tightfit_export.held_exactly import HeldExactly
+from tightfit_export.held_exactly import HeldExactly, RestoredWeights
 from tightfit_export.source_weights import ComponentWeights
 from tightfit_export.tensor_file import TensorFile
 
@@ -51,6 +52,8 @@ class WeightReport:
     zero_rows: dict[str, int] = field(default_factory=dict)
     # Format and scope that pack a UNet without a second loss.
     suggested: dict[str, str] = field(default_factory=dict)
+    # The format that holds most of the restored weights bit for bit, and how many.
+    held_exactly: dict[str, Any] = field(default_factory=dict)
 
 
 def match_keys(
@@ -138,6 +141,7 @@ def write_weights(
     held = None
     if component == "unet" and HeldExactly.is_asked(source.tensors):
         held = HeldExactly()
+    restored = RestoredWeights()
     digest = hashlib.sha256()
     with path.open("wb") as file:
         for part in (len(text).to_bytes(8, "little"), text):
@@ -152,6 +156,8 @@ def write_weights(
                 zeros = int((~tensor.flatten(1).any(dim=1)).sum())
                 if zeros:
                     report.zero_rows[name] = zeros
+                if name.endswith(".weight"):
+                    restored.look_at(tensor.reshape(shapes[name]))
             if held is not None:
                 held.look_at(name, tensor.reshape(shapes[name]))
             data = memoryview(tensor.contiguous().reshape(-1).numpy()).cast("B")
@@ -159,6 +165,7 @@ def write_weights(
             file.write(data)
             on_bytes(len(data))
     report.suggested = held.suggestion() if held is not None else {}
+    report.held_exactly = restored.best()
     report.bytes = 8 + len(text) + end
     report.sha256 = digest.hexdigest()
     return report

@@ -90,7 +90,7 @@ TEST_P(CodecRowScaleTest, ChoosesTheScalesThatTheReferenceDoes) {
       ++checked_count;
     }
   }
-  EXPECT_EQ(checked_count, 5 * 4);  // not the large and the infinite ones
+  EXPECT_EQ(checked_count, 6 * 4);  // not the large and the infinite ones
 }
 
 // The weights of hard_weights.h, in every format.

@@ -2,12 +2,14 @@
 #include "kernels/codec_reference.h"
 #include "tests/unit/kernels/hard_weights.h"
 #include "tests/unit/kernels/reference_probe.h"
+#include "tests/unit/kernels/weight_samples.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <span>
 
 namespace tightfit::reference {
 namespace {
@@ -490,6 +492,69 @@ TEST(CodecReferenceIntegerScaleTest, IsThatOfTheRowOrOf32Weights) {
   EXPECT_EQ(CodeAt(q8b32, by_block, 1, 31), 0x7Fu);
   EXPECT_EQ(CodeAt(q8b32, by_block, 1, 32), 0x7Fu);
   EXPECT_EQ(CodeAt(q8b32, by_block, 1, 39), 0xC0u);  // -64
+}
+
+// In doubles, from the formulas of FORMATS.md: integer / 128 times the scale is exact in them.
+bool IsExact(std::span<const uint16_t> weights, uint16_t scale) {
+  return std::ranges::all_of(weights, [&](uint16_t x) {
+    for (int integer = -127; integer <= 127; ++integer) {
+      if (Fp16OfValue(integer * ValueOfFp16(scale) / 128) == (x == 0x8000 ? 0 : x)) return true;
+    }
+    return false;
+  });
+}
+
+uint16_t UsualScale(std::span<const uint16_t> weights) {
+  double largest = 0.0;
+  for (const uint16_t x : weights) largest = std::max(largest, std::abs(ValueOfFp16(x)));
+  return Fp16OfValue(static_cast<float>(largest) * (128.0f / 127.0f));
+}
+
+TEST(CodecReferenceIntegerScaleTest, GivesBackIntegersThatWereScaledByAnFp16Number) {
+  constexpr int64_t kRows = 2000;
+  constexpr int64_t kColumns = 64;
+  const std::vector<uint16_t> fp16 = SampleWeights(WeightSample::kIntegers, kRows, kColumns, 11);
+  for (const WeightFormat format : {WeightFormat::kQ8, WeightFormat::kQ8b32}) {
+    const int64_t block = format == WeightFormat::kQ8 ? kColumns : 32;
+    const PackedLayout layout = LayoutOf(format, kRows, kColumns);
+    const std::vector<uint8_t> packed = EncodeTensor(layout, fp16);
+    const std::vector<uint16_t> decoded = DecodeTensor(layout, packed);
+    int64_t exact = 0;
+    int64_t lost_by_the_usual_scale = 0;
+    for (int64_t at = 0; at < kRows * kColumns; at += block) {
+      const bool has_own_scale = block == 32 ? at / kColumns % 2 == 1 : at / kColumns % 2 == 0;
+      const std::span<const uint16_t> weights = std::span(fp16).subspan(at, block);
+      if (!has_own_scale) continue;
+      ++exact;
+      for (int64_t i = at; i < at + block; ++i) {
+        ASSERT_EQ(ValueOfFp16(decoded[i]), ValueOfFp16(fp16[i])) << i;
+      }
+      lost_by_the_usual_scale += IsExact(weights, UsualScale(weights)) ? 0 : 1;
+    }
+    EXPECT_EQ(exact, format == WeightFormat::kQ8 ? kRows / 2 : kRows);
+    EXPECT_GT(lost_by_the_usual_scale, 3) << "else the neighbours were not needed";
+    EXPECT_LT(lost_by_the_usual_scale, exact / 20);
+  }
+}
+
+TEST(CodecReferenceIntegerScaleTest, IsTheUsualOneWhereNoneIsExact) {
+  for (const WeightSample sample : {WeightSample::kTrained, WeightSample::kLarge,
+                                    WeightSample::kAnyBelowHalf, WeightSample::kTiny}) {
+    const std::vector<uint16_t> fp16 = SampleWeights(sample, 100, 64, 12);
+    for (const WeightFormat format : {WeightFormat::kQ8, WeightFormat::kQ8b32}) {
+      const int64_t block = format == WeightFormat::kQ8 ? 64 : 32;
+      const PackedLayout layout = LayoutOf(format, 100, 64);
+      const std::vector<uint8_t> packed = EncodeTensor(layout, fp16);
+      for (int64_t i = 0; i < 100 * 64 / block; ++i) {
+        const std::span<const uint16_t> weights = std::span(fp16).subspan(i * block, block);
+        const uint16_t usual = UsualScale(weights);
+        const uint16_t scale = ScaleAt(layout, packed, i);
+        if (scale == usual) continue;
+        EXPECT_FALSE(IsExact(weights, usual)) << SampleName(sample);
+        EXPECT_TRUE(IsExact(weights, scale)) << SampleName(sample);
+      }
+    }
+  }
 }
 
 TEST(CodecReferenceIntegerScaleTest, MultipliesByARoundedReciprocal) {

@@ -16,12 +16,13 @@ enum class WeightSample {
   kZeroRows,      // every other row of zeros, both signs of zero
   kLarge,         // around 20
   kAnyBelowHalf,  // any pattern below 0.5, exponents alike
+  kIntegers,      // integers up to 127 times an fp16 number for each row, or for each 32 weights
   kNotFinite,     // a NaN and an infinity among them
 };
-inline constexpr std::array<WeightSample, 7> kWeightSamples = {
+inline constexpr std::array<WeightSample, 8> kWeightSamples = {
     WeightSample::kTrained,  WeightSample::kOutliers, WeightSample::kTiny,
     WeightSample::kZeroRows, WeightSample::kLarge,    WeightSample::kAnyBelowHalf,
-    WeightSample::kNotFinite};
+    WeightSample::kIntegers, WeightSample::kNotFinite};
 
 const char* SampleName(WeightSample sample);
 
