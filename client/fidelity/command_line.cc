@@ -18,11 +18,18 @@ namespace {
 
 constexpr const char* kWholeScope = "linear+conv";
 
+// What --protocol stands for where the single flags say nothing.
+constexpr int32_t kProtocolSeeds = 25;
+constexpr int32_t kProtocolSteps = 25;
+constexpr double kProtocolGuidance = 7.0;
+constexpr const char* kProtocolSampler = "dpmpp-2m-karras";
+
 constexpr const char* kFooter = R"(Examples:
   tightfit fidelity --model deploy/models/emoji-xl/model \
       --prompts deploy/models/emoji-xl/prompts.txt --classes deploy/models/emoji-xl/classes.json
   tightfit fidelity --model models/sdxl --formats hf8,e2m5r --scopes linear+conv \
       --prompts tests/bench/prompts/latent-psnr.txt --compute-dtype bf16
+  tightfit fidelity --model models/sdxl --prompts FILE --limit 1 --protocol --formats e2m5r,q8
   tightfit fidelity --sensitivity --store --model models/sdxl --prompts FILE --steps 4 --limit 2
   tightfit fidelity --model DIR --prompts FILE --json | jq '.rows[] | {name, scope, resident_bytes}'
 
@@ -30,6 +37,14 @@ Draws every prompt with the unpacked weights and with each format and scope, thr
 own pipeline and with the same seeds, and tells how far apart they are: after one step and after
 all, in latents and in images. Beside them stand the floors: the same run again, unpacked weights
 computed in bf16, and the next seed. Needs no server.
+
+The cosine of the latents says how far an image went its own way: 1 is the same direction. An image
+counts as bifurcated if that cosine, between the latents with packed and with unpacked weights,
+falls by more than 0.05 from one step to the next, the last one included: it did not get worse, it
+became another image. A fall per step means little with fewer than 20 steps. --protocol measures as
+HSWQ does, whose gate is a mean cosine of 0.95 and no image of 25 that bifurcates: it stands for
+--seeds 25 --steps 25 --guidance 7 --samplers dpmpp-2m-karras --scopes linear+conv, but for what is
+given beside it.
 
 FILE has one prompt a line; " = NAME" at its end names the class of --classes that the image
 should be most like. Written into the folder --out: fidelity.md, fidelity.json, contact-sheet.png.
@@ -55,6 +70,14 @@ void CheckBudgets(const FidelityOptions& options) {
                                                   "--formats with the scope linear+conv");
     }
   }
+}
+
+void TakeProtocol(const CLI::App& app, FidelityOptions* options) {
+  if (app.count("--seeds") == 0) options->seed_count = kProtocolSeeds;
+  if (app.count("--steps") == 0) options->step_count = kProtocolSteps;
+  if (app.count("--guidance") == 0) options->guidance_scale = kProtocolGuidance;
+  if (app.count("--samplers") == 0) options->samplers = {kProtocolSampler};
+  if (app.count("--scopes") == 0) options->scopes = {kWholeScope};
 }
 
 // A name that is given twice would be drawn twice.
@@ -125,6 +148,12 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
       ->default_str("1");
   cli::AddInteger(&app, "--limit", &options.prompt_limit, "Only the first N prompts", 1, 100000)
       ->type_name("N");
+  cli::AddInteger(&app, "--seeds", &options.seed_count,
+                  "Draw every prompt from N seeds; default: 1, with --protocol 25", 1, 1000)
+      ->type_name("N");
+  bool is_protocol = false;
+  app.add_flag("--protocol", is_protocol,
+               "25 seeds, 25 steps, guidance 7, dpmpp-2m-karras, linear+conv; see below");
   cli::AddInteger(&app, "--width", &options.width_px, "Width; default: the model's", 8, 4096)
       ->type_name("PX");
   cli::AddInteger(&app, "--height", &options.height_px, "Height; default: the model's", 8, 4096)
@@ -152,7 +181,13 @@ std::variant<FidelityOptions, ExitNow> ParseCommandLine(int argc, const char* co
   try {
     cli::Parse(&app, cli::WithHelpAsOption(argc, argv));
     options.with_floors = !no_floors;
+    if (is_protocol) TakeProtocol(app, &options);
     if (options.sensitivity) {
+      for (const char* flag : {"--protocol", "--seeds"}) {
+        if (app.count(flag) > 0) {
+          throw CLI::ValidationError(flag, "has no meaning with --sensitivity");
+        }
+      }
       if (app.count("--formats") == 0) options.formats = {"nf4"};
       if (app.count("--scopes") == 0) options.scopes = {"linear+conv"};
       if (app.count("--samplers") == 0) options.samplers = {"euler"};

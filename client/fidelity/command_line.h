@@ -19,6 +19,7 @@ struct FidelityOptions {
   std::vector<std::string> budgets;
   std::string prompts;       // a file
   int32_t prompt_limit = 0;  // 0: all
+  int32_t seed_count = 1;    // of each prompt
   std::string classes;       // a file; empty: no recognition
   std::vector<std::string> samplers;
   std::string compute_dtype = "fp32";

@@ -22,10 +22,13 @@ GenerationParameters ParametersOf(const Prompt& prompt, const DrawOptions& optio
   return parameters;
 }
 
-Status RunSteps(DiffusionModel& model, Sampling& sampling, const std::stop_token& stop) {
+// `trajectory`, unless null, gets the latents before each step.
+Status RunSteps(DiffusionModel& model, Sampling& sampling, const std::stop_token& stop,
+                std::vector<std::vector<float>>* trajectory = nullptr) {
   Sampling* const member = &sampling;
   while (sampling.steps_done() < sampling.step_count()) {
     if (stop.stop_requested()) return {StatusCode::kCancelled, "CANCELLED", "interrupted"};
+    if (trajectory != nullptr) trajectory->push_back(LatentsOf(sampling));
     TF_RETURN_IF_ERROR(model.Step(std::span(&member, 1)));
   }
   return OkStatus();
@@ -43,10 +46,12 @@ Result<OneStep> DrawOneStep(DiffusionModel& model, const GenerationParameters& p
 }
 
 Result<DrawnImage> DrawImage(DiffusionModel& model, const GenerationParameters& parameters,
-                             bool with_image, const std::stop_token& stop) {
+                             bool with_image, bool with_trajectory, const std::stop_token& stop) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<Sampling> sampling, model.Begin(parameters));
-  TF_RETURN_IF_ERROR(RunSteps(model, *sampling, stop));
-  DrawnImage drawn{.latents = LatentsOf(*sampling)};
+  DrawnImage drawn;
+  TF_RETURN_IF_ERROR(
+      RunSteps(model, *sampling, stop, with_trajectory ? &drawn.trajectory : nullptr));
+  drawn.latents = LatentsOf(*sampling);
   while (with_image && sampling->images_done() < sampling->image_count()) {
     TF_ASSIGN_OR_RETURN(std::optional<Image> image, model.DecodeNext(*sampling));
     if (!image.has_value()) continue;  // a tile
@@ -62,7 +67,7 @@ Result<DrawnImage> DrawOne(DiffusionModel& model, const Prompt& prompt, const Dr
                            size_t index, bool with_image, const std::stop_token& stop) {
   return DrawImage(
       model, ParametersOf(prompt, options, index, options.samplers.front(), options.step_count),
-      with_image, stop);
+      with_image, /*with_trajectory=*/false, stop);
 }
 
 Result<Drawing> Draw(DiffusionModel& model, const std::vector<Prompt>& prompts,
@@ -80,7 +85,7 @@ Result<Drawing> Draw(DiffusionModel& model, const std::vector<Prompt>& prompts,
       TF_ASSIGN_OR_RETURN(
           DrawnImage drawn,
           DrawImage(model, ParametersOf(prompts[i], options, i, sampler, options.step_count),
-                    /*with_image=*/true, stop));
+                    /*with_image=*/true, /*with_trajectory=*/true, stop));
       images.push_back(std::move(drawn));
       on_image();
     }

@@ -28,6 +28,8 @@ struct DrawOptions {
 // One prompt after all steps of one sampler.
 struct DrawnImage {
   std::vector<float> latents;
+  // Before each step, the noise first. Of Draw alone.
+  std::vector<std::vector<float>> trajectory;
   RgbImage image;
 };
 

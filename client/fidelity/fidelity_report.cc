@@ -23,6 +23,31 @@ DecibelSummary Summarize(const std::vector<double>& decibels) {
   return summary;
 }
 
+TrajectorySummary SummarizeTrajectories(const std::vector<DrawnImage>& reference,
+                                        const std::vector<DrawnImage>& measured) {
+  TrajectorySummary summary{.worst_cosine = 1.0};
+  for (size_t i = 0; i < reference.size(); ++i) {
+    const double last = Cosine(reference[i].latents, measured[i].latents);
+    double largest_drop = 0.0;
+    std::vector<double> cosines;
+    for (size_t step = 0; step < reference[i].trajectory.size(); ++step) {
+      cosines.push_back(Cosine(reference[i].trajectory[step], measured[i].trajectory[step]));
+    }
+    cosines.push_back(last);
+    // Images of other seeds begin with other noise: that is no fall.
+    for (size_t step = 1; step < cosines.size(); ++step) {
+      largest_drop = std::max(largest_drop, cosines[step - 1] - cosines[step]);
+    }
+    summary.mean_cosine += last;
+    summary.worst_cosine = std::min(summary.worst_cosine, last);
+    summary.largest_drop = std::max(summary.largest_drop, largest_drop);
+    summary.bifurcated_count += largest_drop > kBifurcationDrop ? 1 : 0;
+  }
+  // Divided once, so that the mean of ones is one.
+  if (!reference.empty()) summary.mean_cosine /= static_cast<double>(reference.size());
+  return summary;
+}
+
 namespace {
 
 SamplerFidelity MeasureSampler(const std::vector<DrawnImage>& reference,
@@ -45,6 +70,7 @@ SamplerFidelity MeasureSampler(const std::vector<DrawnImage>& reference,
     }
   }
   fidelity.latent_psnr = Summarize(latent_psnr);
+  fidelity.trajectory = SummarizeTrajectories(reference, measured);
   fidelity.image_psnr = Summarize(image_psnr);
   if (classes != nullptr) fidelity.recognised_count = recognised;
   return fidelity;

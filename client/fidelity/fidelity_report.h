@@ -23,9 +23,25 @@ struct DecibelSummary {
 };
 DecibelSummary Summarize(const std::vector<double>& decibels);
 
+// A fall of the cosine of the latents by more than this in one step makes another image of it: what
+// HSWQ (ussoewwin/Hybrid-Sensitivity-Weighted-Quantization) counts as bifurcated.
+inline constexpr double kBifurcationDrop = 0.05;
+
+// How the latents of images came apart from the reference's, step by step.
+struct TrajectorySummary {
+  double mean_cosine = 0;  // after all steps
+  double worst_cosine = 0;
+  double largest_drop = 0;  // of the cosine, in one step of one image; at least 0
+  int32_t bifurcated_count = 0;
+};
+// Images in the same order, with trajectories of one length.
+TrajectorySummary SummarizeTrajectories(const std::vector<DrawnImage>& reference,
+                                        const std::vector<DrawnImage>& measured);
+
 struct SamplerFidelity {
   std::string sampler;
   DecibelSummary latent_psnr;
+  TrajectorySummary trajectory;
   DecibelSummary image_psnr;
   double mean_ssim = 0;
   double worst_ssim = 0;
@@ -53,14 +69,15 @@ struct FidelityReport {
   std::string compute_dtype;
   DrawOptions options;
   std::vector<Prompt> prompts;
+  int32_t seed_count = 1;             // that each prompt is drawn from
   int32_t class_count = 0;            // 0: no classes were given
-  int32_t labelled_prompt_count = 0;  // prompts that name a class
+  int32_t labelled_prompt_count = 0;  // images whose prompt names a class
   std::vector<RowFidelity> rows;      // the reference first
   bool is_complete = true;            // false: Ctrl-C ended the run before its last row
 };
 
-// Holds `measured` against `reference`. `classes` may be null. Fills the figures that come from
-// images and latents.
+// Holds `measured` against `reference`; `prompts` has one for each image. `classes` may be null.
+// Fills the figures that come from images and latents.
 void MeasureDrawing(const Drawing& reference, const Drawing& measured,
                     const std::vector<Prompt>& prompts, const std::vector<std::string>& samplers,
                     const ImageClasses* classes, RowFidelity* row);

@@ -72,12 +72,16 @@ class Run {
       report_.prompts.resize(options_.prompt_limit);
     }
     TF_RETURN_IF_ERROR(CheckClasses(report_.prompts, !options_.classes.empty()));
+    report_.seed_count = options_.seed_count;
+    for (int32_t i = 0; i < options_.seed_count; ++i) {
+      images_.insert(images_.end(), report_.prompts.begin(), report_.prompts.end());
+    }
     if (!options_.classes.empty()) {
       TF_ASSIGN_OR_RETURN(classes_, ImageClasses::Load(options_.classes));
       report_.class_count = static_cast<int32_t>(classes_->size());
       for (const Prompt& prompt : report_.prompts) {
         if (prompt.class_name.empty()) continue;
-        ++report_.labelled_prompt_count;
+        report_.labelled_prompt_count += options_.seed_count;
         if (!classes_->Find(prompt.class_name).has_value()) {
           return {StatusCode::kInvalidArgument, "UNKNOWN_CLASS",
                   "--prompts: the classes have no \"" + prompt.class_name + "\""};
@@ -212,14 +216,13 @@ class Run {
   Status AddRow(DiffusionModel& model, const Weights& weights, const DrawOptions& options,
                 const std::string& scope, Drawing* drawing) {
     const auto start = std::chrono::steady_clock::now();
-    TF_ASSIGN_OR_RETURN(*drawing, Draw(model, report_.prompts, options, stop_, [&] {
+    TF_ASSIGN_OR_RETURN(*drawing, Draw(model, images_, options, stop_, [&] {
       on_progress_(weights.name, ++images_done_, ImageCount());
     }));
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     RowFidelity row{.name = weights.name, .scope = scope};
-    row.seconds_per_image =
-        seconds / static_cast<double>(report_.prompts.size() * options.samplers.size());
+    row.seconds_per_image = seconds / static_cast<double>(images_.size() * options.samplers.size());
     for (const ComponentDescription& component : model.description().components) {
       row.resident_bytes += component.weight_bytes;
       if (component.name != "unet") continue;
@@ -229,11 +232,13 @@ class Run {
     if (!scope.empty() && weights.budget_mib == 0.0) {
       TF_ASSIGN_OR_RETURN(row.weights, weights_->Measure(weights.format, scope, stop_));
     }
-    MeasureDrawing(reference_, *drawing, report_.prompts, options.samplers,
+    MeasureDrawing(reference_, *drawing, images_, options.samplers,
                    classes_.has_value() ? &*classes_ : nullptr, &row);
     if (!drawing->by_sampler.empty()) {
       std::vector<const RgbImage*> images;
-      for (const DrawnImage& drawn : drawing->by_sampler.front()) images.push_back(&drawn.image);
+      for (size_t i = 0; i < report_.prompts.size(); ++i) {
+        images.push_back(&drawing->by_sampler.front()[i].image);
+      }
       sheet_->AddRow(scope.empty() ? weights.name : weights.name + " " + scope, images);
     }
     report_.rows.push_back(std::move(row));
@@ -241,7 +246,7 @@ class Run {
   }
 
   int64_t ImageCount() const {
-    return row_count_ * static_cast<int64_t>(report_.prompts.size() * options_.samplers.size());
+    return row_count_ * static_cast<int64_t>(images_.size() * options_.samplers.size());
   }
 
   DeviceRuntime& runtime_;
@@ -249,6 +254,7 @@ class Run {
   const std::stop_token stop_;
   const OnProgress& on_progress_;
   FidelityReport report_;
+  std::vector<Prompt> images_;  // the prompts, once for each seed
   std::optional<ImageClasses> classes_;
   std::optional<ContactSheet> sheet_;
   std::unique_ptr<WeightFidelity> weights_;

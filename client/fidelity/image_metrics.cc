@@ -113,6 +113,23 @@ double SignalToNoiseDb(std::span<const float> reference, std::span<const float> 
   return RatioDb(signal, SquaredError(reference, measured));
 }
 
+double Cosine(std::span<const float> reference, std::span<const float> measured) {
+  if (reference.size() != measured.size() || reference.empty()) std::abort();
+  double product = 0;
+  double reference_square = 0;
+  double measured_square = 0;
+  for (size_t i = 0; i < reference.size(); ++i) {
+    const double one = reference[i];
+    const double other = measured[i];
+    product += one * other;
+    reference_square += one * one;
+    measured_square += other * other;
+  }
+  if (reference_square == measured_square && product == reference_square) return 1.0;
+  const double lengths = std::sqrt(reference_square) * std::sqrt(measured_square);
+  return lengths == 0 ? 0.0 : std::clamp(product / lengths, -1.0, 1.0);
+}
+
 double Ssim(const RgbImage& reference, const RgbImage& measured) {
   if (reference.width_px != measured.width_px || reference.height_px != measured.height_px ||
       reference.width_px < kWindow || reference.height_px < kWindow) {

@@ -20,6 +20,10 @@ double LatentPsnrDb(std::span<const float> reference, std::span<const float> mea
 // Signal to noise, 10 log10(sum of reference^2 / sum of error^2). +infinity without an error.
 double SignalToNoiseDb(std::span<const float> reference, std::span<const float> measured);
 
+// Cosine of the angle between two sets of latents: 1 for the same direction, 0 where one of them is
+// all zeros and the other is not.
+double Cosine(std::span<const float> reference, std::span<const float> measured);
+
 // Structural similarity (Wang et al. 2004) of the luma: a Gaussian window of 11 x 11 with a
 // deviation of 1.5, K1 = 0.01, K2 = 0.03, mean over all windows that lie within the image. 1 for
 // equal images. Both have the same size, at least 11 x 11.

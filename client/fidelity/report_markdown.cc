@@ -18,6 +18,11 @@ std::string WorstText(const DecibelSummary& summary) {
   return fmt::format("{:.1f} ({:.1f})", summary.mean_db, summary.worst_db);
 }
 
+// "0.99987 (0.99921)": the mean, and the worst image.
+std::string CosineText(const TrajectorySummary& trajectory) {
+  return fmt::format("{:.5f} ({:.5f})", trajectory.mean_cosine, trajectory.worst_cosine);
+}
+
 std::string WeightsText(const RowFidelity& row) {
   if (!row.weights.has_value()) return "";
   const double sqnr_db = row.weights->SqnrDb();
@@ -32,18 +37,21 @@ std::string MegabytesText(int64_t bytes) {
 
 std::string ReportMarkdown(const FidelityReport& report) {
   const DrawOptions& options = report.options;
+  const int64_t image_count = static_cast<int64_t>(report.prompts.size()) * report.seed_count;
   std::string text = fmt::format(
-      "Model {} ({}), computed in {}, {} prompts at {}x{} px, {} steps, guidance {}, seeds {} to "
-      "{}. In dB, mean over the prompts (worst in brackets), against the first row.\n\n",
+      "Model {} ({}), computed in {}, {} prompts of {} seeds each at {}x{} px, {} steps, guidance "
+      "{}, seeds {} to {}. In dB, mean over the images (worst in brackets), against the first row. "
+      "Bifurcated: the cosine of an image's latents fell by more than {} in one step.\n\n",
       report.model, report.model_hash, report.compute_dtype, report.prompts.size(),
-      options.width_px, options.height_px, options.step_count, options.guidance_scale, options.seed,
-      options.seed + static_cast<int64_t>(report.prompts.size()) - 1);
+      report.seed_count, options.width_px, options.height_px, options.step_count,
+      options.guidance_scale, options.seed, options.seed + image_count - 1, kBifurcationDrop);
   std::string heading =
       "| weights | scope | UNet MB | all MB | weight SQNR | UNet output SQNR | latents, 1 step |";
   std::string rule = "|---|---|---:|---:|---:|---:|---:|";
   for (const std::string& sampler : options.samplers) {
-    heading += fmt::format(" {0}: latents | {0}: image PSNR | {0}: SSIM |", sampler);
-    rule += "---:|---:|---:|";
+    heading += fmt::format(
+        " {0}: latents | {0}: cosine | {0}: bifurcated | {0}: image PSNR | {0}: SSIM |", sampler);
+    rule += "---:|---:|---:|---:|---:|";
     if (report.class_count > 0) {
       heading += fmt::format(" {}: recognised |", sampler);
       rule += "---:|";
@@ -56,8 +64,9 @@ std::string ReportMarkdown(const FidelityReport& report) {
                         WeightsText(row), MeanText(row.unet_output_sqnr),
                         MeanText(row.one_step_latent_psnr));
     for (const SamplerFidelity& sampler : row.samplers) {
-      text += fmt::format(" {} | {} | {:.4f} |", MeanText(sampler.latent_psnr),
-                          WorstText(sampler.image_psnr), sampler.mean_ssim);
+      text += fmt::format(" {} | {} | {}/{} | {} | {:.4f} |", MeanText(sampler.latent_psnr),
+                          CosineText(sampler.trajectory), sampler.trajectory.bifurcated_count,
+                          image_count, WorstText(sampler.image_psnr), sampler.mean_ssim);
       if (sampler.recognised_count.has_value()) {
         text += fmt::format(" {}/{} |", *sampler.recognised_count, report.labelled_prompt_count);
       }

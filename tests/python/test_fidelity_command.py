@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from parity.jobs import Job, Weights
+from parity.probe import probe_binary, run_probe
 from PIL import Image
 from server_process import CLI, ROOT
 
@@ -112,10 +115,110 @@ def test_a_mistake_costs_one_line(
     assert done.stdout == ""
 
 
+BIFURCATION_DROP = 0.05
+
+
+def cosines_of(model: Path, weights: Weights, jobs: list[Job], folder: Path) -> list[np.ndarray]:
+    """The latents of every job, each alone, from the pipeline without the command."""
+    folder.mkdir()
+    drawn = run_probe(model, [(weights, job) for job in jobs], folder).images
+    return [drawn[weights, job].latents.astype(np.float64).ravel() for job in jobs]
+
+
+@pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
+@pytest.mark.parametrize("name", ["nf2.81", "q8"])
+def test_cosines_and_bifurcations_are_those_that_numpy_finds_in_the_latents(
+    quick: list[str | Path], tiny_model_dir: Path, tmp_path: Path, name: str
+) -> None:
+    """The latents after each step are those of a request that denoises up to there."""
+    steps, seeds, prompts = 4, 3, ["a red apple", "a house by the sea"]
+    quick[quick.index("--steps") + 1] = str(steps)
+    flags = ["--formats", name, "--scopes", "linear+conv", "--samplers", "euler", "--no-floors"]
+    done = run(*quick, *flags, "--seeds", "3", "--seed", "11", "--guidance", "5", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["seed_count"] == seeds and document["prompts"] == prompts
+    side = {key: document[key] for key in ("width_px", "height_px")}
+    # Shares of the training's timesteps that end between two of the four steps.
+    shares = [0.3, 0.55, 0.8, 1.0]
+    jobs = [
+        Job(
+            prompt=prompts[image % 2], sampler="euler", step_count=steps, guidance_scale=5.0,
+            seed=11 + image, denoising_end=share, **side,
+        )
+        for image in range(seeds * len(prompts))
+        for share in shares
+    ]  # fmt: skip
+    wanted = cosines_of(tiny_model_dir, Weights(), jobs, tmp_path / "unpacked")
+    packed = cosines_of(tiny_model_dir, Weights(name, "linear+conv"), jobs, tmp_path / "packed")
+    for one, other in zip(wanted, wanted[1:], strict=False):
+        assert not np.array_equal(one, other), "each share must end after another step"
+    pairs = zip(wanted, packed, strict=True)
+    cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in pairs]
+    by_image = np.array(cosines).reshape(-1, steps)
+    drops = -np.diff(by_image, axis=1, prepend=1.0)
+    found = document["rows"][1]["samplers"][0]
+    assert found["latent_cosine"]["mean"] == pytest.approx(by_image[:, -1].mean(), abs=1e-6)
+    assert found["latent_cosine"]["worst"] == pytest.approx(by_image[:, -1].min(), abs=1e-6)
+    assert found["latent_cosine"]["largest_drop"] == pytest.approx(drops.max(), abs=1e-6)
+    bifurcated = (drops.max(axis=1) > BIFURCATION_DROP).sum()
+    assert found["bifurcated_count"] == bifurcated
+    # The reference beside itself, and that the figures are of the format and not of anything.
+    itself = document["rows"][0]["samplers"][0]
+    assert itself["latent_cosine"] == {"mean": 1.0, "worst": 1.0, "largest_drop": 0.0}
+    assert itself["bifurcated_count"] == 0
+    assert by_image[:, -1].min() < 1 - 1e-6
+
+
+def test_seeds_draw_each_prompt_again_from_the_seeds_that_follow(
+    quick: list[str | Path],
+) -> None:
+    flags = ["--formats", "nf2.81", "--scopes", "linear", "--samplers", "euler", "--no-floors"]
+
+    def psnr(*more: str) -> list[float]:
+        done = run(*quick, *flags, *more, "--json")
+        assert done.returncode == 0, done.stderr
+        summary = json.loads(done.stdout)["rows"][1]["samplers"][0]["latent_psnr"]
+        return [summary["mean_db"], summary["different_count"]]
+
+    # Of two prompts the images of seeds 5, 6 and 7, 8.
+    once, again = psnr("--seed", "5"), psnr("--seed", "7")
+    both = psnr("--seed", "5", "--seeds", "2")
+    assert (once[1], both[1]) == (2, 4) and once[0] != again[0]
+    assert both[0] == pytest.approx((once[0] + again[0]) / 2, abs=1e-9)
+
+
+def test_the_protocol_is_a_default_for_what_is_not_given(
+    least: list[str | Path],
+) -> None:
+    def settings(*flags: str) -> list[Any]:
+        arguments = [each for each in least if each not in ("--samplers", "euler")]
+        at = arguments.index("--steps")
+        done = run(*arguments[:at], *arguments[at + 2 :], "--protocol", *flags, "--json")
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        sampler = told["rows"][0]["samplers"][0]["sampler"]
+        return [told["seed_count"], told["step_count"], told["guidance_scale"], sampler]
+
+    assert settings("--seeds", "1") == [1, 25, 7.0, "dpmpp-2m-karras"]
+    assert settings("--steps", "1") == [25, 1, 7.0, "dpmpp-2m-karras"]
+    own = ["--seeds", "2", "--steps", "3", "--guidance", "4", "--samplers", "euler"]
+    assert settings(*own) == [2, 3, 4.0, "euler"]
+
+
+@pytest.mark.parametrize("flags", [["--protocol"], ["--seeds", "3"]])
+def test_single_layers_are_measured_without_the_protocol(
+    quick: list[str | Path], flags: list[str]
+) -> None:
+    done = run(*quick, "--sensitivity", *flags)
+    assert done.returncode == 2 and f"{flags[0]}: has no meaning with --sensitivity" in done.stderr
+
+
 def test_help_teaches(tmp_path: Path) -> None:
     done = run("--help")
     assert done.returncode == 0
-    for word in ("--model", "--prompts", "--formats", "Examples", "contact-sheet.png", "floors"):
+    words = ("--model", "--prompts", "--formats", "Examples", "contact-sheet.png", "floors")
+    for word in (*words, "--protocol", "bifurcated", "0.05"):
         assert word in done.stdout
     # The list of commands knows it.
     assert "fidelity" in subprocess.run([CLI, "--help"], capture_output=True, text=True).stdout
@@ -224,7 +327,8 @@ def test_what_is_named_twice_is_drawn_once(quick: list[str | Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "flag", ["--steps", "--guidance", "--seed", "--limit", "--width", "--height", "--threads"]
+    "flag",
+    ["--steps", "--guidance", "--seed", "--seeds", "--limit", "--width", "--height", "--threads"],
 )
 def test_a_number_is_a_plain_one(quick: list[str | Path], flag: str) -> None:
     for text in ("nan", "inf", "-inf", "1e400", "0x10", "-0", "0x1p3"):

@@ -110,6 +110,21 @@ TEST(SignalToNoise, OfNoiseOfKnownPowerIsTheRatioOfPowers) {
   EXPECT_NEAR(SignalToNoiseDb(signal, std::vector<float>(signal.size(), 0.0f)), 0.0, 1e-9);
 }
 
+TEST(Cosine, IsThatOfTheAngleWhateverTheLengths) {
+  const std::vector<float> one = {3.0f, 4.0f};
+  EXPECT_EQ(Cosine(one, one), 1.0);
+  EXPECT_NEAR(Cosine(one, std::vector<float>{6.0f, 8.0f}), 1.0, 1e-12);
+  EXPECT_NEAR(Cosine(one, std::vector<float>{-4.0f, 3.0f}), 0.0, 1e-12);
+  EXPECT_NEAR(Cosine(one, std::vector<float>{-3.0f, -4.0f}), -1.0, 1e-12);
+  EXPECT_NEAR(Cosine(one, std::vector<float>{1.0f, 0.0f}), 0.6, 1e-12);
+  EXPECT_EQ(Cosine(one, std::vector<float>{0.0f, 0.0f}), 0.0);
+  EXPECT_EQ(Cosine(std::vector<float>(2, 0.0f), std::vector<float>(2, 0.0f)), 1.0);
+  // Noise of a tenth of the signal's power makes 1 / sqrt(1.1).
+  const std::vector<float> signal = Normal(1 << 16, 1.0, 6);
+  EXPECT_NEAR(Cosine(signal, Sum(signal, Normal(1 << 16, std::sqrt(0.1), 7))), 1 / std::sqrt(1.1),
+              1e-3);
+}
+
 TEST(Ssim, IsOneForEqualImagesAndOnlyForThose) {
   const RgbImage image = Noise(24, 20, 6);
   EXPECT_DOUBLE_EQ(Ssim(image, image), 1.0);
