@@ -1,11 +1,13 @@
 #include "server/rpc/model_messages.h"
 
+#include "server/base/component_formats.h"
 #include "server/engine/model_memory.h"
 #include "server/memory/memory_accounts.h"
 #include "server/rpc/generation_messages.h"
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <string>
 
 namespace tightfit {
@@ -69,10 +71,18 @@ void AddMemory(const ModelSnapshot& model, const std::vector<ModelSnapshot>& mod
                v1::Model& message) {
   for (const ComponentMemory& use : MemoryOf(model, models)) {
     auto* components = message.mutable_components();
-    const auto component =
+    auto component =
         std::find_if(components->begin(), components->end(),
                      [&](const v1::Component& c) { return c.name() == use.component; });
-    if (component == components->end()) continue;
+    if (component == components->end()) {
+      // What a request needed on demand is no part of the model, but it is there.
+      if (use.purpose != MemoryPurpose::kWeights || use.current_bytes == 0) continue;
+      v1::Component& on_demand = *message.add_components();
+      on_demand.set_name(use.component);
+      on_demand.set_format(kUnpackedFormat);
+      on_demand.set_weight_bytes(use.current_bytes);
+      component = std::prev(components->end());
+    }
     v1::PurposeBytes& bytes = *component->add_memory();
     bytes.set_purpose(std::string(MemoryPurposeName(use.purpose)));
     bytes.set_current_bytes(use.current_bytes);

@@ -86,7 +86,7 @@ TEST(ProfileCacheTest, DamagedTextIsAsGoodAsNone) {
     return changed.replace(at, from.size(), to);
   };
   for (const std::string& changed :
-       {with("\"version\":1", "\"version\":2"), with("\"row_bytes\":4.0", "\"row_bytes\":-4.0"),
+       {with("\"version\":2", "\"version\":1"), with("\"row_bytes\":4.0", "\"row_bytes\":-4.0"),
         with("\"row_bytes\":4.0", "\"row_bytes\":1e300"),
         with("\"row_bytes\":4.0", "\"row_bytes\":null"), with("[64.0,", "[640.0,"),
         with("[64.0,", "[[],"), with("\"slim_width\":4", "\"slim_width\":-1")}) {

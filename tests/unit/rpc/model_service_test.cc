@@ -27,6 +27,24 @@ class ModelServiceTest : public RpcFixture {
   }
 };
 
+TEST_F(ModelServiceTest, ListsWeightsThatARequestNeededOnDemandWhileTheyAreThere) {
+  StartServer();
+  MemoryAccount* const weights =
+      MemoryAccounts::Instance().Get("fake", "vae_encoder", MemoryPurpose::kWeights);
+  weights->Charge(77);
+  v1::GetModelResponse response;
+  ASSERT_TRUE(Get("fake", &response).ok());
+  ASSERT_THAT(response.model().components(), SizeIs(5));
+  const v1::Component& encoder = response.model().components(4);
+  EXPECT_EQ(encoder.name(), "vae_encoder");
+  EXPECT_EQ(encoder.weight_bytes(), 77);
+  ASSERT_THAT(encoder.memory(), SizeIs(1));
+  EXPECT_EQ(encoder.memory(0).current_bytes(), 77);
+  weights->Credit(77);
+  ASSERT_TRUE(Get("fake", &response).ok());
+  EXPECT_THAT(response.model().components(), SizeIs(4));
+}
+
 TEST_F(ModelServiceTest, TellsEverythingOfAResidentModel) {
   StartServer();
   v1::GetModelResponse response;
