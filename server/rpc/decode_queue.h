@@ -11,9 +11,9 @@
 
 namespace tightfit {
 
-// Thread-safe. One thread: an image takes up to a fifth of a second, and 9 bytes a pixel meanwhile.
-// It is none of those that encode, so that whoever sends many images delays senders of images
-// alone.
+// Thread-safe. One thread: an image and its resizing take up to a second of a processor, and up to
+// 9 bytes a pixel meanwhile. It is none of those that encode, so that whoever sends many images
+// delays senders of images alone.
 class DecodeQueue {
  public:
   explicit DecodeQueue(int32_t max_waiting) : max_waiting_(max_waiting) {}
