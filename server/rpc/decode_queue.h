@@ -7,7 +7,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
+#include <new>
+#include <type_traits>
 
 namespace tightfit {
 
@@ -27,6 +30,20 @@ class DecodeQueue {
   std::atomic<int32_t> waiting_{0};
   EncodeWorkers worker_{1};  // ends first
 };
+
+// What `work` gives, a Status or a Result, or the failure that it threw: a call whose task ends
+// without a word would never end.
+template <typename Work>
+std::invoke_result_t<Work> ResultOrFailure(const Work& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
+                  "the host's memory does not suffice to decode an image");
+  } catch (const std::exception& error) {
+    return Internal("an image could not be decoded", error.what());
+  }
+}
 
 }  // namespace tightfit
 
