@@ -1,4 +1,4 @@
-// One text-to-image request as a client sees it: what it asks and what it is told. The fields,
+// One request as a client sees it: what it asks and what it is told. The fields,
 // their ranges and defaults are those of proto/tightfit/v1/image_generation.proto.
 #ifndef TIGHTFIT_CLIENT_CPP_GENERATION_TYPES_H_
 #define TIGHTFIT_CLIENT_CPP_GENERATION_TYPES_H_

@@ -1,4 +1,4 @@
-// The plain types of one text-to-image request: what was asked, what happens, what comes out.
+// The plain types of one request: what was asked, what happens, what comes out.
 // Free of gRPC and of LibTorch.
 #ifndef TIGHTFIT_SERVER_ENGINE_GENERATION_H_
 #define TIGHTFIT_SERVER_ENGINE_GENERATION_H_

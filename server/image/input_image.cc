@@ -75,7 +75,7 @@ Result<DecodedPixels> DecodeAnyKind(std::string_view file, int64_t max_pixels) {
   const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(file.data()), file.size());
   if (file.starts_with("\x89PNG\r\n\x1A\n")) return DecodePngPixels(bytes, max_pixels);
   if (file.starts_with("\xFF\xD8\xFF")) return DecodeJpeg(bytes, max_pixels);
-  if (file.starts_with("RIFF") && file.substr(8).starts_with("WEBP")) {
+  if (file.size() >= 12 && file.starts_with("RIFF") && file.substr(8, 4) == "WEBP") {
     return DecodeWebp(bytes, max_pixels);
   }
   return OtherFile(file);

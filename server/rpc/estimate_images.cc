@@ -56,8 +56,11 @@ void EstimateImages(const CallContext& context, const v1::EstimateImagesRequest&
     budget->GiveBack(input_bytes);
     end(status);
   };
-  const Status posted = context.decode_queue->Post(
-      [&context, &request, response, finish] { finish(Estimate(context, request, response)); });
+  const auto estimate = [&context, &request, response] {
+    return Estimate(context, request, response);
+  };
+  const Status posted =
+      context.decode_queue->Post([estimate, finish] { finish(ResultOrFailure(estimate)); });
   if (!posted.ok()) finish(posted);
 }
 

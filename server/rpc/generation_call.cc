@@ -85,7 +85,7 @@ void GenerationCall::SubmitDecoded(int64_t input_bytes,
           const std::lock_guard lock(self->mutex_);
           failure = self->failure_;  // nobody waits for it any more
         }
-        self->Submit(failure.has_value() ? *failure : validate());
+        self->Submit(failure.has_value() ? *failure : ResultOrFailure(validate));
       });
   if (!posted.ok()) Submit(std::move(posted));
 }

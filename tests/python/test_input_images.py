@@ -344,6 +344,15 @@ def test_damage_that_no_checksum_tells_ends_in_pixels_or_in_a_refusal(
         assert answer.seconds < 10
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF"])
+def test_every_short_beginning_of_a_file_is_refused(kind: str, probe: Probe) -> None:
+    whole = file_of(image(), kind)
+    for size in range(40):
+        assert probe.ask("image", whole[:size]).message, size
+        for magic in (b"RIFF", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\0\0\0\x20ftyp"):
+            assert probe.ask("image", magic + whole[:size]).message, (magic, size)
+
+
 def test_a_mask_must_not_be_transparent(probe: Probe) -> None:
     for name in ("PNG RGBA", "PNG LA", "PNG palette, one colour clear", "WebP with alpha"):
         assert "transparent pixels" in probe.ask("mask", GOOD[name]).message, name

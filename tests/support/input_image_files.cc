@@ -142,6 +142,7 @@ std::vector<BadImageFile> BadImageFiles() {
        "is an animation"},
       {"a JPEG of its first bytes", "\xFF\xD8\xFF\xE0", "JPEG file that ends too early"},
       {"a JPEG of noise", "\xFF\xD8\xFF" + good, "damaged JPEG"},
+      {"the first bytes of a WebP", riff.substr(0, 7), kKinds},
       {"a WebP of its header", riff, "WebP file"},
       {"a WebP of zeros", riff + zeros, "WebP file"},
   };

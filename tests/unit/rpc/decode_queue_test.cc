@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <new>
 #include <stdexcept>
+#include <string>
 
 namespace tightfit {
 namespace {
@@ -41,6 +43,18 @@ TEST(DecodeQueueTest, OutlivesWhatATaskThrows) {
   while (!queue.Post([&ran] { ran.set_value(); }).ok()) {
   }
   ran.get_future().wait();
+}
+
+TEST(ResultOrFailureTest, TellsWhatWasThrown) {
+  EXPECT_TRUE(ResultOrFailure([] { return OkStatus(); }).ok());
+  EXPECT_EQ(*ResultOrFailure([]() -> Result<int> { return 7; }), 7);
+  const Status no_memory = ResultOrFailure([]() -> Status { throw std::bad_alloc(); });
+  EXPECT_EQ(no_memory.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(no_memory.reason(), "OUT_OF_MEMORY");
+  const Result<int> fault =
+      ResultOrFailure([]() -> Result<int> { throw std::out_of_range("a secret of the server"); });
+  EXPECT_EQ(fault.status().code(), StatusCode::kInternal);
+  EXPECT_EQ(fault.status().message().find("secret"), std::string::npos);
 }
 
 }  // namespace
