@@ -144,7 +144,7 @@ std::string HelpText(const CLI::App& app) {
          "the UNet gets a format of its own),\n  exclude=MODULE;MODULE (prefixes of modules "
          "that stay unpacked),\n  vae=FILE (safetensors to decode with), "
          "vae_tiling=auto|always|never [auto],\n  vae_tile_px=N [the model's], "
-         "text_kv=step|request|streamed [request: keys\n  and values of prompts are computed "
+         "text_kv=step|request|streamed [request: keys and values of\n  prompts are computed "
          "once], "
          "preload=true|false [false: loaded for its first request],\n  pinned=true|false [false], "
          "keep_alive_seconds=N [0: until others need the room], priority=N [0]\n";

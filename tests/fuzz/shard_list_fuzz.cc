@@ -43,7 +43,7 @@ void CheckList(const ShardList& list, const CutModel& model) {
 void Parse(const std::string& text, const CutModel& model) {
   const auto list = ParseShardList(text, model.manifest_text, model.directory);
   if (list.ok()) return CheckList(*list, model);
-  const std::string& message = list.status().message();
+  const std::string message = list.status().message();
   Require(!message.empty() && message.size() <= 400);
   Require(std::ranges::all_of(message, [](char c) { return c >= ' ' && c <= '~'; }));
 }
