@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 import pytest
-from server_process import BUILD, CLI
+from server_process import BUILD, CLI, SERVER
 
 PACK = BUILD / "bin" / "tightfit-pack"
 HASHED = ("unet", "text_encoder", "text_encoder_2", "vae")
@@ -282,10 +282,8 @@ def test_whatever_reads_a_directory_in_shards_says_what_to_type(cut: Path, tmp_p
         [PACK, "--unpack", cut, "--out", out],
         [PACK, cut, "--out", out],
         [PACK, cut, "--upload-shards", "2MiB", "--out", out],
+        [SERVER, f"--model=x={cut}", "--check"],
     ]
-    server = BUILD / "bin" / "tightfit-server"
-    if server.is_file():
-        commands.append([server, "--model", f"x={cut},preload=true", "--port", "0"])
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode != 0
