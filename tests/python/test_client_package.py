@@ -241,6 +241,14 @@ def test_the_readmes_parts_of_the_denoising_draw(server: ServerProcess, tmp_path
     assert told.startswith("(4, ")
 
 
+def test_the_readmes_image_to_draw_over_is_drawn_over(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    environment = {**server.environment(), "PYTHONPATH": str(PACKAGE / "src")}
+    run([sys.executable, "-c", readme_blocks("python")[2]], cwd=tmp_path, env=environment)
+    assert (tmp_path / "green.png").is_file() and (tmp_path / "worm.png").is_file()
+
+
 def test_the_readmes_stubs_draw_without_the_package(server: ServerProcess, tmp_path: Path) -> None:
     (tmp_path / "proto").symlink_to(ROOT / "proto")
     install, *commands = readme_blocks("bash")[0].splitlines()
@@ -249,7 +257,7 @@ def test_the_readmes_stubs_draw_without_the_package(server: ServerProcess, tmp_p
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     environment.pop("PYTHONPATH", None)
     run(["bash", "-ec", "\n".join(commands)], cwd=tmp_path, env=environment)
-    example = readme_blocks("python")[2]
+    example = readme_blocks("python")[3]
     assert len(example.splitlines()) <= 25
     told = run([sys.executable, "-c", example], cwd=tmp_path, env=environment)
     assert "seed 1" in told and "step 20 of 20" in told
