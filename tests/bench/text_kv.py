@@ -48,7 +48,7 @@ def main() -> int:
         packed = Path(folder) / "packed"
         say(f"packing {options.model}")
         command = [CLI, "pack", options.model, "--format", options.format, "--out", packed]
-        subprocess.run([*map(str, command), "--quiet"], check=True)
+        subprocess.run([*map(str, command), "--quiet"], check=True, stdout=subprocess.DEVNULL)
         spec = f"{packed},compute_dtype={options.dtype},share_weights=false,preload=true"
         models = [f"{way}={spec},text_kv={way}" for way in WAYS]
         size = ["--width", str(options.size), "--height", str(options.size)]
