@@ -11,11 +11,11 @@
 #include "client/cli/standard_streams.h"
 #include "client/cli/terminal.h"
 #include "client/cli/warning_lines.h"
+#include "server/base/strength.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <optional>
@@ -90,7 +90,7 @@ void WarnOfCutPrompts(const Outcome& outcome, const TextStyle& style, ProgressDi
 // Of an image that is drawn over only the last ones are done.
 int32_t StepsDone(const client::ResolvedParameters& parameters) {
   if (parameters.strength <= 0.0) return parameters.step_count;
-  return static_cast<int32_t>(parameters.step_count * std::min(parameters.strength, 1.0));
+  return StepsOfStrength(parameters.strength, parameters.step_count);
 }
 
 std::string Summary(const Outcome& outcome) {

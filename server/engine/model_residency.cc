@@ -333,8 +333,9 @@ bool ModelResidency::Evict(const std::string& model, EvictionCause cause, const 
                            Pins pins) {
   if (!registry_->SetEvicting(model, reason, pins)) return false;
   registry_->SetUnloaded(model, reason);
-  if (on_demand_.erase(model) > 0) DescribeOnDemand(model);
+  const bool had_on_demand = on_demand_.contains(model);
   ReleaseWeights(model);
+  if (had_on_demand) DescribeOnDemand(model);
   observer_->OnEvicted(model, cause, reason);
   return true;
 }

@@ -23,10 +23,6 @@ Status Unimplemented(const std::string& what) {
           std::string(kManifestName) + ": " + what};
 }
 
-bool IsHexDigest(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
 // Plain relative names only: a manifest must not lead out of its directory.
 bool IsSafeFileName(std::string_view name) {
   if (name.empty() || name.size() > 255 || name.front() == '/') return false;

@@ -49,4 +49,8 @@ std::string Sha256::HexDigestOf(std::string_view bytes) {
   return sha256.HexDigest();
 }
 
+bool IsHexDigest(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 }  // namespace tightfit

@@ -32,6 +32,9 @@ class Sha256 {
   evp_md_ctx_st* const context_;
 };
 
+// Whether `text` is one: 64 lower-case hex digits.
+bool IsHexDigest(std::string_view text);
+
 }  // namespace tightfit
 
 #endif  // TIGHTFIT_SERVER_MODEL_SHA256_H_

@@ -1,5 +1,7 @@
 #include "server/pipeline/denoising_window.h"
 
+#include "server/base/strength.h"
+
 #include <algorithm>
 #include <cmath>
 #include <sstream>
@@ -17,7 +19,7 @@ float Cutoff(float share, int32_t num_train_timesteps) {
 }  // namespace
 
 Result<int32_t> FirstCallOfStrength(int32_t step_count, int32_t calls_per_step, double strength) {
-  const int32_t steps = std::min(static_cast<int32_t>(strength * step_count), step_count);
+  const int32_t steps = StepsOfStrength(strength, step_count);
   if (steps > 0) return (step_count - steps) * calls_per_step;
   std::ostringstream text;
   text << strength;

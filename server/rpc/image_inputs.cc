@@ -1,5 +1,7 @@
 #include "server/rpc/image_inputs.h"
 
+#include "server/base/strength.h"
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -45,10 +47,6 @@ int32_t RoundedDown(int32_t side_px, const ModelDescription& model) {
 }
 
 }  // namespace
-
-int32_t StepsOfStrength(double strength, int32_t step_count) {
-  return std::min(static_cast<int32_t>(step_count * strength), step_count);
-}
 
 double ImageInputs::Strength() const {
   if (message_.has_strength()) return message_.strength();

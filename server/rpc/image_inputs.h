@@ -16,9 +16,6 @@
 
 namespace tightfit {
 
-// The steps that a strength leaves of `step_count`, as diffusers counts them.
-int32_t StepsOfStrength(double strength, int32_t step_count);
-
 // Reads the fields init_image, strength, mask and keep_unmasked_pixels of one message, which
 // outlives it. What is wrong goes to the end of `violations`.
 class ImageInputs {

@@ -50,13 +50,15 @@ Status ForPieces(const FileReader& reader, int64_t offset_bytes, int64_t size_by
   return OkStatus();
 }
 
-Result<std::unique_ptr<NewFile>> NewFileIn(const PartialDirectory& partial,
-                                           const std::string& file) {
-  const std::filesystem::path target(partial.PathOf(file));
-  std::error_code error;
-  std::filesystem::create_directories(target.parent_path(), error);
-  if (error) return CannotWriteFile(target.string(), error.message());
-  return NewFile::Create(target.string());
+// Whether a file that an earlier run finished is still what it was; else it is forgotten.
+Result<bool> IsStillWhole(const ListedFile& file, PartialDirectory* partial,
+                          RewriteProgress* progress) {
+  const Status whole =
+      CheckListedFile(partial->path(), file, [progress](int64_t) { return progress->Add(0); });
+  if (whole.ok()) return true;
+  if (whole.code() == StatusCode::kCancelled) return whole;
+  TF_RETURN_IF_ERROR(partial->Forget(file.file));
+  return false;
 }
 
 Status WriteText(const std::string& text, const std::string& name,
@@ -180,12 +182,7 @@ class Cutting {
     const auto found = partial_->finished().find(shard.file);
     if (found == partial_->finished().end()) return false;
     shard.sha256 = found->second.record;
-    const Status whole =
-        CheckListedFile(partial_->path(), shard, [progress](int64_t) { return progress->Add(0); });
-    if (whole.ok()) return true;
-    if (whole.code() == StatusCode::kCancelled) return whole;
-    TF_RETURN_IF_ERROR(partial_->Forget(shard.file));
-    return false;
+    return IsStillWhole(shard, partial_.get(), progress);
   }
 
   const DirectoryCutting& cutting_;
@@ -308,19 +305,14 @@ class Joining {
     for (const ListedFile& file : small_) {
       TF_RETURN_IF_ERROR(CopyListedFile(model_, file, *partial_, progress));
     }
-    return WriteText(manifest_text_, kManifestName, *partial_);
+    return WriteManifest(manifest_text_, *partial_);
   }
 
   Status Join(const CutFile& file, RewriteProgress* progress) {
     progress->Begin(file.whole.file);
     if (partial_->finished().contains(file.whole.file)) {
-      const Status whole = CheckListedFile(partial_->path(), file.whole,
-                                           [progress](int64_t) { return progress->Add(0); });
-      if (whole.ok()) {
-        return progress->Add(file.whole.bytes) ? OkStatus() : PackingStopped();
-      }
-      if (whole.code() == StatusCode::kCancelled) return whole;
-      TF_RETURN_IF_ERROR(partial_->Forget(file.whole.file));
+      TF_ASSIGN_OR_RETURN(const bool is_there, IsStillWhole(file.whole, partial_.get(), progress));
+      if (is_there) return progress->Add(file.whole.bytes) ? OkStatus() : PackingStopped();
     }
     TF_ASSIGN_OR_RETURN(const auto copy, NewFileIn(*partial_, file.whole.file));
     int64_t at = 0;

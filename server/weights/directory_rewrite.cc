@@ -27,6 +27,14 @@ std::vector<ListedFile> FilesBesideWeights(const ModelDirectory& model) {
   return files;
 }
 
+Result<std::unique_ptr<NewFile>> NewFileIn(const PartialDirectory& to, const std::string& file) {
+  const std::filesystem::path target(to.PathOf(file));
+  std::error_code error;
+  std::filesystem::create_directories(target.parent_path(), error);
+  if (error) return CannotWriteFile(target.string(), error.message());
+  return NewFile::Create(target.string());
+}
+
 Status CopyListedFile(const ModelDirectory& model, const ListedFile& file,
                       const PartialDirectory& to, RewriteProgress* progress) {
   constexpr int64_t kPieceBytes = 4 << 20;
@@ -36,11 +44,7 @@ Status CopyListedFile(const ModelDirectory& model, const ListedFile& file,
                                         " bytes, but model.json says " +
                                         std::to_string(file.bytes));
   }
-  const std::filesystem::path target(to.PathOf(file.file));
-  std::error_code error;
-  std::filesystem::create_directories(target.parent_path(), error);
-  if (error) return CannotWriteFile(target.string(), error.message());
-  TF_ASSIGN_OR_RETURN(const auto copy, NewFile::Create(target.string()));
+  TF_ASSIGN_OR_RETURN(const auto copy, NewFileIn(to, file.file));
   ScratchBuffer piece;
   piece.Reserve(std::min(kPieceBytes, file.bytes));
   Sha256 sha256;

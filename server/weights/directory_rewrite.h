@@ -4,10 +4,12 @@
 
 #include "server/base/status.h"
 #include "server/model/model_directory.h"
+#include "server/weights/new_file.h"
 #include "server/weights/partial_directory.h"
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,6 +46,9 @@ class RewriteProgress {
 
 // What goes over as it is: graphs and tokenizers.
 std::vector<ListedFile> FilesBesideWeights(const ModelDirectory& model);
+
+// A file of `to` that is begun, and the folder that it lies in. Errors: CANNOT_WRITE.
+Result<std::unique_ptr<NewFile>> NewFileIn(const PartialDirectory& to, const std::string& file);
 
 // Copies it to the same place, checking size and SHA-256 as it reads. Errors: as CheckListedFile;
 // CANNOT_WRITE; PACKING_STOPPED.

@@ -27,8 +27,6 @@ class KeptProducts {
   // nullptr if there is none, or `x` is not the input itself: the same memory in the same shape.
   const at::Tensor* Find(const at::Tensor& x, const Weight& weight) const;
 
-  const at::Tensor& input() const { return input_; }
-
  private:
   const at::Tensor input_;
   std::unordered_map<const Weight*, at::Tensor> products_;

@@ -1,5 +1,6 @@
 #include "server/weights/shard_list.h"
 
+#include "server/model/checked_json.h"
 #include "server/model/file_reader.h"
 #include "server/model/model_errors.h"
 #include "server/model/sha256.h"
@@ -27,12 +28,6 @@ Status BadShardList(const std::string& problem) {
   return BadModelDirectory(kShardListName, problem);
 }
 
-bool IsDigest(const std::string& text) {
-  return text.size() == 64 && std::ranges::all_of(text, [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
-}
-
 bool IsDigits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
@@ -40,7 +35,7 @@ bool IsDigits(std::string_view text) {
 std::string Quoted(const std::string& name) { return "\"" + Shown(name) + "\""; }
 
 // {"file", "bytes", "sha256"}, nullopt for anything else.
-std::optional<ListedFile> FileOf(const ShardJson& json) {
+std::optional<ListedFile> FileOf(const nlohmann::json& json) {
   if (!json.is_object()) return std::nullopt;
   const auto file = json.find("file");
   const auto bytes = json.find("bytes");
@@ -50,13 +45,13 @@ std::optional<ListedFile> FileOf(const ShardJson& json) {
   if (sha256 == json.end() || !sha256->is_string()) return std::nullopt;
   ListedFile listed{.file = *file, .bytes = 0, .sha256 = *sha256};
   const auto size_bytes = bytes->get<uint64_t>();
-  if (size_bytes > uint64_t{1} << 62 || !IsDigest(listed.sha256)) return std::nullopt;
+  if (size_bytes > uint64_t{1} << 62 || !IsHexDigest(listed.sha256)) return std::nullopt;
   listed.bytes = static_cast<int64_t>(size_bytes);
   return listed;
 }
 
 // Holds one entry of "files" against what the file would have been cut into.
-Result<CutFile> CutFileOf(const ShardJson& json, int64_t shard_bytes,
+Result<CutFile> CutFileOf(const nlohmann::json& json, int64_t shard_bytes,
                           const std::vector<ListedFile>& listed_files) {
   const std::optional<ListedFile> whole = FileOf(json);
   if (!whole.has_value()) {
@@ -152,12 +147,11 @@ std::string ShardListText(const ShardList& list) {
 
 Result<ShardList> ParseShardList(const std::string& text, const std::string& manifest_text,
                                  const ModelDirectory& model) {
-  const auto json = ShardJson::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return BadShardList("it is no object of JSON");
-  if (json.value("version", ShardJson()) != kShardListVersion) {
+  TF_ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonObject(text, kShardListName));
+  if (json.value("version", nlohmann::json()) != kShardListVersion) {
     return BadShardList("its version is not 1; take a newer tightfit");
   }
-  const ShardJson shard_bytes = json.value("shard_bytes", ShardJson());
+  const nlohmann::json shard_bytes = json.value("shard_bytes", nlohmann::json());
   if (!shard_bytes.is_number_unsigned() || shard_bytes.get<uint64_t>() == 0 ||
       shard_bytes.get<uint64_t>() > uint64_t{1} << 62) {
     return BadShardList("shard_bytes is no number above 0");
@@ -165,14 +159,14 @@ Result<ShardList> ParseShardList(const std::string& text, const std::string& man
   ShardList list{.shard_bytes = static_cast<int64_t>(shard_bytes.get<uint64_t>()),
                  .manifest_sha256 = Sha256::HexDigestOf(manifest_text),
                  .files = {}};
-  if (json.value("manifest_sha256", ShardJson()) != list.manifest_sha256) {
+  if (json.value("manifest_sha256", nlohmann::json()) != list.manifest_sha256) {
     return BadShardList("model.json is not the one that was cut: manifest_sha256 differs");
   }
-  const ShardJson files = json.value("files", ShardJson());
+  const nlohmann::json files = json.value("files", nlohmann::json());
   if (!files.is_array() || files.empty()) return BadShardList("\"files\" is no list of files");
   const std::vector<ListedFile> listed_files = AllListedFiles(model);
   std::set<std::string> names;
-  for (const ShardJson& file : files) {
+  for (const nlohmann::json& file : files) {
     TF_ASSIGN_OR_RETURN(CutFile cut, CutFileOf(file, list.shard_bytes, listed_files));
     if (!names.insert(cut.whole.file).second) {
       return BadShardList(Quoted(cut.whole.file) + " stands there twice");

@@ -1,9 +1,9 @@
 // Fuzz target: serialized GenerateImagesRequests, as the server reads them. Whatever is accepted
 // keeps to every limit; whatever is refused is refused with a reason that fits into an answer.
 #include "server/base/limits.h"
+#include "server/base/strength.h"
 #include "server/engine/model_registry.h"
 #include "server/engine/prompt_warnings.h"
-#include "server/rpc/image_inputs.h"
 #include "server/rpc/message_scan.h"
 #include "server/rpc/reply_size.h"
 #include "server/rpc/request_validator.h"

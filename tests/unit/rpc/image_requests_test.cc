@@ -1,4 +1,5 @@
 // Requests that draw over an image: what reaches the model, and what is told.
+#include "server/base/strength.h"
 #include "server/rpc/image_inputs.h"
 #include "tests/support/input_image_files.h"
 #include "tests/unit/rpc/rpc_fixture.h"

@@ -317,7 +317,11 @@ TEST_F(CutDirectoryTest, AListThatLiesIsRefusedBeforeAnythingIsWritten) {
     EXPECT_THAT(message, HasSubstr(lie.named));
     EXPECT_TRUE(std::ranges::all_of(message, [](char c) { return c >= ' ' && c <= '~'; }));
   }
-  for (const std::string text : {"", "{", "[]", "null", "\xff\xfe"}) {
+  std::string twice = right.dump();
+  twice.insert(1, R"("version":1,)");
+  const std::string deep = std::string(100, '[') + std::string(100, ']');
+  for (const std::string& text : {std::string(), std::string("{"), std::string("[]"),
+                                  std::string("null"), std::string("\xff\xfe"), twice, deep}) {
     WriteCut("shards.json", text);
     EXPECT_THAT(Refusal(), HasSubstr("shards.json"));
   }
