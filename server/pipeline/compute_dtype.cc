@@ -1,6 +1,6 @@
 #include "server/pipeline/compute_dtype.h"
 
-#include <ATen/cpu/Utils.h>
+#include "server/device/cpu_products.h"
 
 #include <array>
 #include <optional>
@@ -31,18 +31,6 @@ std::optional<at::ScalarType> VaeDtypeBeside(const ModelDirectory& directory,
   if (!directory.vae_force_upcast && HasGraph(directory, "vae", model)) return model;
   if (HasGraph(directory, "vae", at::kFloat)) return at::kFloat;
   return std::nullopt;
-}
-
-// Whether this CPU multiplies matrices in bf16.
-bool CpuHasBf16() {
-  const auto capabilities = at::cpu::get_cpu_capabilities();
-  for (const char* name : {"avx512_bf16", "amx_bf16", "arm_bf16", "bf16"}) {
-    const auto found = capabilities.find(name);
-    if (found != capabilities.end() && found->second.isBool() && found->second.toBool()) {
-      return true;
-    }
-  }
-  return false;
 }
 
 constexpr std::array kOnCuda = {at::kHalf, at::kBFloat16, at::kFloat};

@@ -1,6 +1,7 @@
 #include "server/weights/decode_product.h"
 
 #include "kernels/codec.h"
+#include "server/device/cpu_products.h"
 #include "server/device/cuda_device.h"
 
 #include <ATen/Parallel.h>
@@ -97,18 +98,35 @@ at::Tensor DenseWeight(const Weight& weight, at::ScalarType dtype) {
   return at::from_blob(out, shape, {layout.columns, 1, s * c, c}, options);
 }
 
+// What `x` is multiplied in: its own dtype, or fp32 on a processor without kernels for that.
+at::ScalarType ProductDtype(const at::Tensor& x) {
+  return x.is_cpu() && !CpuMultipliesIn(x.scalar_type()) ? at::kFloat : x.scalar_type();
+}
+
+std::optional<at::Tensor> To(at::ScalarType dtype, const std::optional<at::Tensor>& tensor) {
+  if (!tensor.has_value()) return std::nullopt;
+  return tensor->to(dtype);
+}
+
+// Weights are rounded to x's dtype whatever they are multiplied in, and results too: a processor
+// decides how fast an image is drawn, and not by which weights.
 class DecodingProduct final : public Product {
  public:
   at::Tensor Linear(const at::Tensor& x, const Weight& weight,
                     const std::optional<at::Tensor>& bias) const override {
-    return at::linear(x, DenseWeight(weight, x.scalar_type()), bias);
+    const at::ScalarType dtype = ProductDtype(x);
+    const at::Tensor dense = DenseWeight(weight, x.scalar_type()).to(dtype);
+    return at::linear(x.to(dtype), dense, To(dtype, bias)).to(x.scalar_type());
   }
 
   at::Tensor Conv2d(const at::Tensor& x, const Weight& weight,
                     const std::optional<at::Tensor>& bias,
                     const ConvGeometry& geometry) const override {
-    return at::conv2d(x, DenseWeight(weight, x.scalar_type()), bias, geometry.stride,
-                      geometry.padding, geometry.dilation, geometry.groups);
+    const at::ScalarType dtype = ProductDtype(x);
+    const at::Tensor dense = DenseWeight(weight, x.scalar_type()).to(dtype);
+    return at::conv2d(x.to(dtype), dense, To(dtype, bias), geometry.stride, geometry.padding,
+                      geometry.dilation, geometry.groups)
+        .to(x.scalar_type());
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include "kernels/codec.h"
 #include "kernels/codec_reference.h"
+#include "server/device/cpu_products.h"
 #include "server/weights/operators.h"
 #include "server/weights/weight.h"
 
@@ -10,6 +11,7 @@
 #include <torch/script.h>
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace tightfit {
@@ -103,7 +105,30 @@ std::string Difference(const at::Tensor& found, const at::Tensor& expected) {
          std::to_string(expected.to(at::kFloat).abs().max().item<float>());
 }
 
-const std::vector<at::ScalarType> kDtypes = {at::kFloat, at::kBFloat16};
+const std::vector<at::ScalarType> kDtypes = {at::kFloat, at::kBFloat16, at::kHalf};
+
+// `product` of the tensors in the dtype that this processor multiplies in, as x has it.
+template <typename Product>
+at::Tensor AsMultiplied(Product product, const at::Tensor& x, const at::Tensor& weight,
+                        const std::optional<at::Tensor>& bias) {
+  if (CpuMultipliesIn(x.scalar_type())) return product(x, weight, bias);
+  std::optional<at::Tensor> wide_bias;
+  if (bias.has_value()) wide_bias = bias->to(at::kFloat);
+  return product(x.to(at::kFloat), weight.to(at::kFloat), wide_bias).to(x.scalar_type());
+}
+
+at::Tensor DenseLinear(const at::Tensor& x, const at::Tensor& weight,
+                       const std::optional<at::Tensor>& bias) {
+  return AsMultiplied([](const auto&... of) { return at::linear(of...); }, x, weight, bias);
+}
+
+at::Tensor DenseConv2d(const at::Tensor& x, const at::Tensor& weight,
+                       const Convolution& convolution, const std::optional<at::Tensor>& bias) {
+  const auto product = [&](const auto&... of) {
+    return at::conv2d(of..., convolution.stride, convolution.padding, {1, 1}, convolution.groups);
+  };
+  return AsMultiplied(product, x, weight, bias);
+}
 
 TEST(PackedLinearTest, EqualsTheDenseProductBitForBit) {
   // 83 columns: rows are padded; 40 x 83 weights: more than one group of 16.
@@ -121,7 +146,7 @@ TEST(PackedLinearTest, EqualsTheDenseProductBitForBit) {
           const at::Tensor x = Random(x_shape, 1.0, 4).to(dtype);
           for (const std::optional<at::Tensor>& b : {std::optional(bias), {}}) {
             const at::Tensor found = LinearOf(x, packed, b);
-            const at::Tensor expected = at::linear(x, dense, b);
+            const at::Tensor expected = DenseLinear(x, dense, b);
             EXPECT_EQ(found.scalar_type(), dtype);
             EXPECT_TRUE(at::equal(found, expected))
                 << info.name << " " << dtype << " " << at::IntArrayRef(x_shape) << " "
@@ -157,14 +182,12 @@ TEST(PackedConv2dTest, EqualsTheDenseConvolutionBitForBit) {
         const at::Tensor bias = Random({convolution.shape[0]}, 1.0, 6).to(dtype);
         for (const std::optional<at::Tensor>& b : {std::optional(bias), {}}) {
           const at::Tensor found = Conv2dOf(x, packed, convolution, b);
-          const at::Tensor expected = at::conv2d(x, dense, b, convolution.stride,
-                                                 convolution.padding, {1, 1}, convolution.groups);
+          const at::Tensor expected = DenseConv2d(x, dense, convolution, b);
           EXPECT_TRUE(at::equal(found, expected))
               << info.name << " " << dtype << " " << at::IntArrayRef(convolution.shape) << " "
               << Difference(found, expected);
           // The same numbers, whatever way the dense weight lies in memory.
-          const at::Tensor contiguous = at::conv2d(x, dense.contiguous(), b, convolution.stride,
-                                                   convolution.padding, {1, 1}, convolution.groups);
+          const at::Tensor contiguous = DenseConv2d(x, dense.contiguous(), convolution, b);
           const double tolerance = dtype == at::kFloat ? 1e-5 : 2e-2;
           EXPECT_TRUE(
               at::allclose(found.to(at::kFloat), contiguous.to(at::kFloat), tolerance, tolerance))
@@ -184,6 +207,21 @@ TEST(PackedLinearTest, ANeighbouringFormatGivesOtherNumbers) {
   };
   EXPECT_TRUE(at::equal(product(WeightFormat::kHf8), expected));
   EXPECT_FALSE(at::allclose(product(WeightFormat::kHf8x), expected, 1e-2));
+}
+
+// On any processor, whatever it multiplies in.
+TEST(PackedLinearTest, ResultsIn16BitsAreTheExactProductRoundedOnce) {
+  const at::Tensor weight = Random({24, 300}, 0.1, 1);
+  const at::Tensor input = Random({7, 300}, 1.0, 2);
+  for (const auto& [dtype, unit] : {std::pair(at::kBFloat16, 0x1p-8), {at::kHalf, 0x1p-11}}) {
+    const at::Tensor x = input.to(dtype);
+    const at::Tensor dense = weight.to(dtype);
+    const at::Tensor found = LinearOf(x, Dense(dense), {}).to(at::kDouble);
+    const at::Tensor exact = at::linear(x.to(at::kDouble), dense.to(at::kDouble));
+    // Sums of 300 products in fp32 beside it.
+    EXPECT_TRUE(at::allclose(found, exact, unit, 1e-4)) << dtype << Difference(found, exact);
+    EXPECT_FALSE(at::allclose(found, exact, unit / 4, 1e-5)) << "it was rounded";
+  }
 }
 
 TEST(PackedLinearTest, UsesADenseWeightAsItIs) {
