@@ -24,7 +24,9 @@ Json TimeJson(const std::optional<client::TimePoint>& time) {
 // A float as the shortest decimal that gives it back: 7.5, not the nearest double's digits.
 Json FloatJson(float value) { return Json::parse(fmt::format("{}", value), nullptr, false); }
 
+// Null of a model that is told of no sizes.
 Json SizeJson(const client::Size& size) {
+  if (size.width_px == 0) return nullptr;
   return {{"width_px", size.width_px}, {"height_px", size.height_px}};
 }
 

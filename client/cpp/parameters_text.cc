@@ -191,6 +191,7 @@ class Reader {
     TakeClipSkip(&request.clip_skip);
     // A1111 draws SDXL with the usual layer under "1" too.
     if (request.clip_skip) request.clip_skip = std::max(*request.clip_skip, 2) - kUsualClipSkip;
+    TakeNumber("Layers left out", &request.clip_skip);
     TakeNumber("Comma backtrack", &request.comma_backtrack_tokens);
     TakeNumber("Denoising start", &request.denoising_start);
     TakeNumber("Denoising end", &request.denoising_end);

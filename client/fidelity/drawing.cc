@@ -1,6 +1,6 @@
 #include "client/fidelity/drawing.h"
 
-#include "server/pipeline/sdxl_model.h"
+#include "server/pipeline/model_loader.h"
 
 #include <memory>
 #include <optional>

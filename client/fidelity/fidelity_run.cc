@@ -10,7 +10,7 @@
 #include "server/base/parse_number.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/device_runtime.h"
-#include "server/pipeline/sdxl_model.h"
+#include "server/pipeline/model_loader.h"
 
 #include <algorithm>
 #include <chrono>
@@ -97,15 +97,15 @@ class Run {
 
   Result<std::unique_ptr<DiffusionModel>> Load(const Weights& weights) {
     on_progress_(weights.name, images_done_, ImageCount());
-    return LoadSdxlModel(runtime_,
-                         {.name = NameOf(weights.path),
-                          .path = weights.path,
-                          .format = weights.format,
-                          .scope = weights.scope,
-                          .budget_mib = weights.budget_mib,
-                          .compute_dtype = weights.compute_dtype,
-                          .exclude = {}},
-                         [](const LoadProgress&) { return true; });
+    return LoadDiffusionModel(runtime_,
+                              {.name = NameOf(weights.path),
+                               .path = weights.path,
+                               .format = weights.format,
+                               .scope = weights.scope,
+                               .budget_mib = weights.budget_mib,
+                               .compute_dtype = weights.compute_dtype,
+                               .exclude = {}},
+                              [](const LoadProgress&) { return true; });
   }
 
   Status AddReference(const Weights& weights) {

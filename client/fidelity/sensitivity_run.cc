@@ -12,7 +12,7 @@
 #include "server/model/sha256.h"
 #include "server/pipeline/device_runtime.h"
 #include "server/pipeline/layer_trials.h"
-#include "server/pipeline/sdxl_model.h"
+#include "server/pipeline/model_loader.h"
 
 #include <nlohmann/json.hpp>
 
@@ -109,7 +109,7 @@ class TrialRun {
     spec.scope = options_.scopes.front();
     spec.compute_dtype = options_.compute_dtype;
     on_progress_("loading", 0, 1);
-    TF_ASSIGN_OR_RETURN(model_, LoadSdxlModel(runtime_, spec, [this](const LoadProgress&) {
+    TF_ASSIGN_OR_RETURN(model_, LoadDiffusionModel(runtime_, spec, [this](const LoadProgress&) {
                           return !stop_.stop_requested();
                         }));
     TF_ASSIGN_OR_RETURN(trials_, LayerTrials::Open(runtime_, spec));

@@ -3,7 +3,7 @@
 #include "server/device/cuda_device.h"
 #include "server/device/open_device.h"
 #include "server/pipeline/device_runtime.h"
-#include "server/pipeline/sdxl_model.h"
+#include "server/pipeline/model_loader.h"
 
 namespace tightfit {
 namespace {
@@ -18,7 +18,7 @@ class TorchBackend final : public ModelBackend {
   void ExitThread() override { runtime_.ExitThread(); }
   Result<std::unique_ptr<DiffusionModel>> Load(const ModelSpec& spec,
                                                const LoadCallback& progress) override {
-    return LoadSdxlModel(runtime_, spec, progress);
+    return LoadDiffusionModel(runtime_, spec, progress);
   }
   void DropCaches() override { runtime_.DropCaches(); }
 
@@ -43,7 +43,7 @@ Result<BackendDevice> OpenBackendDevice(const std::string& requested) {
 int main(int argc, char** argv) {
   return tightfit::ServerMain(argc, argv,
                               {.libtorch_version = tightfit::LibTorchVersion(),
-                               .describe = tightfit::DescribeSdxlModel,
+                               .describe = tightfit::DescribeDiffusionModel,
                                .open_device = tightfit::OpenBackendDevice,
                                .open = [](const tightfit::BackendDevice& device,
                                           const tightfit::BackendSettings& settings) {

@@ -90,6 +90,8 @@ AdmissionPlan PlanAdmission(const std::vector<ModelSnapshot>& models, std::strin
   plan.free_bytes = device.free_bytes;
   const OtherModels others(models, model);
   GroupBytes own;
+  int64_t load_bytes = 0;
+  int64_t buffer_bytes = 0;  // for good, of the buffer that all models share
   const auto found = std::ranges::find(
       models, model, [](const ModelSnapshot& each) { return std::string_view(each.spec.name); });
   if (found != models.end() && found->description != nullptr) {
@@ -97,18 +99,21 @@ AdmissionPlan PlanAdmission(const std::vector<ModelSnapshot>& models, std::strin
     AddWeights(*found, &own);
     if (plan.needs_load) {
       const ModelMemory& memory = found->description->memory;
-      plan.load_scratch_bytes =
-          memory.load_scratch_bytes +
+      load_bytes = memory.load_scratch_bytes;
+      buffer_bytes =
           std::max<int64_t>(memory.decode_scratch_bytes - device.decode_scratch_bytes, 0);
+      // What is set aside for the request is free until the load is done.
+      plan.load_scratch_bytes = buffer_bytes + std::max<int64_t>(load_bytes - request_bytes, 0);
     }
   }
 
   GroupBytes alone = others.Pinned();
   alone.insert(own.begin(), own.end());
-  const int64_t model_bytes = SumOf(alone) + device.decode_scratch_bytes + plan.load_scratch_bytes;
-  if (model_bytes + request_bytes > device.limit_bytes) {
+  const int64_t model_bytes = SumOf(alone) + device.decode_scratch_bytes + buffer_bytes;
+  if (model_bytes + std::max(load_bytes, request_bytes) > device.limit_bytes) {
     plan.weight_bytes = SumOf(own);
-    plan.model_fits = model_bytes <= device.limit_bytes;
+    plan.model_fits = model_bytes + load_bytes <= device.limit_bytes;
+    if (!plan.model_fits) plan.load_scratch_bytes = buffer_bytes + load_bytes;
     plan.admission = Admission::kNever;
     return plan;
   }

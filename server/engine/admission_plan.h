@@ -22,8 +22,8 @@ struct AdmissionPlan {
   Admission admission = Admission::kNow;
   bool needs_load = false;
   // What is to be reserved: where the model is not resident, those of its weights that no other
-  // model holds on the device then, and the scratch of loading; and what the request takes. Of
-  // kNever all weights of the model.
+  // model holds on the device then, and the scratch of loading beyond what the request takes, which
+  // begins afterwards; and that. Of kNever all weights of the model.
   int64_t weight_bytes = 0;
   int64_t load_scratch_bytes = 0;
   int64_t request_bytes = 0;

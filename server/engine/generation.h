@@ -57,6 +57,7 @@ struct GenerationParameters {
   int32_t step_count = 0;
   float guidance_scale = 0.0f;    // <= 1 turns classifier-free guidance off, as in diffusers
   float guidance_rescale = 0.0f;  // 0 to 1
+  bool embeds_guidance = false;   // the model's denoiser takes the scale itself
   std::string sampler;            // a name of ModelDescription::samplers
   int64_t seed = 0;               // image i uses seed + i
   int32_t image_count = 1;
@@ -90,9 +91,10 @@ struct GenerationParameters {
   std::optional<SizePx> crop_top_left;
 };
 
-// As diffusers: guidance off at a scale of 1 or less.
+// As diffusers: guidance off at a scale of 1 or less, and where the denoiser takes the scale
+// itself.
 inline bool UsesGuidance(const GenerationParameters& parameters) {
-  return parameters.guidance_scale > 1.0f;
+  return parameters.guidance_scale > 1.0f && !parameters.embeds_guidance;
 }
 
 // kModelLoad only where the model was not on the device.

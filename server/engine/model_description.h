@@ -46,7 +46,7 @@ struct ComponentDescription {
 // What a model is and what may be asked of it.
 struct ModelDescription {
   std::string name;
-  std::string family;           // "sdxl"
+  std::string family;           // "sdxl", "sd1", "sd2"
   std::string hash;             // first 10 hex digits, as A1111 shows it
   std::string prediction_type;  // "epsilon"
   std::string format;
@@ -65,8 +65,13 @@ struct ModelDescription {
   int32_t latent_channels = 0;
   bool force_zeros_for_empty_prompt = true;  // an absent negative prompt gives zero embeddings
   int32_t max_clip_skip = 0;
-  bool takes_init_image = false;  // its VAE encodes, too
-  std::string vae_tiling;         // as configured
+  int32_t usual_clip_skip = 2;      // A1111's number for what clip_skip 0 gives
+  bool takes_second_prompt = true;  // it has a second text encoder
+  bool takes_sizes = true;          // its UNet is told of sizes and crops
+  bool takes_init_image = false;    // its VAE encodes, too
+  bool needs_mask = false;          // its UNet sees the image around what is drawn: it inpaints
+  bool embeds_guidance = false;     // its UNet takes the guidance scale itself
+  std::string vae_tiling;           // as configured
   int32_t vae_tile_px = 0;  // side of the tiles that images are decoded in where they are tiled
   std::vector<ComponentDescription> components;  // filled once loaded
   double load_seconds = 0.0;

@@ -17,7 +17,6 @@ namespace {
 
 constexpr size_t kShownHashDigits = 10;
 constexpr std::string_view kNegativePrefix = "Negative prompt:";
-constexpr int32_t kUsualClipSkip = 2;  // A1111's number for SDXL's usual last but one layer
 constexpr int32_t kUsualCommaBacktrackTokens = 20;
 
 // A sampler that A1111 does not have is shown by its own name.
@@ -111,7 +110,7 @@ Fields CommonFields(const GenerationParameters& parameters, int64_t seed,
   fields.emplace_back("Size", SizeText(parameters.width_px, parameters.height_px));
   fields.emplace_back("Model hash", model.hash.substr(0, kShownHashDigits));
   fields.emplace_back("Model", parameters.model);
-  fields.emplace_back("Clip skip", std::to_string(parameters.clip_skip + kUsualClipSkip));
+  fields.emplace_back("Clip skip", std::to_string(parameters.clip_skip + model.usual_clip_skip));
   fields.emplace_back("RNG", "CPU");
   if (parameters.init_image != nullptr) {
     fields.emplace_back("Denoising strength", Decimal(parameters.strength));
@@ -134,6 +133,8 @@ void AddOwnFields(const GenerationParameters& parameters, const ModelDescription
   } else if (parameters.comma_backtrack_tokens != kUsualCommaBacktrackTokens) {
     add("Comma backtrack", std::to_string(parameters.comma_backtrack_tokens));
   }
+  // Readers take what A1111 counts for SDXL's way of counting.
+  if (model.usual_clip_skip != 2) add("Layers left out", std::to_string(parameters.clip_skip));
   if (!parameters.timestep_spacing.empty()) add("Timestep spacing", parameters.timestep_spacing);
   const auto add_size = [&](std::string_view name,
                             const std::optional<GenerationParameters::SizePx>& size) {

@@ -16,8 +16,9 @@ namespace tightfit {
 // one image with `seed`. What A1111 and its extensions have a name for stands under that name and
 // in their way of counting; the rest of the parameters follows where it differs from its default.
 //
-//   Clip skip        as A1111 counts: 2 is SDXL's usual last but one. Always there, since some
-//                    readers take the last layer without it
+//   Clip skip        as A1111 counts: 2 is SDXL's usual last but one, 1 the last, as SD 1.x and
+//                    2.x have it. Always there, since some readers take the last layer without it
+//   Layers left out  our clip_skip, where the usual one is not SDXL's
 //   Schedule type    where the levels are others than A1111 would take for the sampler by itself
 //   Denoising strength  where an image was drawn over, which is no part of the text
 //   Emphasis         "No norm": weights as they are applied here; "None": plain syntax

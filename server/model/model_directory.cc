@@ -5,7 +5,6 @@
 #include "server/model/model_manifest.h"
 
 #include <filesystem>
-#include <iterator>
 #include <memory>
 #include <system_error>
 
@@ -29,8 +28,11 @@ Status RefuseShards(const ModelDirectory& model) {
 }  // namespace
 
 std::vector<std::string> ComponentNamesOf(const ModelDirectory& directory) {
-  std::vector<std::string> names(std::begin(kModelComponents), std::end(kModelComponents));
-  if (directory.components.contains(kVaeEncoder)) names.emplace_back(kVaeEncoder);
+  std::vector<std::string> names;
+  for (const std::string_view name : kModelComponents) names.emplace_back(name);
+  names.emplace_back(kVaeEncoder);
+  std::erase_if(names,
+                [&](const std::string& name) { return !directory.components.contains(name); });
   return names;
 }
 

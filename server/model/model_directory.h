@@ -17,7 +17,8 @@
 
 namespace tightfit {
 
-// The components of every model, in the order of model.json. A model's hash is over their weights.
+// The components that models have, in the order of model.json. A model's hash is over the weights
+// of those that it has.
 inline constexpr std::string_view kModelComponents[] = {"unet", "text_encoder", "text_encoder_2",
                                                         "vae"};
 // What some models have beside: it makes latents of images, always in fp32, and is loaded when a
@@ -35,6 +36,8 @@ struct PackedWeightFile {
 };
 
 struct ManifestComponent {
+  std::vector<std::string> inputs;  // of its graphs, by name, in their order
+  std::vector<std::string> outputs;
   int64_t parameter_count = 0;
   LayerKinds layers;                         // empty where the exporter recorded none
   std::map<std::string, ListedFile> graphs;  // by dtype: "fp32", "bf16", "fp16"
@@ -61,6 +64,12 @@ struct SchedulerConfig {
   double clip_sample_range = 0.0;
 };
 
+// What makes embeddings of a prompt.
+struct ManifestTextEncoder {
+  std::string component;  // "text_encoder"
+  std::string tokenizer;  // of ModelDirectory::tokenizers
+};
+
 struct ModelDirectory {
   std::string path;
   std::string name;
@@ -79,9 +88,15 @@ struct ModelDirectory {
   int32_t default_step_count = 0;
   float default_guidance_scale = 0.0f;
   std::string default_sampler;
-  int32_t embedding_size = 0;  // of both encoders' hidden states, concatenated
-  int32_t pooled_size = 0;
+  std::vector<ManifestTextEncoder> text_encoders;  // whose hidden states stand side by side
+  int32_t embedding_size = 0;                      // of all encoders' hidden states, concatenated
+  int32_t pooled_size = 0;                         // 0: the UNet takes no pooled embedding
   int32_t max_clip_skip = 0;
+  int32_t usual_clip_skip = 2;  // A1111's number for the hidden states that come first
+  // Of a UNet that takes the guidance scale as an embedding; 0: it does not.
+  int32_t guidance_embedding_size = 0;
+  // The numbers that the UNet takes beside the timestep, by name: "original_height", ....
+  std::vector<std::string> time_ids;
   std::map<std::string, ManifestComponent> components;
   std::map<std::string, std::map<std::string, ListedFile>> tokenizers;
   std::optional<ListedFile> sensitivity;  // weights/sensitivity.h
@@ -108,7 +123,8 @@ inline constexpr char kShardListName[] = "shards.json";
 
 // Reads and checks model.json. Errors: FAILED_PRECONDITION `BAD_MODEL_DIRECTORY`
 // with the key and what is wrong; `DIRECTORY_IS_CUT` where weights are there in shards alone;
-// UNIMPLEMENTED for a schema version, family or prediction type that this build cannot serve.
+// UNIMPLEMENTED for a schema version or prediction type that this build cannot serve. Whether it
+// serves the family is the pipeline's to say.
 Result<ModelDirectory> ReadModelDirectory(const std::string& path);
 
 }  // namespace tightfit

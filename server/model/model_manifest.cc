@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -15,7 +16,10 @@ namespace {
 constexpr int64_t kMaxFileBytes = int64_t{1} << 40;
 constexpr int64_t kMaxParameterCount = int64_t{1} << 40;
 constexpr int64_t kMaxLayers = 65536;
-constexpr int64_t kSchemaVersion = 2;
+constexpr int64_t kSchemaVersion = 3;
+constexpr int64_t kSdxlOnlySchemaVersion = 2;  // which names no inputs, outputs or text encoders
+constexpr size_t kMaxNames = 32;               // inputs or outputs of a graph
+constexpr size_t kMaxTextEncoders = 4;
 constexpr int64_t kPackedVersion = 1;
 
 Status Unimplemented(const std::string& what) {
@@ -77,6 +81,8 @@ LayerKinds ReadLayers(const CheckedJson& json) {
 
 ManifestComponent ReadComponent(const CheckedJson& json) {
   ManifestComponent component;
+  component.inputs = json.Texts("inputs", kMaxNames);
+  component.outputs = json.Texts("outputs", kMaxNames);
   component.parameter_count = json.Integer("parameter_count", 1, kMaxParameterCount);
   const CheckedJson graphs = json.Object("graphs");
   for (const std::string& dtype : graphs.Keys()) {
@@ -152,7 +158,93 @@ void ReadImageDefaults(const CheckedJson& top, ModelDirectory* model) {
   model->default_sampler = defaults.Text("sampler", 64);
 }
 
-void ReadManifest(const CheckedJson& top, ModelDirectory* model) {
+void ReadText(const CheckedJson& text, ModelDirectory* model) {
+  if (text.Integer("max_length", 1, 1024) != 77) text.Refuse("max_length", "must be 77");
+  model->embedding_size = text.Integer32("embedding_size", 1, 65536);
+  model->pooled_size = text.Integer32("pooled_size", 0, 65536);
+  model->max_clip_skip = text.Integer32("max_clip_skip", 0, 64);
+  model->usual_clip_skip = text.Integer32Or("usual_clip_skip", 1, 64, model->usual_clip_skip);
+  for (const CheckedJson& encoder : text.Objects("encoders", kMaxTextEncoders)) {
+    model->text_encoders.push_back(
+        {.component = encoder.Text("component", 64), .tokenizer = encoder.Text("tokenizer", 64)});
+  }
+}
+
+// What schema 2 leaves out, because every model was SDXL.
+void FillInSdxl(ModelDirectory* model) {
+  model->text_encoders = {{"text_encoder", "tokenizer"}, {"text_encoder_2", "tokenizer_2"}};
+  model->time_ids = {"original_height", "original_width", "crop_top",
+                     "crop_left",       "target_height",  "target_width"};
+  const auto name = [model](const char* component, std::vector<std::string> inputs,
+                            std::vector<std::string> outputs) {
+    const auto found = model->components.find(component);
+    if (found == model->components.end()) return;
+    found->second.inputs = std::move(inputs);
+    found->second.outputs = std::move(outputs);
+  };
+  name("unet", {"sample", "timestep", "encoder_hidden_states", "text_embeds", "time_ids"},
+       {"prediction"});
+  name("text_encoder", {"input_ids"}, {"hidden_states", "pooled"});
+  name("text_encoder_2", {"input_ids"}, {"hidden_states", "pooled"});
+  name("vae", {"latents"}, {"image"});
+  name(kVaeEncoder, {"image"}, {"moments"});
+}
+
+std::map<std::string, ListedFile> ReadTokenizer(const CheckedJson& files) {
+  std::map<std::string, ListedFile> tokenizer;
+  for (const std::string& key : files.Keys()) tokenizer[key] = ReadFileEntry(files.Object(key));
+  if (!files.Absent("tokenizer.json")) return tokenizer;
+  for (const char* needed : {"vocab.json", "merges.txt"}) {
+    if (files.Absent(needed)) files.Refuse(needed, "is missing");
+  }
+  return tokenizer;
+}
+
+// Whether every text encoder is a component of its own.
+void CheckTextEncoders(const CheckedJson& text, const ModelDirectory& model) {
+  if (model.text_encoders.empty()) text.Refuse("encoders", "must name at least one");
+  std::set<std::string> named;
+  for (const ManifestTextEncoder& encoder : model.text_encoders) {
+    const bool is_encoder = encoder.component.starts_with("text_encoder");
+    if (is_encoder && model.components.contains(encoder.component) &&
+        named.insert(encoder.component).second) {
+      continue;
+    }
+    text.Refuse("encoders", "must name each text encoder of components once");
+  }
+  for (const auto& [name, component] : model.components) {
+    if (name.starts_with("text_encoder") && !named.contains(name)) {
+      text.Refuse("encoders", "must name each text encoder of components once");
+    }
+  }
+}
+
+void ReadComponents(const CheckedJson& top, bool is_sdxl_only, ModelDirectory* model) {
+  const CheckedJson components = top.Object("components");
+  for (const std::string_view view : kModelComponents) {
+    const std::string name(view);
+    const bool may_be_absent = !is_sdxl_only && name.starts_with("text_encoder");
+    if (may_be_absent && components.Absent(name)) continue;
+    model->components[name] = ReadComponent(components.Object(name));
+  }
+  if (!components.Absent(kVaeEncoder)) {
+    const CheckedJson json = components.Object(kVaeEncoder);
+    ManifestComponent& encoder = model->components[kVaeEncoder] = ReadComponent(json);
+    if (!encoder.graphs.contains("fp32")) json.Refuse("graphs", "must have one in fp32");
+  }
+  for (const auto& [name, component] : model->components) {
+    if (component.packed.has_value() == model->components.at("unet").packed.has_value()) continue;
+    components.Refuse(name, "is packed and others are not, or the other way round");
+  }
+  if (is_sdxl_only) return FillInSdxl(model);
+  for (const auto& [name, component] : model->components) {
+    const CheckedJson json = components.Object(name);
+    if (component.inputs.empty()) json.Refuse("inputs", "must name what the graphs take");
+    if (component.outputs.empty()) json.Refuse("outputs", "must name what the graphs give");
+  }
+}
+
+void ReadManifest(const CheckedJson& top, bool is_sdxl_only, ModelDirectory* model) {
   model->name = top.Text("name", 255);
   model->license = top.TextOr("license", "");
   model->hash = top.Text("hash");
@@ -170,47 +262,23 @@ void ReadManifest(const CheckedJson& top, ModelDirectory* model) {
   }
   model->latent_channels = vae.Integer32("latent_channels", 1, 64);
   ReadImageDefaults(top, model);
-
-  const CheckedJson text = top.Object("text");
-  if (text.Integer("max_length", 1, 1024) != 77) text.Refuse("max_length", "must be 77");
-  model->embedding_size = text.Integer32("embedding_size", 1, 65536);
-  model->pooled_size = text.Integer32("pooled_size", 1, 65536);
-  model->max_clip_skip = text.Integer32("max_clip_skip", 0, 64);
-
-  const CheckedJson components = top.Object("components");
-  for (const std::string_view view : kModelComponents) {
-    const std::string name(view);
-    model->components[name] = ReadComponent(components.Object(name));
-  }
-  if (!components.Absent(kVaeEncoder)) {
-    const CheckedJson json = components.Object(kVaeEncoder);
-    ManifestComponent& encoder = model->components[kVaeEncoder] = ReadComponent(json);
-    if (!encoder.graphs.contains("fp32")) json.Refuse("graphs", "must have one in fp32");
-  }
+  ReadText(top.Object("text"), model);
+  model->time_ids = top.Texts("time_ids", kMaxNames);
+  model->guidance_embedding_size = top.Integer32Or("guidance_embedding_size", 0, 65536, 0);
+  ReadComponents(top, is_sdxl_only, model);
+  CheckTextEncoders(top.Object("text"), *model);
   if (model->hash != HashOf(model->components) && !IsHashOfSourceFile(top, model->hash)) {
     top.Refuse("hash", "does not belong to the SHA-256 values of the weight files or the source");
   }
-  for (const auto& [name, component] : model->components) {
-    if (component.packed.has_value() == model->components.at("unet").packed.has_value()) continue;
-    components.Refuse(name, "is packed and others are not, or the other way round");
-  }
   if (!top.Absent("sensitivity")) model->sensitivity = ReadFileEntry(top.Object("sensitivity"));
   const CheckedJson tokenizers = top.Object("tokenizers");
-  for (const char* name : {"tokenizer", "tokenizer_2"}) {
-    const CheckedJson files = tokenizers.Object(name);
-    for (const std::string& key : files.Keys()) {
-      model->tokenizers[name][key] = ReadFileEntry(files.Object(key));
-    }
-    if (!files.Absent("tokenizer.json")) continue;
-    for (const char* needed : {"vocab.json", "merges.txt"}) {
-      if (files.Absent(needed)) files.Refuse(needed, "is missing");
-    }
+  for (const ManifestTextEncoder& encoder : model->text_encoders) {
+    model->tokenizers[encoder.tokenizer] = ReadTokenizer(tokenizers.Object(encoder.tokenizer));
   }
 }
 
 // What a directory may hold rightly and this build cannot serve.
 Status CheckSupported(const CheckedJson& top, const ModelDirectory& model) {
-  if (model.family != "sdxl") return Unimplemented("family must be \"sdxl\"");
   if (!top.Object("vae").Absent("shift_factor")) {
     return Unimplemented("vae.shift_factor is not supported");
   }
@@ -250,13 +318,17 @@ Result<ModelDirectory> ParseManifest(std::string_view text) {
   const CheckedJson top(json, kManifestName, &problem);
   const int64_t version = top.Integer("schema_version", 1, 1000000);
   TF_RETURN_IF_ERROR(problem);
-  if (version != kSchemaVersion) {
+  const bool is_sdxl_only = version == kSdxlOnlySchemaVersion;
+  if (version != kSchemaVersion && !is_sdxl_only) {
     return Unimplemented("schema_version must be " + std::to_string(kSchemaVersion) +
                          "; export the model again with this version of tightfit_export");
   }
   ModelDirectory model;
   model.family = top.Text("family", 64);
-  ReadManifest(top, &model);
+  if (is_sdxl_only && model.family != "sdxl") {
+    top.Refuse("family", "must be \"sdxl\" in schema_version 2");
+  }
+  ReadManifest(top, is_sdxl_only, &model);
   TF_RETURN_IF_ERROR(problem);
   TF_RETURN_IF_ERROR(CheckSupported(top, model));
   return model;

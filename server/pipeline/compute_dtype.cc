@@ -25,8 +25,9 @@ bool HasGraph(const ModelDirectory& directory, const std::string& component, at:
 // The dtype of the VAE when the rest computes in `model`, if the directory has the graphs for both.
 std::optional<at::ScalarType> VaeDtypeBeside(const ModelDirectory& directory,
                                              at::ScalarType model) {
-  for (const char* component : {"unet", "text_encoder", "text_encoder_2"}) {
-    if (!HasGraph(directory, component, model)) return std::nullopt;
+  for (const auto& [name, component] : directory.components) {
+    const bool is_of_vae = name == "vae" || name == kVaeEncoder;
+    if (!is_of_vae && !HasGraph(directory, name, model)) return std::nullopt;
   }
   if (!directory.vae_force_upcast && HasGraph(directory, "vae", model)) return model;
   if (HasGraph(directory, "vae", at::kFloat)) return at::kFloat;

@@ -29,6 +29,10 @@ at::Tensor KeptLatents::Blend(const at::Tensor& latents, const Sampler& sampler,
   return (1.0 - drawn) * kept + drawn * latents;
 }
 
+bool StartsFromNoise(const GenerationParameters& parameters, int32_t begin) {
+  return parameters.mask != nullptr && begin == 0 && parameters.strength >= 1.0;
+}
+
 ImageStart StartFromImage(const GenerationParameters& parameters,
                           const LatentDistribution& distribution, const Sampler& sampler,
                           int32_t begin, LatentNoise& noise) {
@@ -38,8 +42,7 @@ ImageStart StartFromImage(const GenerationParameters& parameters,
     return {.latents = sampler.AddNoise(clean, drawn_noise, begin), .kept = std::nullopt};
   }
   noise.Draw();
-  // All of the denoising begins with nothing but noise.
-  const at::Tensor latents = begin == 0 && parameters.strength >= 1.0
+  const at::Tensor latents = StartsFromNoise(parameters, begin)
                                  ? drawn_noise * sampler.init_noise_sigma()
                                  : sampler.AddNoise(clean, drawn_noise, begin);
   return {
@@ -47,6 +50,23 @@ ImageStart StartFromImage(const GenerationParameters& parameters,
       .kept = KeptLatents{.clean = clean,
                           .noise = drawn_noise,
                           .drawn = DrawnLatents(*parameters.mask, clean.size(2), clean.size(3))}};
+}
+
+ImageStart StartInpainting(const GenerationParameters& parameters,
+                           const std::optional<LatentDistribution>& distribution,
+                           const LatentDistribution& masked, const Sampler& sampler, int32_t begin,
+                           LatentNoise& noise) {
+  ImageStart start;
+  if (StartsFromNoise(parameters, begin)) {
+    start.latents = noise.Draw() * sampler.init_noise_sigma();
+  } else {
+    const at::Tensor clean = distribution->Sample(noise.Draw());
+    start.latents = sampler.AddNoise(clean, noise.Draw(), begin);
+  }
+  const at::Tensor latents = masked.Sample(noise.Draw());
+  start.masked = {.drawn = DrawnLatents(*parameters.mask, latents.size(2), latents.size(3)),
+                  .latents = latents};
+  return start;
 }
 
 void KeepPixels(const RgbImage& init_image, const ImageMask& mask, std::vector<uint8_t>* rgb) {

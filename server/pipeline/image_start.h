@@ -32,10 +32,20 @@ struct KeptLatents {
   }
 };
 
-struct ImageStart {
-  at::Tensor latents;               // fp32 [images, channels, h, w] on the CPU
-  std::optional<KeptLatents> kept;  // with a mask
+// What an inpainting denoiser sees beside the latents.
+struct MaskedImage {
+  at::Tensor drawn;    // fp32 [1, 1, h, w], as of KeptLatents
+  at::Tensor latents;  // fp32 [images, channels, h, w]
 };
+
+struct ImageStart {
+  at::Tensor latents;                                // fp32 [images, channels, h, w] on the CPU
+  std::optional<KeptLatents> kept;                   // with a mask
+  std::optional<MaskedImage> masked = std::nullopt;  // of an inpainting denoiser
+};
+
+// Whether nothing of the image is in the latents that the first call, `begin`, sees.
+bool StartsFromNoise(const GenerationParameters& parameters, int32_t begin);
 
 // `begin`: the first call of `sampler` that is made. Every image has a sample of `distribution` of
 // its own; draws from `noise` are the sample, the noise, and with a mask a third that is not used,
@@ -43,6 +53,14 @@ struct ImageStart {
 ImageStart StartFromImage(const GenerationParameters& parameters,
                           const LatentDistribution& distribution, const Sampler& sampler,
                           int32_t begin, LatentNoise& noise);
+
+// The same for an inpainting denoiser, which keeps nothing by itself: diffusers'
+// StableDiffusionInpaintPipeline. `distribution` is of the whole image, and not needed where
+// StartsFromNoise; `masked`: of the image without what is drawn.
+ImageStart StartInpainting(const GenerationParameters& parameters,
+                           const std::optional<LatentDistribution>& distribution,
+                           const LatentDistribution& masked, const Sampler& sampler, int32_t begin,
+                           LatentNoise& noise);
 
 // Puts the pixels of `init_image` where `mask` keeps them. `rgb` has the size of both.
 void KeepPixels(const RgbImage& init_image, const ImageMask& mask, std::vector<uint8_t>* rgb);

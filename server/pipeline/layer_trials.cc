@@ -2,7 +2,7 @@
 
 #include "kernels/distortion.h"
 #include "server/device/run_torch.h"
-#include "server/pipeline/sdxl_description.h"
+#include "server/pipeline/servable_directory.h"
 #include "server/weights/component.h"
 #include "server/weights/weight_encoding.h"
 #include "server/weights/weight_source.h"

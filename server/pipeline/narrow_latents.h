@@ -12,16 +12,16 @@ namespace tightfit {
 // Latents of at most this width are too narrow if they are high enough.
 inline constexpr int32_t kWidestWithoutOneDnn = 4;
 
-// Whether a convolution of stride 2 of SDXL's UNet sees one or two columns and three rows or more:
+// Whether a convolution of stride 2 of a UNet, of which there are `halving_count` one after the
+// other, sees one or two columns and three rows or more:
 // with AMX, oneDNN's kernels for bf16 (torch 2.11) then read memory that nobody has written, and
 // the image is another one each time. `latents` has the shape [.., height, width].
 inline bool IsTooNarrowForOneDnn(const at::Tensor& latents, const at::Device& device,
-                                 at::ScalarType dtype) {
+                                 at::ScalarType dtype, int32_t halving_count) {
   if (!device.is_cpu() || dtype != at::kBFloat16) return false;
   int64_t height = latents.size(-2);
   int64_t width = latents.size(-1);
-  constexpr int kDownsamplings = 2;
-  for (int level = 0; level < kDownsamplings; ++level) {
+  for (int32_t level = 0; level < halving_count; ++level) {
     if (width <= 2 && height >= 3) return true;
     height = (height + 1) / 2;
     width = (width + 1) / 2;

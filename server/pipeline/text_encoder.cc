@@ -7,9 +7,9 @@
 namespace tightfit {
 namespace {
 
-struct EncodedHalf {
+struct Encoded {
   at::Tensor hidden_states;  // [1, chunks * T, E]
-  at::Tensor pooled;         // [1, P]
+  at::Tensor pooled;         // [1, P]; undefined without one
 };
 
 bool IsWeighted(const TokenChunk& chunk) {
@@ -17,10 +17,10 @@ bool IsWeighted(const TokenChunk& chunk) {
                      [](float weight) { return weight != 1.0f; });
 }
 
-Result<EncodedHalf> RunHalf(const TextEncoder::Encoder& half, const ChunkedPrompt& prompt,
-                            size_t chunk_count, int32_t clip_skip) {
+Result<Encoded> Run(const TextEncoder::Encoder& encoder, const ChunkedPrompt& prompt,
+                    size_t chunk_count, int32_t clip_skip, bool takes_pooled) {
   std::vector<TokenChunk> chunks = prompt.chunks;
-  const TokenChunk empty = half.chunk("", {.syntax = PromptSyntax::kPlain}).chunks.front();
+  const TokenChunk empty = encoder.chunk("", {.syntax = PromptSyntax::kPlain}).chunks.front();
   chunks.resize(chunk_count, empty);
   const auto rows = static_cast<int64_t>(chunk_count);
   const auto length = static_cast<int64_t>(empty.ids.size());
@@ -33,10 +33,10 @@ Result<EncodedHalf> RunHalf(const TextEncoder::Encoder& half, const ChunkedPromp
               weights.data_ptr<float>() + offset);
   }
   TF_ASSIGN_OR_RETURN(const std::vector<at::Tensor> outputs,
-                      half.network.run({ids.to(half.network.device)}));
-  if (outputs.size() != 2) {
+                      encoder.network.run({ids.to(encoder.network.device)}));
+  if (outputs.size() < (takes_pooled ? 2 : 1)) {
     return Internal("a text encoder's graph gave " + std::to_string(outputs.size()) +
-                    " tensors instead of 2");
+                    " tensors, too few");
   }
   if (outputs[0].dim() != 4 || outputs[0].size(0) <= clip_skip || outputs[0].size(1) != rows) {
     return Internal("a text encoder's graph gave no hidden states for this clip_skip");
@@ -46,22 +46,30 @@ Result<EncodedHalf> RunHalf(const TextEncoder::Encoder& half, const ChunkedPromp
   if (std::any_of(chunks.begin(), chunks.end(), IsWeighted)) {
     hidden = (hidden.to(at::kFloat) * weights.to(hidden.device())).to(hidden.scalar_type());
   }
-  return EncodedHalf{.hidden_states = hidden, .pooled = outputs[1].narrow(0, 0, 1)};
+  return Encoded{.hidden_states = hidden,
+                 .pooled = takes_pooled ? outputs[1].narrow(0, 0, 1) : at::Tensor()};
 }
 
 }  // namespace
 
-TextEncoder::TextEncoder(Encoder first, Encoder second)
-    : first_(std::move(first)), second_(std::move(second)) {}
+PromptChunker TextEncoder::chunker() const {
+  PromptChunker chunker;
+  for (const Encoder& encoder : encoders_) chunker.push_back(encoder.chunk);
+  return chunker;
+}
 
 Result<TextEmbedding> TextEncoder::Encode(const PromptChunks& prompt, size_t chunk_count,
                                           int32_t clip_skip) const {
-  TF_ASSIGN_OR_RETURN(const EncodedHalf first,
-                      RunHalf(first_, prompt.first, chunk_count, clip_skip));
-  TF_ASSIGN_OR_RETURN(const EncodedHalf second,
-                      RunHalf(second_, prompt.second, chunk_count, clip_skip));
-  return TextEmbedding{.hidden_states = at::cat({first.hidden_states, second.hidden_states}, -1),
-                       .pooled = second.pooled};
+  std::vector<at::Tensor> hidden_states;
+  at::Tensor pooled;
+  for (size_t i = 0; i < encoders_.size(); ++i) {
+    const bool takes_pooled = gives_pooled_ && i + 1 == encoders_.size();
+    TF_ASSIGN_OR_RETURN(const Encoded encoded,
+                        Run(encoders_[i], prompt[i], chunk_count, clip_skip, takes_pooled));
+    hidden_states.push_back(encoded.hidden_states);
+    if (takes_pooled) pooled = encoded.pooled;
+  }
+  return TextEmbedding{.hidden_states = at::cat(hidden_states, -1), .pooled = pooled};
 }
 
 }  // namespace tightfit

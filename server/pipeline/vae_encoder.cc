@@ -28,12 +28,18 @@ Status VaeEncoder::Prepare() {
   return OkStatus();
 }
 
-Result<LatentDistribution> VaeEncoder::Encode(const RgbImage& image) {
+Result<LatentDistribution> VaeEncoder::Encode(const RgbImage& image, const ImageMask* hole) {
   TF_RETURN_IF_ERROR(Prepare());
   std::vector<at::Tensor> outputs;
   {
     std::vector<c10::IValue> inputs;
-    inputs.emplace_back(ToInput(image).to(network_->device, network_->dtype));
+    at::Tensor input = ToInput(image);
+    if (hole != nullptr) {
+      const at::Tensor drawn = at::from_blob(const_cast<uint8_t*>(hole->drawn.data()),
+                                             {1, 1, hole->height_px, hole->width_px}, at::kByte);
+      input.masked_fill_(drawn.ne(0), 0.0);
+    }
+    inputs.emplace_back(input.to(network_->device, network_->dtype));
     TF_ASSIGN_OR_RETURN(outputs, network_->run(std::move(inputs)));
   }
   if (outputs.size() != 1 || outputs[0].dim() != 4 || outputs[0].size(1) % 2 != 0) {

@@ -41,9 +41,10 @@ class VaeEncoder {
   // Lets the network go, as before the first image.
   void Release() { network_.reset(); }
 
-  // Height and width of `image` are multiples of a latent's. Errors: Prepare's, the network's;
-  // INTERNAL `NOT_FINITE`.
-  Result<LatentDistribution> Encode(const RgbImage& image);
+  // Height and width of `image` are multiples of a latent's. Where `hole`, of its size, draws
+  // something, the network sees mid-grey instead. Errors: Prepare's, the network's; INTERNAL
+  // `NOT_FINITE`.
+  Result<LatentDistribution> Encode(const RgbImage& image, const ImageMask* hole = nullptr);
 
  private:
   const Load load_;

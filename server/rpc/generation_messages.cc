@@ -27,6 +27,18 @@ void SetSize(const GenerationParameters::SizePx& size, v1::Size* message) {
   message->set_height_px(size.height_px);
 }
 
+// What the UNet is told of sizes and crops.
+void SetSizes(const GenerationParameters& parameters, v1::ResolvedParameters* message) {
+  const GenerationParameters::SizePx image = {.height_px = parameters.height_px,
+                                              .width_px = parameters.width_px};
+  SetSize(parameters.original_size.value_or(image), message->mutable_original_size());
+  SetSize(parameters.target_size.value_or(image), message->mutable_target_size());
+  const GenerationParameters::SizePx crop =
+      parameters.crop_top_left.value_or(GenerationParameters::SizePx{});
+  message->mutable_crop_top_left()->set_left_px(crop.width_px);
+  message->mutable_crop_top_left()->set_top_px(crop.height_px);
+}
+
 }  // namespace
 
 google::protobuf::Duration ToMessage(std::chrono::nanoseconds duration) {
@@ -51,14 +63,7 @@ v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
   message.set_comma_backtrack_tokens(parameters.comma_backtrack_tokens);
   message.set_seed(parameters.seed);
   message.set_image_count(parameters.image_count);
-  const GenerationParameters::SizePx image = {.height_px = parameters.height_px,
-                                              .width_px = parameters.width_px};
-  SetSize(parameters.original_size.value_or(image), message.mutable_original_size());
-  SetSize(parameters.target_size.value_or(image), message.mutable_target_size());
-  const GenerationParameters::SizePx crop =
-      parameters.crop_top_left.value_or(GenerationParameters::SizePx{});
-  message.mutable_crop_top_left()->set_left_px(crop.width_px);
-  message.mutable_crop_top_left()->set_top_px(crop.height_px);
+  if (model.takes_sizes) SetSizes(parameters, &message);
   message.set_format(model.format);
   message.set_scope(model.scope);
   message.set_compute_dtype(model.compute_dtype);

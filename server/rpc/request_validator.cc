@@ -165,6 +165,29 @@ class Validator {
     if (message_.has_clip_skip()) {
       CheckRange("clip_skip", message_.clip_skip(), 0, model.max_clip_skip);
     }
+    CheckConditionsOf(model);
+  }
+
+  // Fields that count in some families of models alone.
+  void CheckConditionsOf(const ModelDescription& model) {
+    const auto refuse = [&](const char* field, bool is_given, bool is_taken, const char* lacks) {
+      if (!is_given || is_taken) return;
+      Refuse(field, std::string("goes with no model of the family ") + model.family + ", which " +
+                        lacks + "; leave it out");
+    };
+    const char* const one_encoder = "has one text encoder";
+    refuse("prompt_2", message_.has_prompt_2(), model.takes_second_prompt, one_encoder);
+    refuse("negative_prompt_2", message_.has_negative_prompt_2(), model.takes_second_prompt,
+           one_encoder);
+    if (model.needs_mask && !message_.has_mask()) {
+      Refuse(
+          message_.has_init_image() ? "mask" : "init_image",
+          "must be given: the model draws in a mask over an image (inpainting), and nothing else");
+    }
+    const char* const no_sizes = "is told of no sizes";
+    refuse("original_size", message_.has_original_size(), model.takes_sizes, no_sizes);
+    refuse("target_size", message_.has_target_size(), model.takes_sizes, no_sizes);
+    refuse("crop_top_left", message_.has_crop_top_left(), model.takes_sizes, no_sizes);
   }
 
   // Reads the latents that a request goes on from into `parameters`.
@@ -225,6 +248,7 @@ class Validator {
     parameters.guidance_scale =
         message_.has_guidance_scale() ? message_.guidance_scale() : model.default_guidance_scale;
     parameters.guidance_rescale = message_.guidance_rescale();
+    parameters.embeds_guidance = model.embeds_guidance;
     parameters.sampler = sampler_;
     parameters.timestep_spacing = message_.has_timestep_spacing() ? message_.timestep_spacing()
                                                                   : model.default_timestep_spacing;

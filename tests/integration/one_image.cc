@@ -1,7 +1,7 @@
 #include "tests/integration/one_image.h"
 
 #include "server/base/clock.h"
-#include "server/pipeline/sdxl_model.h"
+#include "server/pipeline/model_loader.h"
 
 #include <future>
 #include <utility>
@@ -44,11 +44,11 @@ OneModelServer::OneModelServer(const std::string& model_directory, int64_t host_
   executor_ = std::make_unique<DeviceExecutor>(
       &registry_,
       [this](const ModelSpec& spec, const auto& progress) {
-        return LoadSdxlModel(runtime_, spec, progress);
+        return LoadDiffusionModel(runtime_, spec, progress);
       },
       ExecutorOptions{
           .thread_init = [this] { runtime_.InitThread(); },
-          .describe = [](const ModelSpec& spec) { return DescribeSdxlModel(spec, "cpu"); },
+          .describe = [](const ModelSpec& spec) { return DescribeDiffusionModel(spec, "cpu"); },
           .ledger = ledger,
           .drop_caches =
               [this] {

@@ -6,6 +6,7 @@ and three blocks, as the small random pipeline and emoji-xl have.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -169,3 +170,63 @@ def with_extras(tensors: Tensors) -> Tensors:
 def save(tensors: Tensors, path: Path) -> Path:
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
     return path
+
+
+# The small pipelines of SD 1.x's and 2.x's kind: four levels of one layer, attention in three.
+_SD_BLOCKS = {
+    **{f"down_blocks.{i}.resnets.0": f"input_blocks.{2 * i + 1}.0" for i in range(4)},
+    **{f"down_blocks.{i}.attentions.0": f"input_blocks.{2 * i + 1}.1" for i in range(3)},
+    **{f"down_blocks.{i}.downsamplers.0.conv": f"input_blocks.{2 * i + 2}.0.op" for i in range(3)},
+    **{
+        f"up_blocks.{i}.resnets.{j}": f"output_blocks.{2 * i + j}.0"
+        for i in range(4)
+        for j in range(2)
+    },
+    **{
+        f"up_blocks.{i}.attentions.{j}": f"output_blocks.{2 * i + j}.1"
+        for i in range(1, 4)
+        for j in range(2)
+    },
+    "up_blocks.0.upsamplers.0.conv": "output_blocks.1.1.conv",
+    "up_blocks.1.upsamplers.0.conv": "output_blocks.3.2.conv",
+    "up_blocks.2.upsamplers.0.conv": "output_blocks.5.2.conv",
+    "mid_block.resnets.0": "middle_block.0",
+    "mid_block.attentions.0": "middle_block.1",
+    "mid_block.resnets.1": "middle_block.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+}
+
+
+def sd_checkpoint(pipeline: Path) -> Tensors:
+    """The weights of such a pipeline as a single file of SD 1.x or 2.x names them."""
+    unet = {}
+    for key, tensor in component_weights(pipeline, "unet").items():
+        if ".resnets." in key:
+            for new, old in _UNET_RESNET:
+                key = key.replace(new, old)
+        (block,) = (name for name in _SD_BLOCKS if key.startswith(f"{name}."))
+        unet[f"model.diffusion_model.{_SD_BLOCKS[block]}{key.removeprefix(block)}"] = tensor
+    text = component_weights(pipeline, "text_encoder")
+    config = json.loads((pipeline / "text_encoder" / "config.json").read_text())
+    if config["hidden_act"] == "quick_gelu":
+        prefix = "cond_stage_model.transformer.text_model."
+        held = {prefix + key.removeprefix("text_model."): each for key, each in text.items()}
+    else:
+        named = {
+            f"text_model.{key.removeprefix('text_model.')}": each for key, each in text.items()
+        }
+        held = {
+            key.replace("conditioner.embedders.1.", "cond_stage_model."): each
+            for key, each in original_text_encoder_2(named).items()
+        }
+        # The layer and the head that diffusers leaves out.
+        layer = f"transformer.resblocks.{config['num_hidden_layers']}"
+        held[f"cond_stage_model.model.{layer}.ln_1.weight"] = torch.ones(4)
+        held["cond_stage_model.model.text_projection"] = torch.ones(4, 4)
+    vae = original_vae(component_weights(pipeline, "vae"))
+    tensors = unet | held | vae | {"betas": torch.zeros(4)}
+    return {key: each.contiguous().clone() for key, each in tensors.items()}

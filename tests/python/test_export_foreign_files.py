@@ -1,4 +1,4 @@
-"""Files that are no SDXL checkpoint are refused in one line that says what to do."""
+"""Files that are no checkpoint are refused in one line that says what to do."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def sdxl_marks(in_channels: int = 4) -> dict[str, tuple[int, ...]]:
     """Enough of an SDXL checkpoint to be taken for one."""
     return {
         f"{UNET}input_blocks.0.0.weight": (8, in_channels, 3, 3),
+        f"{UNET}label_emb.0.0.weight": (4, 4),
         "conditioner.embedders.0.transformer.text_model.final_layer_norm.weight": (4,),
         "conditioner.embedders.1.model.ln_final.weight": (4,),
         "first_stage_model.decoder.conv_in.weight": (4,),
@@ -42,23 +43,18 @@ def without(shapes: dict[str, tuple[int, ...]], prefix: str) -> dict[str, tuple[
 
 
 FOREIGN: dict[str, tuple[dict[str, tuple[int, ...]], tuple[str, ...]]] = {
-    "inpainting": (sdxl_marks(9), ("inpainting UNet (9 input channels)", "text-to-image")),
     "instruct-pix2pix": (sdxl_marks(8), ("InstructPix2Pix", "text-to-image")),
-    "lcm": (
-        sdxl_marks() | {f"{UNET}time_embed.cond_proj.weight": (4, 4)},
-        ("time_cond_proj_dim", "distilled from"),
-    ),
     "refiner": (
         without(sdxl_marks(), "conditioner")
         | {"conditioner.embedders.0.model.text_projection": (4, 4)},
         ("refiner", "take the base model"),
     ),
-    "sd15": (
+    "sd15-without-text": (
         {
             f"{UNET}input_blocks.0.0.weight": (320, 4, 3, 3),
-            "cond_stage_model.transformer.text_model.embeddings.position_ids": (1, 77),
+            "first_stage_model.decoder.conv_in.weight": (4,),
         },
-        ("Stable Diffusion 1.x or 2.x", "SDXL alone"),
+        ("has no text encoder", "full checkpoint"),
     ),
     "flux": ({"double_blocks.0.img_attn.norm.key_norm.scale": (4,)}, ("Flux",)),
     "flux-in-comfy": ({f"{UNET}double_blocks.0.img_mod.lin.bias": (4,)}, ("Flux",)),
@@ -76,8 +72,8 @@ FOREIGN: dict[str, tuple[dict[str, tuple[int, ...]], tuple[str, ...]]] = {
     "unet-original": ({"input_blocks.0.0.weight": (4, 4, 3, 3)}, ("a UNet alone",)),
     "no-vae": (without(sdxl_marks(), "first_stage_model"), ("has no VAE", "--vae")),
     "no-text": (without(sdxl_marks(), "conditioner.embedders.1"), ("no text encoder 2", "full")),
-    "unknown": ({"a.b": (1,), "c": (1,)}, ("no SDXL checkpoint", "a.b, c")),
-    "empty": ({}, ("no SDXL checkpoint", "none")),
+    "unknown": ({"a.b": (1,), "c": (1,)}, ("no checkpoint of Stable Diffusion", "a.b, c")),
+    "empty": ({}, ("no checkpoint of Stable Diffusion", "none")),
 }
 
 

@@ -166,7 +166,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "a Flux model": (
         header(1, 0, text("general.architecture") + struct.pack("<I", 8) + text("flux")),
-        "flux; tightfit serves SDXL alone",
+        "flux, which tightfit does not serve",
     ),
 }
 

@@ -67,7 +67,7 @@ def test_manifest_says_what_the_source_says(
     tiny_pipeline_dir: Path, manifest: dict[str, Any]
 ) -> None:
     scheduler = json.loads((tiny_pipeline_dir / "scheduler/scheduler_config.json").read_text())
-    assert manifest["schema_version"] == 2
+    assert manifest["schema_version"] == 3
     assert manifest["name"] == "model"
     assert manifest["family"] == "sdxl"
     assert manifest["source"] == {"kind": "random", "name": "tiny", "seed": 0}
@@ -94,6 +94,11 @@ def test_manifest_says_what_the_source_says(
         "embedding_size": 80,
         "pooled_size": 48,
         "max_clip_skip": 2,
+        "usual_clip_skip": 2,
+        "encoders": [
+            {"component": "text_encoder", "tokenizer": "tokenizer"},
+            {"component": "text_encoder_2", "tokenizer": "tokenizer_2"},
+        ],
     }
 
 

@@ -39,7 +39,7 @@ def refusal(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str])
     [
         ("model_index.json", {"_class_name": "FluxPipeline"}, "(Flux)"),
         ("model_index.json", {"_class_name": "StableDiffusion3Pipeline"}, "(Stable Diffusion 3)"),
-        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}, "1.x or 2.x"),
+        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}, "no UNet of"),
         (
             "model_index.json",
             {"_class_name": "StableDiffusionXLInstructPix2PixPipeline"},
@@ -48,9 +48,10 @@ def refusal(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str])
         ("model_index.json", {"requires_aesthetics_score": True}, "refiner"),
         ("model_index.json", {"text_encoder": [None, None]}, "refiner"),
         ("model_index.json", {"vae": ["diffusers", "AutoencoderTiny"]}, "AutoencoderTiny"),
-        ("unet/config.json", {"addition_embed_type": None}, "not an SDXL UNet"),
-        ("unet/config.json", {"time_cond_proj_dim": 256}, "time_cond_proj_dim"),
-        ("unet/config.json", {"in_channels": 9}, "inpainting"),
+        ("unet/config.json", {"addition_embed_type": None}, "no UNet of SDXL"),
+        ("unet/config.json", {"time_cond_proj_dim": 256}, "time_embedding.cond_proj"),
+        ("unet/config.json", {"in_channels": 9}, "conv_in"),
+        ("unet/config.json", {"in_channels": 7}, "for inpainting 9 and 4"),
         ("unet/config.json", {"in_channels": 8}, "InstructPix2Pix"),
         (
             "unet/config.json",

@@ -323,10 +323,8 @@ REPORTS: dict[str, Report] = {
     "an edm checkpoint": Report(
         file(lambda t: t | {"edm_mean": torch.zeros(4)}), refused=("EDM model",)
     ),
-    "an lcm unet": Report(unet_with(time_cond_proj_dim=256), refused=("time_cond_proj_dim",)),
-    "an lcm unet in one file": Report(
-        file(lambda t: t | {"model.diffusion_model.time_embed.cond_proj.weight": torch.zeros(4)}),
-        refused=("time_cond_proj_dim",),
+    "an lcm unet without its weight": Report(
+        unet_with(time_cond_proj_dim=256), refused=("time_embedding.cond_proj",)
     ),
     "x0 prediction": Report(
         scheduler(EULER, **SDXL | {"prediction_type": "sample"}), refused=("'sample'",)

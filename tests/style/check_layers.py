@@ -204,7 +204,7 @@ def self_test() -> None:
         ("client/weights/a.cc", ["server/engine/generation.h"], 1),
         ("client/weights/a.cc", [grpc], 1),
         ("client/weights/a.cc", [torch], 1),
-        ("client/fidelity/a.cc", ["server/pipeline/sdxl_model.h", "client/cli/table.h"], 0),
+        ("client/fidelity/a.cc", ["server/pipeline/model_loader.h", "client/cli/table.h"], 0),
         ("client/fidelity/a.cc", [grpc], 1),
         ("client/fidelity/a.cc", [torch], 1),
         ("client/cli/a.cc", ["client/fidelity/recognition.h"], 1),

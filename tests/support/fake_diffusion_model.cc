@@ -174,7 +174,7 @@ std::unique_ptr<DiffusionModel> MakeFakeModel(const std::string& name,
                                               ModelMemory memory) {
   ModelDescription description = FakeDescription(name);
   description.memory = memory;
-  description.takes_init_image = controls->takes_init_image;
+  if (controls->describe) controls->describe(&description);
   return std::make_unique<FakeDiffusionModel>(std::move(description), std::move(controls));
 }
 

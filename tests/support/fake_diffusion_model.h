@@ -28,8 +28,8 @@ struct FakeModelControls {
   std::atomic<bool> falls_back{false};
   // The first decode of a request gives no image, but says that the VAE in fp32 is needed.
   std::atomic<bool> needs_fallback{false};
-  // What the descriptions of models that are made from now on say.
-  std::atomic<bool> takes_init_image{true};
+  // Changes what the descriptions of models say. Set it before they are made.
+  std::function<void(ModelDescription*)> describe;
   // Called when a model leaves its device. May block.
   std::function<void()> on_leave;
 

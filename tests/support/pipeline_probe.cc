@@ -9,8 +9,8 @@
 #include "server/device/open_device.h"
 #include "server/memory/memory_accounts.h"
 #include "server/pipeline/device_runtime.h"
-#include "server/pipeline/sdxl_model.h"
-#include "server/pipeline/sdxl_sampling.h"
+#include "server/pipeline/diffusion_sampling.h"
+#include "server/pipeline/model_loader.h"
 
 #include <nlohmann/json.hpp>
 
@@ -141,6 +141,7 @@ GenerationParameters ParametersOf(const Json& job, const ModelDescription& descr
           .step_count = job.at("step_count"),
           .guidance_scale = job.at("guidance_scale"),
           .guidance_rescale = job.value("guidance_rescale", 0.0f),
+          .embeds_guidance = description.embeds_guidance,
           .sampler = job.at("sampler"),
           .seed = job.at("seed"),
           .image_count = job.at("image_count"),
@@ -194,7 +195,8 @@ Status RunJob(DiffusionModel& model, const Json& job) {
     std::copy(image->rgb.begin(), image->rgb.end(), images.back().data_ptr<uint8_t>());
   }
   const std::string prefix = job.at("output");
-  WriteNpy(prefix + ".latents.npy", static_cast<SdxlSampling&>(*sampling).latents().cpu(), "<f4");
+  WriteNpy(prefix + ".latents.npy", static_cast<DiffusionSampling&>(*sampling).latents().cpu(),
+           "<f4");
   WriteNpy(prefix + ".pixels.npy", at::stack(images), "|u1");
   return OkStatus();
 }
@@ -222,7 +224,7 @@ class ProbedModel {
     bytes_before_ = accounts.total_bytes();
     accounts.ResetTotalPeak();
     LoadProgress last;
-    auto loaded = LoadSdxlModel(*runtime_, spec, [&last](const LoadProgress& progress) {
+    auto loaded = LoadDiffusionModel(*runtime_, spec, [&last](const LoadProgress& progress) {
       last = progress;
       return true;
     });

@@ -15,6 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from tightfit_export import MAX_TOKENS, VAE_ENCODER, max_clip_skip
 from tightfit_export.errors import SourceError
+from tightfit_export.families import SDXL, Family, guidance_embedding_size, inputs_of
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,8 +25,15 @@ TRACED_LATENT_SIZE = (18, 14)
 TRACED_BATCH = 2
 
 
-class DenoisingUNet(UNet2DConditionModel):
-    """(sample, timestep, encoder_hidden_states, text_embeds, time_ids) -> noise prediction."""
+class TextUNet(UNet2DConditionModel):
+    """(sample, timestep, encoder_hidden_states) -> prediction."""
+
+    def forward(self, sample, timestep, encoder_hidden_states):
+        return super().forward(sample, timestep, encoder_hidden_states, return_dict=False)[0]
+
+
+class TextAndSizesUNet(UNet2DConditionModel):
+    """(sample, timestep, encoder_hidden_states, text_embeds, time_ids) -> prediction."""
 
     def forward(self, sample, timestep, encoder_hidden_states, text_embeds, time_ids):
         return super().forward(
@@ -41,6 +49,37 @@ def _by_clip_skip(hidden_states: tuple[torch.Tensor, ...], config: CLIPTextConfi
     """[L, B, T, E]: the last but one hidden states, those before them, and so on."""
     count = max_clip_skip(config.num_hidden_layers) + 1
     return torch.stack([hidden_states[-2 - skip] for skip in range(count)])
+
+
+class NamedInputsUNet(UNet2DConditionModel):
+    """Inputs by `input_names` -> prediction. Of an inpainting UNet the mask, 1 where something is
+    drawn, and the latents of the image without that stand beside the sample's channels."""
+
+    input_names: tuple[str, ...] = ()
+
+    def forward(self, *inputs):
+        given = dict(zip(self.input_names, inputs, strict=True))
+        sample = given["sample"]
+        if "mask" in given:
+            sample = torch.cat([sample, given["mask"], given["masked_image_latents"]], dim=1)
+        added = {name: given[name] for name in ("text_embeds", "time_ids") if name in given}
+        return super().forward(
+            sample,
+            given["timestep"],
+            given["encoder_hidden_states"],
+            timestep_cond=given.get("guidance_embedding"),
+            added_cond_kwargs=added or None,
+            return_dict=False,
+        )[0]
+
+
+class NormedTextEncoder(CLIPTextModel):
+    """input_ids -> hidden states by clip skip, [L, B, T, E]: each with the final norm."""
+
+    def forward(self, input_ids):
+        states = super().forward(input_ids=input_ids, output_hidden_states=True).hidden_states
+        count = max_clip_skip(self.config.num_hidden_layers) + 1
+        return torch.stack([self.final_layer_norm(states[-1 - skip]) for skip in range(count)])
 
 
 class TextEncoder(CLIPTextModel):
@@ -86,26 +125,30 @@ class VaeEncoder(nn.Module):
         return moments if self.quant_conv is None else self.quant_conv(moments)
 
 
-def build(component: str, config: dict[str, Any]) -> nn.Module:
+def build(component: str, config: dict[str, Any], family: Family = SDXL) -> nn.Module:
     """The network with its parameters on the meta device and its buffers filled."""
     # How the source was saved says nothing about the graph.
     of_source = ("dtype", "torch_dtype", "quantization_config")
     config = {key: value for key, value in config.items() if key not in of_source}
     with torch.device("meta"):
         if component == "unet":
-            module = DenoisingUNet.from_config(config)
+            names = inputs_of(component, family, config)
+            plain = TextAndSizesUNet if family.time_ids else TextUNet
+            module = (plain if names == family.unet_inputs else NamedInputsUNet).from_config(config)
+            module.input_names = names
         elif component == "vae":
             module = VaeDecoder(AutoencoderKL.from_config(config))
         elif component == VAE_ENCODER:
             module = VaeEncoder(AutoencoderKL.from_config(config))
         elif component == "text_encoder":
-            module = TextEncoder(CLIPTextConfig.from_dict(config))
+            encoder = NormedTextEncoder if family.is_text_normed else TextEncoder
+            module = encoder(CLIPTextConfig.from_dict(config))
         else:
             module = ProjectingTextEncoder(CLIPTextConfig.from_dict(config))
     for path, buffer in list(module.named_buffers()):
         parent, _, name = path.rpartition(".")
         if name != "position_ids":
-            raise SourceError(f"{component}: buffer {path} is none that SDXL has")
+            raise SourceError(f"{component}: buffer {path} is none that {family.shown} has")
         positions = torch.arange(buffer.shape[-1]).expand(buffer.shape).contiguous()
         module.get_submodule(parent).register_buffer(name, positions, persistent=False)
     return module.eval().requires_grad_(False)
@@ -126,6 +169,7 @@ def example_inputs(
     latent_size: tuple[int, int],
     pooled_size: int,
     seed: int,
+    family: Family = SDXL,
 ) -> tuple[torch.Tensor, ...]:
     """Inputs of the signature that MODEL_DIRECTORY.md gives, with values of the real ranges."""
     generator = torch.Generator().manual_seed(seed)
@@ -137,13 +181,17 @@ def example_inputs(
     if component == "unet":
         timestep = torch.linspace(37.0, 963.0, batch) if batch > 1 else torch.tensor([501.0])
         time_ids = torch.tensor([[8.0 * height, 8.0 * width, 0.0, 3.0, 1037.0, 1024.0]])
-        return (
-            normal(batch, config["in_channels"], height, width),
-            timestep,
-            normal(batch, MAX_TOKENS, config["cross_attention_dim"]),
-            normal(batch, pooled_size),
-            time_ids.repeat(batch, 1),
-        )
+        inputs = {
+            "sample": normal(batch, config["out_channels"], height, width),
+            "timestep": timestep,
+            "encoder_hidden_states": normal(batch, MAX_TOKENS, config["cross_attention_dim"]),
+            "text_embeds": normal(batch, pooled_size),
+            "time_ids": time_ids.repeat(batch, 1),
+            "mask": (normal(batch, 1, height, width) > 0).to(dtype),
+            "masked_image_latents": normal(batch, config["out_channels"], height, width),
+            "guidance_embedding": normal(batch, guidance_embedding_size(config)),
+        }
+        return tuple(inputs[name] for name in inputs_of(component, family, config))
     if component == "vae":
         return (normal(batch, config["latent_channels"], height, width),)
     if component == VAE_ENCODER:

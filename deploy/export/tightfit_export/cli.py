@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from tightfit_export import DTYPES, VAE_ENCODER
+from tightfit_export import DTYPES, VAE_ENCODER, random_base
 from tightfit_export.cli_options import parser
 from tightfit_export.errors import ExportError, SourceError
 from tightfit_export.export import ExportOptions, check_destination, export
@@ -24,7 +24,6 @@ from tightfit_export.open_source import SourceOptions, open_source
 from tightfit_export.partial_directory import Interrupted
 from tightfit_export.perturbed_weights import with_perturbed_unet
 from tightfit_export.progress import Progress, size_text
-from tightfit_export.random_base import BASE, HALF, random_base
 from tightfit_export.sampling_defaults import AskedDefaults, with_defaults
 from tightfit_export.source_pipeline import (
     SourcePipeline,
@@ -143,7 +142,7 @@ def _check_flags(options: argparse.Namespace) -> None:
     for flag in wrong:
         if getattr(options, flag) not in (None, False):
             raise SourceError(f"--{flag.replace('_', '-')} goes with {place}")
-    if options.random in (BASE, HALF):
+    if options.random in random_base.NAMES:
         for flag in ("save_source", "vocabulary"):
             if getattr(options, flag) is not None:
                 raise SourceError(f"--{flag.replace('_', '-')} goes with --random tiny")
@@ -157,8 +156,8 @@ def _pipeline(options: argparse.Namespace, progress: Progress) -> Iterator[Sourc
     seed = options.seed or 0
     if options.random is None:
         yield open_source(_source(options), progress)
-    elif options.random in (BASE, HALF):
-        yield replace(random_base(seed, options.random), name=_name(options))
+    elif options.random in random_base.NAMES:
+        yield replace(random_base.random_base(seed, options.random), name=_name(options))
     else:
         with _tiny_source(options, seed, progress) as folder:
             pipeline = open_pipeline(folder, _name(options) or options.random, None)
@@ -177,7 +176,7 @@ def _tiny_source(options: argparse.Namespace, seed: int, progress: Progress) -> 
         with progress.stage(f"random {options.random}: making the pipeline"):
             from tightfit_export.random_pipeline import save_tiny_pipeline
 
-            save_tiny_pipeline(folder, seed, options.vocabulary)
+            save_tiny_pipeline(folder, seed, options.vocabulary, options.random)
         if options.save_source is not None:
             folder = folder.rename(options.save_source)
         yield folder

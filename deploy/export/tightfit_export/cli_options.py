@@ -43,8 +43,7 @@ and is never read. A single file has Stability's original layout, or what ComfyU
 converters make of it; its SHA-256 becomes the model's hash, whose first 10 digits web UIs and model
 sites show. What a file says of its training (the keys v_pred and ztsnr, ModelSpec, kohya's and
 OneTrainer's metadata) is taken; --prediction-type and --zero-terminal-snr go over it. Refused, with
-the reason: inpainting, InstructPix2Pix, LCM-distilled UNets, the refiner, LoRA, flow matching, EDM,
-SD 1.x, 2.x, 3, Flux.
+the reason: InstructPix2Pix, the refiner, LoRA, flow matching, EDM, SD 3, Flux.
 
 Weights that other programs made smaller are read, tensor by tensor, and written as what they stand
 for: fp8 with and without scales, ComfyUI's int8 and fp8 (comfy_quant, ConvRot), GGUF UNets
@@ -68,7 +67,8 @@ def parser() -> argparse.ArgumentParser:
     """All flags."""
     result = argparse.ArgumentParser(
         prog="tightfit-export",
-        description="Turns an SDXL checkpoint into a model directory that tightfit serves.",
+        description="Turns a checkpoint of SDXL, Stable Diffusion 1.x or 2.x into a model "
+        "directory that tightfit serves.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -90,20 +90,21 @@ def _add_source(result: argparse._ArgumentGroup) -> None:
     origin.add_argument(
         "--source",
         metavar="SOURCE",
-        help="a .safetensors checkpoint, a diffusers SDXL directory, or OWNER/NAME of the hub",
+        help="a .safetensors checkpoint, a diffusers directory, or OWNER/NAME of the hub",
     )
     origin.add_argument(
         "--random",
-        choices=("tiny", "sdxl-half", "sdxl-base"),
-        help="a pipeline of random weights instead of a source: a few MB, SDXL base at half its "
-        "width (2.4 GB), or SDXL base's own shapes (6.9 GB)",
+        choices=("tiny", "tiny-sd1", "tiny-sd2", "sdxl-half", "sdxl-base", "sd1-base", "sd2-base"),
+        help="a pipeline of random weights instead of a source: a few MB of SDXL's, SD 1.x's or "
+        "SD 2.x's kind; SDXL base at half its width (2.4 GB); or the shapes of SDXL base (6.9 GB), "
+        "SD 1.5 (2.1 GB) or SD 2.1 (2.6 GB)",
     )
     result.add_argument(
         "--config",
         type=Path,
         metavar="DIR",
         help="with a single file: a diffusers directory whose configurations and tokenizers go "
-        "with its weights (default: SDXL base's own)",
+        "with its weights (default: those of SDXL base, SD 1.5 or SD 2.1)",
     )
     result.add_argument(
         "--prediction-type",

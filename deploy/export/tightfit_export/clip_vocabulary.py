@@ -12,8 +12,6 @@ from tightfit_export.vocabulary import CLIP_VOCABULARY_SIZE, Vocabulary
 
 _FILE = "bpe_simple_vocab_16e6.txt.gz"
 _SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
-# Of SDXL's two tokenizers.
-PAD_TOKENS = {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"}
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 # All bytes, all bytes at a word's end, one token for each merge, two special tokens.
 _MERGE_COUNT = CLIP_VOCABULARY_SIZE - 256 - 256 - len(_SPECIAL)

@@ -50,7 +50,7 @@ def plan_weights(pipeline: SourcePipeline) -> dict[str, WeightPlan]:
     """
     opened = {}
     for component in pipeline.components:
-        module = architecture.build(component, pipeline.config_of(component))
+        module = architecture.build(component, pipeline.config_of(component), pipeline.family)
         source = pipeline.weights[component].open(module)
         opened[component] = (module, source)
     pipeline.check_complete()
@@ -169,12 +169,13 @@ def _write_graph(
             latent_size=latent_size,
             pooled_size=pipeline.pooled_size,
             seed=batch,
+            family=pipeline.family,
         )
 
     with progress.stage(f"{component} {dtype}: tracing"):
         # The weights are in memory once: module, trace and the graph that is loaded again share
         # them.
-        module = architecture.build(component, config)
+        module = architecture.build(component, config, pipeline.family)
         weights = read_weights(weights_path, torch_dtype)
         architecture.set_weights(module, weights)
         started = time.monotonic()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tightfit_export import DTYPES, TOKENIZERS, VAE_ENCODER, memory
+from tightfit_export import DTYPES, VAE_ENCODER, memory
 from tightfit_export.errors import SourceError
 from tightfit_export.export_summary import ExportSummary
 from tightfit_export.manifest import SamplingDefaults, file_entry, manifest, manifest_text
@@ -169,17 +169,18 @@ def _write_tokenizers(
     from tightfit_export import clip_vocabulary, tokenizer_files, tokenizer_verification
 
     entries: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, encoder in zip(TOKENIZERS, ("text_encoder", "text_encoder_2"), strict=True):
+    for encoder, name in pipeline.family.tokenizers.items():
         with progress.stage(f"{name}: reading, writing, comparing"):
             source = pipeline.tokenizers[name]
+            pad_token = pipeline.family.pad_tokens[name]
             if source is None:
-                vocabulary = clip_vocabulary.packaged_vocabulary(clip_vocabulary.PAD_TOKENS[name])
+                vocabulary = clip_vocabulary.packaged_vocabulary(pad_token)
             else:
                 vocabulary = tokenizer_files.read_vocabulary(
                     source, pipeline.configs[encoder]["vocab_size"]
                 )
             tokenizer_files.write_vocabulary(folder / name, vocabulary)
-            tokenizer_verification.verify(folder / name, source)
+            tokenizer_verification.verify(folder / name, source, pad_token)
             entries[name] = {
                 file: file_entry(folder, f"{name}/{file}") for file in tokenizer_files.FILES
             }

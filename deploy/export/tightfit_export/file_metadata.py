@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tightfit_export.errors import SourceError
+from tightfit_export.families import SD1, SD2, SDXL, Family
 from tightfit_export.foreign_layouts import REFINER
 from tightfit_export.scheduler_settings import PREDICTION_TYPES
 
@@ -46,6 +47,12 @@ _FOREIGN = re.compile(
     r"(?:stable-diffusion-|sd-?)v?[123](?!\d)|flux|chroma|stable-cascade|wuerstchen|pixart|kolors"
     r"|kandinsky|hunyuan|auraflow|lumina|qwen|z-image|hidream|sana|cosmos|wan-|ltx"
 )
+_SD_VERSIONS = {
+    SD1.name: re.compile(r"(?:stable-diffusion-|sd-?)v?1"),
+    SD2.name: re.compile(r"(?:stable-diffusion-|sd-?)v?2"),
+}
+# Of SD 2.x: the models of 768 px.
+_V_ARCHITECTURE = re.compile(r"v?2.*768-?v", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,15 @@ class Said:
     contradiction: str = ""  # of the file with itself
 
 
-def read_metadata(file_name: str, metadata: Mapping[str, str], asked: str | None) -> Said:
+def read_metadata(
+    file_name: str, metadata: Mapping[str, str], asked: str | None, family: Family = SDXL
+) -> Said:
     """`asked` is the prediction type of the command line, which goes over the file's.
 
-    Errors: SourceError if the file says that it is no SDXL model, or was trained for a prediction
-    that cannot be served.
+    Errors: SourceError if the file says that it is of another kind than `family`, which its tensors
+    are, or was trained for a prediction that cannot be served.
     """
-    refuse_foreign_architecture(file_name, metadata)
+    refuse_foreign_architecture(file_name, metadata, family)
     votes: dict[str, str] = {}
     zero_snr_key = ""
     for key, value in _entries(metadata):
@@ -129,6 +138,8 @@ def _leaf(key: str) -> str:
 def _prediction_of(key: str, value: str) -> str | None:
     """A prediction type, or the word for one that is not served; None: the entry says nothing."""
     leaf = _leaf(key)
+    if key in _ARCHITECTURES:
+        return "v_prediction" if _V_ARCHITECTURE.search(value.replace("_", "-")) else None
     word = re.sub(r"[\s-]+", "_", value.lower())
     is_true = word in _TRUE
     if leaf in _PREDICTIONS:
@@ -144,8 +155,10 @@ def _prediction_of(key: str, value: str) -> str | None:
     return "flow" if leaf in _NOISE and "flow" in word else None
 
 
-def refuse_foreign_architecture(file_name: str, metadata: Mapping[str, str]) -> None:
-    """Errors: SourceError if the metadata names another kind of model than SDXL."""
+def refuse_foreign_architecture(
+    file_name: str, metadata: Mapping[str, str], family: Family = SDXL
+) -> None:
+    """Errors: SourceError if the metadata names another kind of model than `family`."""
     for key in _ARCHITECTURES:
         said = metadata.get(key, "")
         word = said.lower().strip().replace("_", "-")
@@ -153,19 +166,25 @@ def refuse_foreign_architecture(file_name: str, metadata: Mapping[str, str]) -> 
         if _ADAPTERS.match(adapter):
             raise SourceError(
                 f"{file_name}: its metadata says {key}: {_shown(said)}, which is no whole model; "
-                "merge it into its base model, or take the full SDXL checkpoint"
+                "merge it into its base model, or take the full checkpoint"
             )
         base = base if not adapter else word  # a repository's name, or a list of names
         if "xl" in base and "refiner" in base:
             raise SourceError(f"{file_name}: its metadata says {key}: {_shown(said)}; {REFINER}")
-        if "xl" not in base and _FOREIGN.match(base.rpartition("/")[2]):
+        name = base.rpartition("/")[2]
+        own = _SD_VERSIONS.get(family.name)
+        is_named = "xl" not in base and _FOREIGN.match(name) is not None
+        is_own = own.match(name) is not None if own else not is_named
+        is_xl = own is not None and "xl" in base
+        if is_xl or (is_named and not is_own):
             raise SourceError(
-                f"{file_name}: its metadata says {key}: {_shown(said)}; tightfit serves SDXL alone"
+                f"{file_name}: its metadata says {key}: {_shown(said)}, but its tensors are those "
+                f"of {family.shown}; take a file that is what it says"
             )
-    if metadata.get("ss_v2", "").lower() in _TRUE:
+    if metadata.get("ss_v2", "").lower() in _TRUE and family is not SD2:
         raise SourceError(
             f"{file_name}: its metadata says ss_v2: {_shown(metadata['ss_v2'])}, Stable Diffusion "
-            "2.x; tightfit serves SDXL alone"
+            f"2.x, but its tensors are those of {family.shown}"
         )
 
 

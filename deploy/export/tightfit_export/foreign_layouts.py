@@ -1,4 +1,4 @@
-"""Tells from the names of its tensors what a file holds that is no SDXL checkpoint."""
+"""Tells from the names of its tensors what a file holds that is no checkpoint served here."""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ from tightfit_export.tensor_file import StoredTensor
 
 Tensors = Mapping[str, StoredTensor]
 
-_FULL_CHECKPOINT = "take the full SDXL checkpoint (UNet, VAE and both text encoders in one file)"
+_FULL_CHECKPOINT = "take the full checkpoint (UNet, VAE and all text encoders in one file)"
 _IN_CHANNELS = {
-    9: "an inpainting UNet (9 input channels) cannot be exported; take the text-to-image model",
     8: "an InstructPix2Pix UNet (8 input channels) cannot be exported; take a text-to-image model",
 }
 _CONV_IN = f"{UNET_PREFIX}input_blocks.0.0.weight"
-LCM_UNET = (
-    "the UNet takes the guidance scale as an embedding (time_cond_proj_dim, as LCM-distilled "
-    "UNets do); take the model that it was distilled from, or one with an LCM LoRA merged in"
-)
 REFINER = (
     "an SDXL refiner cannot be exported: it has one text encoder and no use alone; "
     "take the base model"
@@ -52,15 +47,22 @@ def refuse_foreign(path: Path, tensors: Tensors) -> None:
         raise SourceError(f"{path.name} holds text encoders alone; {_FULL_CHECKPOINT}")
     if UNET_PREFIX not in held:
         first = ", ".join(list(tensors)[:3]) or "none"
-        raise SourceError(f"{path.name} is no SDXL checkpoint; its first tensors are {first}")
+        raise SourceError(
+            f"{path.name} is no checkpoint of Stable Diffusion; its first tensors are {first}"
+        )
     conv_in = tensors.get(_CONV_IN)
     if conv_in is not None and len(conv_in.shape) == 4:
         refuse_channels(conv_in.shape[1])
-    if f"{UNET_PREFIX}time_embed.cond_proj.weight" in tensors:
-        raise SourceError(LCM_UNET)
-    for prefix, what in ((TEXT_PREFIX, "text encoder 1"), (TEXT_2_PREFIX, "text encoder 2")):
-        if not any(key.startswith(prefix) for key in tensors):
-            raise SourceError(f"{path.name} has no {what}; {_FULL_CHECKPOINT}")
+    has_text, has_text_2 = (
+        any(key.startswith(prefix) for key in tensors) for prefix in (TEXT_PREFIX, TEXT_2_PREFIX)
+    )
+    takes_pooled = any(key.startswith(f"{UNET_PREFIX}label_emb.") for key in tensors)
+    if takes_pooled and not has_text:
+        raise SourceError(f"{path.name} has no text encoder 1; {_FULL_CHECKPOINT}")
+    if takes_pooled and not has_text_2:
+        raise SourceError(f"{path.name} has no text encoder 2; {_FULL_CHECKPOINT}")
+    if not has_text and not has_text_2:
+        raise SourceError(f"{path.name} has no text encoder; {_FULL_CHECKPOINT}")
 
 
 def refuse_channels(count: int) -> None:
@@ -96,12 +98,8 @@ _LAYOUTS: tuple[tuple[Callable[[Tensors], bool], str], ...] = (
         _begins("control_model.", "controlnet_cond_embedding.", "input_hint_block."),
         f"a ControlNet, which cannot be exported; {_FULL_CHECKPOINT}",
     ),
-    (_contains("double_blocks.0.img_"), "a Flux model; tightfit serves SDXL alone"),
-    (_contains("joint_blocks.0."), "a Stable Diffusion 3 model; tightfit serves SDXL alone"),
-    (
-        _begins("cond_stage_model."),
-        "a Stable Diffusion 1.x or 2.x checkpoint; tightfit serves SDXL alone",
-    ),
+    (_contains("double_blocks.0.img_"), "a Flux model, which tightfit does not serve"),
+    (_contains("joint_blocks.0."), "a Stable Diffusion 3 model, which tightfit does not serve"),
     (_begins("conditioner.embedders.0.model."), f"no model for tightfit: {REFINER}"),
     (
         _has("edm_mean", "edm_std", "edm_vpred.sigma_max"),

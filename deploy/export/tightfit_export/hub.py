@@ -65,9 +65,12 @@ def needed_files(files: list[str], variant: str | None) -> list[str]:
         checkpoints = [name for name in files if name.endswith(".safetensors") and "/" not in name]
         instead = f"; download {checkpoints[0]} and give its path" if checkpoints else ""
         raise SourceError(f"the repository holds no diffusers pipeline{instead}")
+    folders = {name.partition("/")[0] for name in files}
     for tokenizer in TOKENIZERS:
         wanted += [path for name in _TOKENIZER_FILES if (path := f"{tokenizer}/{name}") in files]
     for component in COMPONENTS:
+        if component not in folders and component.startswith("text_encoder"):
+            continue  # models of other families have one
         inside = [
             name.removeprefix(f"{component}/")
             for name in files

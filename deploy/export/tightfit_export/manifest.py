@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tightfit_export import COMPONENTS, MAX_TOKENS, __version__
+from tightfit_export.families import guidance_embedding_size, inputs_of, outputs_of
 from tightfit_export.layers import Layers
 from tightfit_export.source_pipeline import SourcePipeline
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 FileEntry = dict[str, Any]
 
@@ -22,7 +23,7 @@ class SamplingDefaults:
     """What a request gets that leaves these out."""
 
     step_count: int = 25
-    guidance_scale: float = 5.0
+    guidance_scale: float | None = None  # None: the family's
     sampler: str | None = None  # None: the source's own
 
 
@@ -52,7 +53,11 @@ def model_hash(source: dict[str, Any], components: dict[str, ComponentFiles]) ->
 
 def weights_hash(components: dict[str, ComponentFiles]) -> str:
     """The hash of a model without a file of its own: over the weight files alone."""
-    lines = "".join(f"{name} {components[name].weights['sha256']}\n" for name in COMPONENTS)
+    lines = "".join(
+        f"{name} {components[name].weights['sha256']}\n"
+        for name in COMPONENTS
+        if name in components
+    )
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -66,11 +71,12 @@ def manifest(
 ) -> dict[str, Any]:
     """The content of model.json."""
     vae = pipeline.configs["vae"]
+    family = pipeline.family
     width_px, height_px = pipeline.default_size_px
     return {
         "schema_version": SCHEMA_VERSION,
         "name": pipeline.name,
-        "family": "sdxl",
+        "family": family.name,
         "hash": model_hash(pipeline.description, components),
         "exporter": _versions(),
         "source": pipeline.description,
@@ -81,29 +87,42 @@ def manifest(
         "vae": {
             "scaling_factor": vae["scaling_factor"],
             "shift_factor": vae.get("shift_factor") or None,
-            "force_upcast": bool(vae.get("force_upcast", True)),
+            "force_upcast": family.heeds_upcast and bool(vae.get("force_upcast", True)),
             "latent_channels": vae["latent_channels"],
             "sample_size_px": sample_size_px(vae),
         },
         "pixels_per_latent": pipeline.pixels_per_latent,
         "force_zeros_for_empty_prompt": bool(
-            pipeline.model_index.get("force_zeros_for_empty_prompt", True)
+            pipeline.model_index.get("force_zeros_for_empty_prompt", family.forces_zeros)
         ),
         "defaults": {
             "width_px": width_px,
             "height_px": height_px,
             "step_count": defaults.step_count,
-            "guidance_scale": defaults.guidance_scale,
+            "guidance_scale": (
+                family.guidance_scale
+                if defaults.guidance_scale is None
+                else defaults.guidance_scale
+            ),
             "sampler": defaults.sampler or pipeline.default_sampler,
         },
         "text": {
             "max_length": MAX_TOKENS,
+            "encoders": [
+                {"component": encoder, "tokenizer": tokenizer}
+                for encoder, tokenizer in family.tokenizers.items()
+            ],
             "embedding_size": pipeline.embedding_size,
             "pooled_size": pipeline.pooled_size,
             "max_clip_skip": pipeline.max_clip_skip,
+            "usual_clip_skip": 1 if family.is_text_normed else 2,
         },
+        "time_ids": list(family.time_ids),
+        "guidance_embedding_size": guidance_embedding_size(pipeline.configs["unet"]),
         "components": {
             name: {
+                "inputs": list(inputs_of(name, family, pipeline.config_of(name))),
+                "outputs": list(outputs_of(name, family)),
                 "parameter_count": files.parameter_count,
                 "layers": files.layers,
                 "graphs": files.graphs,

@@ -6,7 +6,7 @@ Tables of module names; the numbering of blocks follows from the configuration.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,20 +33,26 @@ def places(
     component: str,
     names: Iterable[str],
     config: dict[str, Any],
-    keys: Iterable[str] = (),
+    keys: Collection[str] = (),
 ) -> dict[str, Place]:
     """The place of each parameter, by its diffusers' or transformers' name.
 
-    `keys` are a file's, of which some say in which form it has text encoder 2. A name that the
+    `keys` are a file's, of which some say in which form it has its text encoders. A name that the
     layout does not know gets a key that no file has.
     """
     if component == "unet":
         return _by_blocks(names, UNET_PREFIX, _unet_blocks(config), _UNET_LEAVES)
     if component in ("vae", VAE_ENCODER):
         return vae_places(names, config, VAE_PREFIX)
+    held = {
+        prefix
+        for prefix in (TEXT_PREFIX, TEXT_2_PREFIX, TEXT_2_TRANSFORMERS_PREFIX)
+        if any(key.startswith(prefix) for key in keys)
+    }
     place = _text_place
-    if component == "text_encoder_2":
-        is_transformers = any(key.startswith(TEXT_2_TRANSFORMERS_PREFIX) for key in keys)
+    # SD 2.x has an OpenCLIP encoder as its only one.
+    if component == "text_encoder_2" or (held and TEXT_PREFIX not in held):
+        is_transformers = TEXT_2_TRANSFORMERS_PREFIX in held
         place = _transformers_place if is_transformers else _open_clip_place
     return {name: place(name.removeprefix("text_model.")) for name in names}
 
@@ -93,6 +99,7 @@ _UNET_ENDS = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "time_embedding.cond_proj": "time_embed.cond_proj",
     "add_embedding.linear_1": "label_emb.0.0",
     "add_embedding.linear_2": "label_emb.0.2",
     "conv_norm_out": "out.0",

@@ -1,4 +1,4 @@
-"""A pipeline of SDXL base's shapes with random weights, made tensor by tensor.
+"""Pipelines of real models' shapes with random weights, made tensor by tensor.
 
 For measuring memory and time at full size, or at half the width, without a download. The weights
 are well-conditioned, so that activations stay finite in 16 bits; they draw noise.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tightfit_export import COMPONENTS, TOKENIZERS
-from tightfit_export.bundled_configs import sdxl_base
+from tightfit_export.bundled_configs import bundled
+from tightfit_export.families import SD1, SD2, SDXL, Family
 from tightfit_export.source_pipeline import SourcePipeline, WeightOrigin, encoder_entry
 from tightfit_export.tensor_file import StoredTensor
 
@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 
 BASE = "sdxl-base"
 HALF = "sdxl-half"
+_FAMILIES: dict[str, Family] = {BASE: SDXL, HALF: SDXL, "sd1-base": SD1, "sd2-base": SD2}
+NAMES = tuple(_FAMILIES)
 
-# fp16 bytes: 3.5 billion parameters, and 1.21 billion.
-_TOTAL_BYTES = {BASE: 6_940_000_000, HALF: 2_420_000_000}
+# In fp16.
+_TOTAL_BYTES = {
+    BASE: 6_940_000_000,
+    HALF: 2_420_000_000,
+    "sd1-base": 2_140_000_000,
+    "sd2-base": 2_600_000_000,
+}
 
 
 class RandomTensors:
@@ -81,13 +88,14 @@ def _halved(configs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def random_base(seed: int, name: str = BASE) -> SourcePipeline:
-    """`name`: BASE or HALF. Equal seeds give equal bytes."""
-    index, configs, scheduler = sdxl_base()
+    """`name`: one of NAMES. Equal seeds give equal bytes."""
+    family = _FAMILIES[name]
+    index, configs, scheduler = bundled(family)
     if name == HALF:
         configs = _halved(configs)
-    sizes = {part: _TOTAL_BYTES[name] if part == "unet" else 0 for part in COMPONENTS}
+    sizes = {part: _TOTAL_BYTES[name] if part == "unet" else 0 for part in family.components}
     weights: dict[str, WeightOrigin] = {
-        part: RandomWeights(part, seed, sizes[part]) for part in COMPONENTS
+        part: RandomWeights(part, seed, sizes[part]) for part in family.components
     }
     return SourcePipeline(
         f"{name}-random",
@@ -95,6 +103,7 @@ def random_base(seed: int, name: str = BASE) -> SourcePipeline:
         configs,
         scheduler,
         weights | encoder_entry(weights["vae"], True),
-        dict.fromkeys(TOKENIZERS),
+        dict.fromkeys(family.tokenizers.values()),
         {"kind": "random", "name": name, "seed": seed},
+        family=family,
     )

@@ -1,4 +1,4 @@
-"""A small SDXL pipeline of random weights, for trying and testing without a download.
+"""Small pipelines of random weights, for trying and testing without a download.
 
 Random weights draw no things, but the images have structure and contrast, and they change with
 the prompt, the seed, the guidance scale and the number of steps. Weights of Linear and Conv2d
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ import torch
 import transformers
 from diffusers import (
     AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -25,8 +30,8 @@ from diffusers.utils import logging as diffusers_logging
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from tightfit_export import TOKENIZERS
-from tightfit_export.sdxl_parts import SCHEDULER, clip_tokenizer, text_config
+from tightfit_export.clip_parts import SCHEDULER, clip_tokenizer, text_config
+from tightfit_export.families import SD1, SD2, SDXL
 
 # Linear and Conv2d weights have a standard deviation of 1/sqrt(inputs), at most this, and a limited
 # magnitude.
@@ -65,21 +70,57 @@ _VAE: dict[str, Any] = {
     "force_upcast": False,
 }
 
+# A level more than SDXL's, as 1.x and 2.x have it; their heads are counted, not sized.
+_SD_UNET: dict[str, Any] = {
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": (32, 32, 64, 64),
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+    "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+    "layers_per_block": 1,
+    "attention_head_dim": 4,
+    "norm_num_groups": 8,
+    "cross_attention_dim": _TEXT_WIDTH,
+}
+_SD2_UNET = _SD_UNET | {
+    "attention_head_dim": (2, 2, 4, 4),
+    "cross_attention_dim": _TEXT_WIDTH_2,
+    "use_linear_projection": True,
+    "upcast_attention": True,
+}
+_SD_VAE = _VAE | {"scaling_factor": 0.18215}
+_SD_SCHEDULER = SCHEDULER | {"set_alpha_to_one": False}
+
 # Scale of the normalisation before cross attention: it makes the prompt count in the result
 # although the weights are small.
 _CROSS_ATTENTION_SCALE = 4.0
 
 
-def save_tiny_pipeline(folder: Path, seed: int, vocabulary: Path | None) -> None:
+def save_tiny_pipeline(
+    folder: Path, seed: int, vocabulary: Path | None, kind: str = "tiny"
+) -> None:
     """Writes a diffusers directory. Equal seeds give equal bytes.
 
-    `vocabulary` is a tokenizer's folder or a pipeline's; None takes the packaged one. Errors:
-    SourceError.
+    `kind`: a key of _MAKERS. `vocabulary` is a tokenizer's folder or a pipeline's; None takes the
+    packaged one. Errors: SourceError.
     """
     diffusers_logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    tokenizers = [clip_tokenizer(name, vocabulary) for name in TOKENIZERS]
-    pipeline = StableDiffusionXLPipeline(
+    pipeline = _MAKERS[kind](vocabulary)
+    for name in ("vae", "text_encoder", "text_encoder_2", "unet"):
+        module = getattr(pipeline, name, None)
+        if module is not None:
+            _fill(name, module, seed)
+            module.to(torch.float16)
+    pipeline.save_pretrained(str(folder), safe_serialization=True)
+
+
+def _tiny_sdxl(vocabulary: Path | None) -> DiffusionPipeline:
+    tokenizers = [
+        clip_tokenizer(name, pad_token, vocabulary) for name, pad_token in SDXL.pad_tokens.items()
+    ]
+    return StableDiffusionXLPipeline(
         vae=AutoencoderKL(**_VAE),
         text_encoder=CLIPTextModel(text_config(_TEXT_WIDTH, 2, "quick_gelu")),
         text_encoder_2=CLIPTextModelWithProjection(text_config(_TEXT_WIDTH_2, 3, "gelu")),
@@ -90,11 +131,40 @@ def save_tiny_pipeline(folder: Path, seed: int, vocabulary: Path | None) -> None
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
     )
-    for name in ("vae", "text_encoder", "text_encoder_2", "unet"):
-        module = getattr(pipeline, name)
-        _fill(name, module, seed)
-        module.to(torch.float16)
-    pipeline.save_pretrained(str(folder), safe_serialization=True)
+
+
+def _tiny_sd1(vocabulary: Path | None) -> DiffusionPipeline:
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL(**_SD_VAE),
+        text_encoder=CLIPTextModel(text_config(_TEXT_WIDTH, 2, "quick_gelu")),
+        tokenizer=clip_tokenizer("tokenizer", SD1.pad_tokens["tokenizer"], vocabulary),
+        unet=UNet2DConditionModel(**_SD_UNET),
+        scheduler=PNDMScheduler(**_SD_SCHEDULER, skip_prk_steps=True),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _tiny_sd2(vocabulary: Path | None) -> DiffusionPipeline:
+    scheduler = DDIMScheduler(**_SD_SCHEDULER, clip_sample=False, prediction_type="v_prediction")
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL(**_SD_VAE),
+        text_encoder=CLIPTextModel(text_config(_TEXT_WIDTH_2, 3, "gelu")),
+        tokenizer=clip_tokenizer("tokenizer", SD2.pad_tokens["tokenizer"], vocabulary),
+        unet=UNet2DConditionModel(**_SD2_UNET),
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+_MAKERS: dict[str, Callable[[Path | None], DiffusionPipeline]] = {
+    "tiny": _tiny_sdxl,
+    "tiny-sd1": _tiny_sd1,
+    "tiny-sd2": _tiny_sd2,
+}
 
 
 def _fill(component: str, module: nn.Module, seed: int) -> None:

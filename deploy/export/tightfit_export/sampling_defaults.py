@@ -40,7 +40,7 @@ def with_defaults(
         notes = _warnings(pipeline, asked, names)
         chosen = SamplingDefaults(
             _BASE.step_count if asked.step_count is None else asked.step_count,
-            _BASE.guidance_scale if asked.guidance_scale is None else asked.guidance_scale,
+            asked.guidance_scale,
         )
     else:
         kind = KINDS[asked.defaults_from]
@@ -90,7 +90,7 @@ def _warnings(pipeline: SourcePipeline, asked: AskedDefaults, names: str) -> tup
         return ()
     left_out = [
         f"{_BASE.step_count} steps" if asked.step_count is None else "",
-        f"guidance {_BASE.guidance_scale:g}" if asked.guidance_scale is None else "",
+        f"guidance {pipeline.family.guidance_scale:g}" if asked.guidance_scale is None else "",
     ]
     spacing = pipeline.scheduler["timestep_spacing"]
     if asked.timestep_spacing is None and spacing != "trailing":
@@ -100,8 +100,9 @@ def _warnings(pipeline: SourcePipeline, asked: AskedDefaults, names: str) -> tup
         return ()
     shown, key = found or (f"for {steps} steps", "|".join(KINDS))
     return (
-        f"by its name this is a model of the kind {shown}, but its defaults are those of SDXL "
-        f"base: {', '.join(left_out)}; --defaults-from {key} sets those of its kind",
+        f"by its name this is a model of the kind {shown}, but its defaults are those of "
+        f"{pipeline.family.shown}: {', '.join(left_out)}; --defaults-from {key} sets those of its "
+        "kind",
     )
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tightfit_export import COMPONENTS, TOKENIZERS
-from tightfit_export.bundled_configs import sdxl_base
+from tightfit_export.bundled_configs import bundled
 from tightfit_export.errors import SourceError
+from tightfit_export.families import SD1, SD2, SDXL, Family, family_of
 from tightfit_export.foreign_layouts import refuse_foreign, refuse_pickle
 from tightfit_export.original_layout import (
     TEXT_2_PREFIX,
@@ -48,7 +48,7 @@ _IGNORED_PREFIXES = (
     "log_one_minus_alphas_cumprod",
     "posterior_",
     "alphas_cumprod",
-    # CLIP's head that SDXL does not use, and its images' side.
+    # CLIP's head that no UNet takes, and its images' side.
     f"{TEXT_PREFIX}text_projection",
     *(
         f"{prefix}{part}"
@@ -99,14 +99,15 @@ class Checkpoint:
     """The file, and which of its tensors are spoken for."""
 
     path: Path
+    shown: str  # the model's family
     stored_keys: dict[str, str]  # by their standard names
-    replaced: tuple[str, ...]  # prefixes of components that another file takes the place of
+    left_out: tuple[str, ...]  # prefixes of what nothing reads here
     used: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
 
     def open(self, what: str) -> StandardFile:
         """The file's tensors, quantised ones put back. Errors: SourceError."""
-        return _opened(TensorFile(self.path, what), self.replaced)
+        return _opened(TensorFile(self.path, what), self.left_out)
 
     def _has_projection_twice(self, key: str) -> bool:
         """Text encoder 2's projection as a matrix and as a linear layer, of which one is read."""
@@ -119,32 +120,34 @@ class Checkpoint:
         """
         hint = "; --config takes the architecture from a diffusers directory"
         if self.missing:
-            raise SourceError(f"{self.path.name} lacks {listed(self.missing)} of SDXL's{hint}")
+            raise SourceError(
+                f"{self.path.name} lacks {listed(self.missing)} of {self.shown}'s{hint}"
+            )
         foreign = [
             stored
             for key, stored in self.stored_keys.items()
             if key not in self.used
-            and not ignores(key, self.replaced)
+            and not ignores(key, self.left_out)
             and not key.startswith(_ENCODER_PREFIXES)
             and not self._has_projection_twice(key)
         ]
         if foreign:
             raise SourceError(
-                f"{self.path.name} holds {listed(foreign)} that SDXL does not have{hint}"
+                f"{self.path.name} holds {listed(foreign)} that {self.shown} does not have{hint}"
             )
 
 
-def _opened(stored: TensorFile, replaced: tuple[str, ...]) -> StandardFile:
+def _opened(stored: TensorFile, left_out: tuple[str, ...]) -> StandardFile:
     name = stored.path.name
     restored = RestoredTensors(
-        stored, name, wanted=lambda key: not ignores(standard_name(key), replaced)
+        stored, name, wanted=lambda key: not ignores(standard_name(key), left_out)
     )
     return StandardFile(restored, name)
 
 
-def ignores(key: str, replaced: tuple[str, ...]) -> bool:
+def ignores(key: str, left_out: tuple[str, ...]) -> bool:
     """Whether a tensor of that standard name is left out knowingly."""
-    if key.startswith(replaced):
+    if key.startswith(left_out):
         return True
     return key.startswith(_IGNORED_PREFIXES) or key.rpartition(".")[2] in _IGNORED_NAMES
 
@@ -190,9 +193,9 @@ def open_checkpoint(
     prediction_type: str | None = None,
     zero_terminal_snr: bool | None = None,
 ) -> SourcePipeline:
-    """Reads the header and refuses what is no SDXL checkpoint. Errors: SourceError.
+    """Reads the header and refuses what is no checkpoint of a family. Errors: SourceError.
 
-    `config` is a diffusers directory in place of SDXL base's own configuration. Without `has_vae`
+    `config` is a diffusers directory in place of the family's own configuration. Without `has_vae`
     the file's VAE is not wanted, without `has_unet` its UNet: another one takes its place.
     `prediction_type` and `zero_terminal_snr` are the command line's, for the notes on what the file
     says itself.
@@ -209,26 +212,31 @@ def open_checkpoint(
     refuse_foreign(
         path, {standard_name(key): stored for key, stored in stored_file.tensors.items()}
     )
-    replaced = () if has_vae else (VAE_PREFIX,)
-    replaced += () if has_unet else (UNET_PREFIX,)
-    file = _opened(stored_file, replaced)
+    left_out = () if has_vae else (VAE_PREFIX,)
+    left_out += () if has_unet else (UNET_PREFIX,)
+    file = _opened(stored_file, left_out)
     file.close()
     if has_vae and not any(key.startswith("first_stage_model.decoder.") for key in file.tensors):
         raise SourceError(f"{path.name} has no VAE; give one with --vae")
     notes: tuple[str, ...] = ()
     if config is None:
-        index, configs, scheduler = sdxl_base()
-        tokenizers: dict[str, Path | None] = dict.fromkeys(TOKENIZERS)
+        family = _family_of_file(file)
+        index, configs, scheduler = bundled(family)
+        configs["unet"] = _unet_as_stored(configs["unet"], file)
+        tokenizers: dict[str, Path | None] = dict.fromkeys(family.tokenizers.values())
     else:
         index, configs, scheduler, tokenizers, notes = read_configuration(config)
-    checkpoint = Checkpoint(path, file.stored_keys, replaced)
+        family = family_of(index["_class_name"], configs["unet"])
+    left_out += _left_out_of_text(family, configs)
+    checkpoint = Checkpoint(path, family.shown, file.stored_keys, left_out)
     # A component takes its share of the file; the sum is what counts.
     size = max(stored_file.total_bytes, file.fp16_bytes)
     beside = file.fp16_bytes_beside(UNET_PREFIX)
-    sizes = dict.fromkeys(COMPONENTS, 0) | {"unet": size - beside, "text_encoder": beside}
+    sizes = dict.fromkeys(family.components, 0) | {"unet": size - beside, "text_encoder": beside}
     has_encoder = any(key.startswith(_ENCODER_PREFIXES[0]) for key in file.tensors)
     weights: dict[str, WeightOrigin] = {
-        part: CheckpointPart(part, configs[part], checkpoint, sizes[part]) for part in COMPONENTS
+        part: CheckpointPart(part, configs[part], checkpoint, sizes[part])
+        for part in family.components
     }
     pipeline = SourcePipeline(
         name,
@@ -239,6 +247,7 @@ def open_checkpoint(
         tokenizers,
         {"kind": "single_file", "name": path.name},
         hashed_files={"": path},
+        family=family,
         notes=notes,
         check_complete=checkpoint.check_complete,
     )
@@ -250,3 +259,33 @@ def open_checkpoint(
         prediction_type,
         zero_terminal_snr,
     )
+
+
+def _family_of_file(file: StandardFile) -> Family:
+    """By the networks that it holds."""
+
+    def holds(prefix: str) -> bool:
+        return any(key.startswith(prefix) for key in file.tensors)
+
+    if holds(f"{UNET_PREFIX}label_emb.") or (holds(TEXT_PREFIX) and holds(TEXT_2_PREFIX)):
+        return SDXL
+    return SD1 if holds(TEXT_PREFIX) else SD2
+
+
+def _unet_as_stored(config: dict[str, Any], file: StandardFile) -> dict[str, Any]:
+    """With the inputs that the file's UNet has: for inpainting, or a distilled guidance scale."""
+    conv_in = file.tensors.get(f"{UNET_PREFIX}input_blocks.0.0.weight")
+    if conv_in is not None and len(conv_in.shape) == 4:
+        config = config | {"in_channels": conv_in.shape[1]}
+    embedding = file.tensors.get(f"{UNET_PREFIX}time_embed.cond_proj.weight")
+    if embedding is not None and len(embedding.shape) == 2:
+        config = config | {"time_cond_proj_dim": embedding.shape[1]}
+    return config
+
+
+def _left_out_of_text(family: Family, configs: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    """What of SD 2.x's OpenCLIP encoder diffusers leaves out: its last layer, and the head."""
+    if family is not SD2:
+        return ()
+    count = configs["text_encoder"]["num_hidden_layers"]
+    return (f"{TEXT_2_PREFIX}transformer.resblocks.{count}.", _PROJECTION)

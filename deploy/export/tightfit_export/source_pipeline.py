@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tightfit_export import COMPONENTS, TOKENIZERS, VAE_ENCODER, max_clip_skip
+from tightfit_export import VAE_ENCODER, max_clip_skip
 from tightfit_export.config_checks import (
-    SDXL_SCALING,
     Config,
     check_configs,
     check_model_index,
+    index_notes,
     vae_notes,
 )
 from tightfit_export.errors import SourceError
+from tightfit_export.families import SDXL, Family, family_of
 from tightfit_export.foreign_layouts import refuse_pickle
 from tightfit_export.quantisation.refusals import quantisation_of
 from tightfit_export.quantisation.restored import RestoredTensors
@@ -112,6 +113,7 @@ class SourcePipeline:
     # Files whose SHA-256 is taken: where in `description` it goes, and the file. That of the
     # description itself ("") is the model's hash.
     hashed_files: dict[str, Path] = field(default_factory=dict)
+    family: Family = SDXL
     title: str = ""  # what a single file's metadata calls the model
     size_px: tuple[int, int] | None = None  # width and height, if the source says them itself
     notes: tuple[str, ...] = ()  # what the person should know before anything is written
@@ -121,7 +123,8 @@ class SourcePipeline:
     @property
     def components(self) -> tuple[str, ...]:
         """In the order of model.json."""
-        return tuple(name for name in (*COMPONENTS, VAE_ENCODER) if name in self.weights)
+        names = (*self.family.components, VAE_ENCODER)
+        return tuple(name for name in names if name in self.weights)
 
     def config_of(self, component: str) -> Config:
         """Both halves of the VAE have one configuration."""
@@ -142,17 +145,20 @@ class SourcePipeline:
 
     @property
     def embedding_size(self) -> int:
-        return sum(self.configs[name]["hidden_size"] for name in ("text_encoder", "text_encoder_2"))
+        return sum(self.configs[name]["hidden_size"] for name in self.family.text_encoders)
 
     @property
     def pooled_size(self) -> int:
-        return self.configs["text_encoder_2"]["projection_dim"]
+        """0: the UNet takes no pooled embedding."""
+        if not self.family.takes_pooled:
+            return 0
+        return self.configs[self.family.text_encoders[-1]]["projection_dim"]
 
     @property
     def max_clip_skip(self) -> int:
-        """Layers that both text encoders can leave out."""
-        names = ("text_encoder", "text_encoder_2")
-        return min(max_clip_skip(self.configs[name]["num_hidden_layers"]) for name in names)
+        """Layers that all text encoders can leave out."""
+        configs = [self.configs[name] for name in self.family.text_encoders]
+        return min(max_clip_skip(config["num_hidden_layers"]) for config in configs)
 
     @property
     def names(self) -> str:
@@ -193,13 +199,14 @@ def open_pipeline(
         refuse_pickle(directory)
         raise SourceError(f"{directory} is a file, not a diffusers directory")
     index, configs, scheduler, tokenizers, notes = read_configuration(directory)
+    family = family_of(index["_class_name"], configs["unet"])
     files = {
         component: WeightFiles(
             component,
             find_weight_files(directory, component, variant, preferred),
             quantisation_of(component, configs[component]),
         ).checked()
-        for component in COMPONENTS
+        for component in family.components
     }
     return SourcePipeline(
         name,
@@ -210,6 +217,7 @@ def open_pipeline(
         tokenizers,
         {"kind": "diffusers", "name": directory.resolve().name},
         directory / "README.md",
+        family=family,
         notes=notes,
     )
 
@@ -229,12 +237,18 @@ def read_configuration(
         )
     index = read_json(directory / "model_index.json")
     check_model_index(index)
-    configs = {name: read_component_config(directory / name) for name in COMPONENTS}
-    check_configs(configs)
+    unet = read_component_config(directory / "unet")
+    family = family_of(index["_class_name"], unet)
+    configs = {
+        name: unet if name == "unet" else read_component_config(directory / name)
+        for name in family.components
+    }
+    check_configs(configs, family)
     scheduler, notes = _read_scheduler(directory, index)
-    notes += vae_notes(configs["vae"], SDXL_SCALING)
+    notes += vae_notes(configs["vae"], family.scaling_factor, family)
+    notes += index_notes(index)
     tokenizers: dict[str, Path | None] = {}
-    for tokenizer in TOKENIZERS:
+    for tokenizer in family.tokenizers.values():
         if not (directory / tokenizer).is_dir():
             raise SourceError(f"{tokenizer}: no such folder in {directory}")
         tokenizers[tokenizer] = directory / tokenizer

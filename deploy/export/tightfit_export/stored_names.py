@@ -1,5 +1,6 @@
 """Which names of the original layout a single file's tensors stand for, whoever saved them.
 
+SD 1.x and 2.x have their text encoder in the place of SDXL's first (CLIP) or second (OpenCLIP).
 Savers put other prefixes before a component (Forge, ComfyUI, stable-diffusion.cpp), leave
 `text_model.` out as transformers does since 5.6, or write text encoder 2 under transformers' names.
 """
@@ -45,11 +46,12 @@ _OPEN_CLIP = (
     r"|text_projection(?:\.weight)?|logit_scale|attn_mask)"
 )
 _TEXT = re.compile(
-    r"(?:conditioner\.embedders\.0|text_encoders\.clip_l|clip_l|text_encoder)\."
+    r"(?:conditioner\.embedders\.0|text_encoders\.clip_l|clip_l|text_encoder|cond_stage_model)\."
     rf"(?:transformer\.)?(?:text_model\.)?{_TRANSFORMERS}"
 )
 _TEXT_2 = (
-    r"(?:conditioner\.embedders\.1|text_encoders\.clip_g|clip_g|text_encoder_2)\.(?:model\.)?"
+    r"(?:conditioner\.embedders\.1|text_encoders\.clip_[gh]|clip_[gh]|text_encoder_2"
+    r"|cond_stage_model)\.(?:model\.)?"
 )
 _TEXT_2_OPEN_CLIP = re.compile(_TEXT_2 + r"(?:transformer\.(?!resblocks\.))?" + _OPEN_CLIP)
 _TEXT_2_TRANSFORMERS = re.compile(

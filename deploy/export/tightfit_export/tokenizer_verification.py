@@ -7,8 +7,8 @@ from pathlib import Path
 from transformers import CLIPTokenizer
 
 from tightfit_export import MAX_TOKENS
+from tightfit_export.clip_parts import clip_tokenizer
 from tightfit_export.errors import VerificationError
-from tightfit_export.sdxl_parts import clip_tokenizer
 
 _PROBES = (
     "",
@@ -21,14 +21,14 @@ _PROBES = (
 )
 
 
-def verify(written: Path, source: Path | None) -> None:
-    """Tokenizes with both; None is CLIP's own vocabulary.
+def verify(written: Path, source: Path | None, pad_token: str) -> None:
+    """Tokenizes with both; None is CLIP's own vocabulary, which has that `pad_token`.
 
     Errors: VerificationError naming the first text that differs.
     """
     new = CLIPTokenizer.from_pretrained(str(written), local_files_only=True)
     if source is None:
-        old = clip_tokenizer(written.name)
+        old = clip_tokenizer(written.name, pad_token)
     else:
         old = CLIPTokenizer.from_pretrained(str(source), local_files_only=True)
     for text in _PROBES:

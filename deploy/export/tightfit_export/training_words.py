@@ -32,7 +32,8 @@ def with_words_of_file(
     `prediction_type` and `zero_terminal_snr` are the command line's; what the file says against
     them becomes a note. Errors: SourceError for a training that cannot be served.
     """
-    said = _with_marks(read_metadata(file_name, metadata, prediction_type), tensors)
+    said = read_metadata(file_name, metadata, prediction_type, pipeline.family)
+    said = _with_marks(said, tensors)
     notes = [said.contradiction] if said.contradiction and prediction_type is None else []
     if said.prediction_type is not None:
         words = f"{file_name} says {said.prediction_type} of itself ({said.prediction_key})"

@@ -87,7 +87,7 @@ def with_unet(
         if config.get("_class_name") != "UNet2DConditionModel":
             raise SourceError(f"{path} is a {config.get('_class_name')}, no UNet2DConditionModel")
         quantisation = quantisation_of("the UNet", config)
-        check_unet(config)
+        check_unet(config, pipeline.family)
         files = find_weight_files(folder.parent, folder.name, variant)
         origin: WeightFiles | UnetFile = WeightFiles("the UNet", files, quantisation).checked()
         said: dict[str, Any] = {"kind": "diffusers", "name": path.resolve().name}

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tightfit_export.config_checks import Config, check_vae, vae_notes
 from tightfit_export.errors import SourceError
-from tightfit_export.foreign_layouts import refuse_pickle
+from tightfit_export.families import SDXL, Family
 from tightfit_export.file_metadata import refuse_foreign_architecture
+from tightfit_export.foreign_layouts import refuse_pickle
 from tightfit_export.original_layout import VAE_PREFIX, vae_places
 from tightfit_export.quantisation.refusals import quantisation_of
 from tightfit_export.quantisation.restored import RestoredTensors
@@ -74,25 +75,26 @@ def with_vae(
         folder = (path if (path / "config.json").is_file() else path / "vae").resolve()
         config = read_component_config(folder)
         if config.get("_class_name") != "AutoencoderKL":
-            raise SourceError(f"{path} is a {config.get('_class_name')}; SDXL has an AutoencoderKL")
+            raise SourceError(f"{path} is a {config.get('_class_name')}, not an AutoencoderKL")
         quantisation = quantisation_of("the VAE", config)
         files = find_weight_files(folder.parent, folder.name, variant)
         origin: WeightFiles | VaeFile = WeightFiles("the VAE", files, quantisation).checked()
         said: dict[str, Any] = {"kind": "diffusers", "name": path.resolve().name}
     elif path.is_file():
         config = pipeline.configs["vae"] | {"force_upcast": True}
-        origin = _vae_file(path, config)
+        origin = _vae_file(path, config, pipeline.family)
         said = {"kind": "single_file", "name": path.name}
         hashed["vae"] = path
     else:
         raise SourceError(f"{path}: no such file or directory")
     if fp16_safe:
         config = config | {"force_upcast": False}
-    check_vae(config, pipeline.configs["unet"])
+    check_vae(config, pipeline.configs["unet"], pipeline.family)
     if len(config["block_out_channels"]) != len(pipeline.configs["vae"]["block_out_channels"]):
         raise SourceError(f"{path} makes images of another size than the source's VAE")
-    notes = vae_notes(config, pipeline.configs["vae"]["scaling_factor"])
-    if said["kind"] == "single_file" and _names_another_model(path.name):
+    notes = vae_notes(config, pipeline.configs["vae"]["scaling_factor"], pipeline.family)
+    is_sdxl = pipeline.family is SDXL
+    if is_sdxl and said["kind"] == "single_file" and _names_another_model(path.name):
         notes += (
             f"by its name {path.name} is a VAE of Stable Diffusion 1.x or 2.x, whose latents are "
             "others than SDXL's: the images would be wrong; take a VAE of SDXL",
@@ -120,10 +122,10 @@ def _names_another_model(file_name: str) -> bool:
     return bool(_KNOWN_FOREIGN.search(file_name)) and "xl" not in file_name.lower()
 
 
-def _vae_file(path: Path, config: Config) -> VaeFile:
+def _vae_file(path: Path, config: Config, family: Family) -> VaeFile:
     refuse_pickle(path)
     stored = TensorFile(path, "vae")
-    refuse_foreign_architecture(path.name, stored.metadata)
+    refuse_foreign_architecture(path.name, stored.metadata, family)
     file = RestoredTensors(stored, path.name)
     file.close()
     size = max(stored.total_bytes, file.fp16_bytes)

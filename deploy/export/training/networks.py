@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
-from tightfit_export.sdxl_parts import SCHEDULER, text_config
+from tightfit_export.clip_parts import SCHEDULER, text_config
 from tightfit_export.vocabulary import CLIP_VOCABULARY_SIZE
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection

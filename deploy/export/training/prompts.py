@@ -6,8 +6,9 @@ import random
 from collections.abc import Iterable, Sequence
 
 import torch
-from tightfit_export import MAX_TOKENS, TOKENIZERS
-from tightfit_export.sdxl_parts import clip_tokenizer
+from tightfit_export import MAX_TOKENS
+from tightfit_export.clip_parts import clip_tokenizer
+from tightfit_export.families import SDXL
 
 from training.captions import FILLERS, TEMPLATES
 from training.training_images import TrainingImages
@@ -17,7 +18,7 @@ class PromptTokens:
     """Tokenizes captions for both text encoders."""
 
     def __init__(self) -> None:
-        self.tokenizers = [clip_tokenizer(name) for name in TOKENIZERS]
+        self.tokenizers = [clip_tokenizer(*each) for each in SDXL.pad_tokens.items()]
         self._end = self.tokenizers[0].eos_token_id
 
     def known(self, images: TrainingImages) -> list[int]:

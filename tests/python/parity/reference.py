@@ -15,8 +15,12 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    DiffusionPipeline,
     HeunDiscreteScheduler,
     LCMScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
@@ -52,9 +56,11 @@ class Reference:
 
     def __init__(self, pipeline_dir: Path) -> None:
         # The files hold fp16; what they hold is upcast, so both sides compute from the same values.
-        self._pipeline = StableDiffusionXLPipeline.from_pretrained(
+        self._pipeline = DiffusionPipeline.from_pretrained(
             pipeline_dir, dtype=torch.float32, use_safetensors=True
         )
+        self._is_xl = isinstance(self._pipeline, StableDiffusionXLPipeline)
+        assert self._is_xl or isinstance(self._pipeline, StableDiffusionPipeline)
         self._pipeline.set_progress_bar_config(disable=True)
         self._scheduler_config = dict(self._pipeline.scheduler.config)
         self.unet = self._pipeline.unet
@@ -111,13 +117,20 @@ class Reference:
             generator=[
                 torch.Generator().manual_seed(job.seed + i) for i in range(job.image_count)
             ],
-            original_size=job.original_size,
-            target_size=job.target_size,
-            crops_coords_top_left=job.crop_top_left or (0, 0),
+            **self._sizes(job),
             callback_on_step_end=keep_latents,
             output_type="pil",
         ).images
         return Images(last["latents"].numpy(), np.stack([np.asarray(i) for i in images]))
+
+    def _sizes(self, job: Job) -> dict[str, Any]:
+        if not self._is_xl:
+            return {}
+        return {
+            "original_size": job.original_size,
+            "target_size": job.target_size,
+            "crops_coords_top_left": job.crop_top_left or (0, 0),
+        }
 
     def draw_over_latents(self, job: Job, latents: torch.Tensor, skipped_draws: int) -> Images:
         """The job with these latents in place of the image, its noise being the draw after so many
@@ -153,6 +166,8 @@ class Reference:
                 job.clip_skip,
                 job.comma_backtrack_tokens,
             )
+        if not self._is_xl:
+            return self._prompts_of_one_encoder(job)
         return {
             "prompt": job.prompt,
             "prompt_2": job.prompt_2,
@@ -161,13 +176,33 @@ class Reference:
             "clip_skip": job.clip_skip or None,
         }
 
+    def _prompts_of_one_encoder(self, job: Job) -> dict[str, Any]:
+        """With clip_skip by its formula: diffusers 0.42.1 asks transformers 5 for a level of the
+        encoder that is no longer there."""
+        if job.clip_skip == 0:
+            return {"prompt": job.prompt, "negative_prompt": job.negative_prompt}
+        tokenizer, encoder = self._pipeline.tokenizer, self._pipeline.text_encoder
+
+        def embedding(text: str, skipped: int) -> torch.Tensor:
+            ids = tokenizer(
+                text, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+            ).input_ids
+            with torch.no_grad():
+                states = encoder(ids, output_hidden_states=True).hidden_states
+                return encoder.final_layer_norm(states[-1 - skipped])
+
+        return {
+            "prompt_embeds": embedding(job.prompt, job.clip_skip),
+            "negative_prompt_embeds": embedding(job.negative_prompt or "", 0),
+        }
+
     def _part_of_denoising(self, job: Job) -> Callable[..., Any]:
         """The pipeline that draws what of the denoising the job asks for."""
         end = None if job.denoising_end == 1.0 else job.denoising_end
         if job.init_image is not None:
             return self._over_image(job, end)
         if job.initial_latents is None:
-            return partial(self._pipeline, denoising_end=end)
+            return partial(self._pipeline, denoising_end=end) if self._is_xl else self._pipeline
         shape = (job.image_count, 4, -1, job.width_px // self._pipeline.vae_scale_factor)
         values = np.fromfile(job.initial_latents, dtype="<f4").reshape(shape)
         second = StableDiffusionXLImg2ImgPipeline(**self._pipeline.components)
@@ -185,10 +220,12 @@ class Reference:
 
     def _over_image(self, job: Job, end: float | None) -> Callable[..., Any]:
         """The pipeline that draws over the job's image."""
-        kind = StableDiffusionXLImg2ImgPipeline
-        if job.mask is not None:
-            kind = StableDiffusionXLInpaintPipeline
-        pipeline = kind(**self._pipeline.components)
+        if self._is_xl:
+            kinds = StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
+        else:
+            kinds = StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+        more = {} if self._is_xl else {"requires_safety_checker": False}
+        pipeline = kinds[job.mask is not None](**self._pipeline.components, **more)
         pipeline.set_progress_bar_config(disable=True)
         shape = (job.height_px, job.width_px)
         image = Image.fromarray(np.fromfile(job.init_image, np.uint8).reshape(*shape, 3))
@@ -197,6 +234,11 @@ class Reference:
             if job.mask is not None:
                 mask = Image.fromarray(np.fromfile(job.mask, np.uint8).reshape(shape))
                 arguments |= {"mask_image": mask, "width": width, "height": height}
-            return pipeline(image=image, strength=job.strength, denoising_end=end, **arguments)
+            if self._is_xl:
+                arguments |= {"denoising_end": end}
+            else:
+                # They take no guidance_rescale.
+                del arguments["guidance_rescale"]
+            return pipeline(image=image, strength=job.strength, **arguments)
 
         return call

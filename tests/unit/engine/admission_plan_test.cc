@@ -65,7 +65,7 @@ ModelSnapshot FallenBack(ModelSnapshot model, int64_t bytes) {
 }
 
 TEST(AdmissionPlanTest, TakesWhatIsFreeAndEvictsNobody) {
-  const AdmissionPlan plan = PlanAdmission({Unloaded("new", 60, 10), Resident("old", 20)}, "new", 5,
+  const AdmissionPlan plan = PlanAdmission({Unloaded("new", 60, 15), Resident("old", 20)}, "new", 5,
                                            {.limit_bytes = 100, .free_bytes = 75});
   EXPECT_EQ(plan.admission, Admission::kNow);
   EXPECT_TRUE(plan.needs_load);
@@ -77,10 +77,26 @@ TEST(AdmissionPlanTest, TakesWhatIsFreeAndEvictsNobody) {
 }
 
 TEST(AdmissionPlanTest, EvictsForOneByteMore) {
-  const AdmissionPlan plan = PlanAdmission({Unloaded("new", 60, 10), Resident("old", 20)}, "new", 6,
-                                           {.limit_bytes = 100, .free_bytes = 75});
+  const AdmissionPlan plan = PlanAdmission({Unloaded("new", 60, 10), Resident("old", 20)}, "new",
+                                           16, {.limit_bytes = 100, .free_bytes = 75});
   EXPECT_EQ(plan.admission, Admission::kNow);
   EXPECT_THAT(plan.evictions, ElementsAre("old"));
+}
+
+TEST(AdmissionPlanTest, ALoadTakesWhatIsSetAsideForTheRequestThatFollowsIt) {
+  const auto admission = [](int64_t load_bytes, int64_t request_bytes) {
+    return PlanAdmission({Unloaded("new", 60, load_bytes)}, "new", request_bytes,
+                         {.limit_bytes = 100, .free_bytes = 100})
+        .admission;
+  };
+  EXPECT_EQ(admission(40, 40), Admission::kNow);
+  EXPECT_EQ(admission(41, 0), Admission::kNever);
+  EXPECT_EQ(admission(0, 41), Admission::kNever);
+  const AdmissionPlan never =
+      PlanAdmission({Unloaded("new", 60, 50)}, "new", 20, {.limit_bytes = 100, .free_bytes = 100});
+  EXPECT_FALSE(never.model_fits);
+  EXPECT_THAT(RefusalOf(never, 100).metadata(),
+              ::testing::Contains(::testing::Key("needed_bytes")));
 }
 
 TEST(AdmissionPlanTest, EvictsWhatWasUsedLongestAgoAndOnlyWhatIsNeeded) {
@@ -190,7 +206,7 @@ TEST(AdmissionPlanTest, TheHintOfARefusalIsForWhatIsTooLarge) {
   const auto of_request = AllOf(HasSubstr("the request needs"), HasSubstr("smaller image"));
   const auto of_model =
       AllOf(HasSubstr("the model needs"), HasSubstr("memory_limit_mib"), Not(HasSubstr("image")));
-  EXPECT_THAT(message({Unloaded("a", 90, 5)}, 6), of_request);
+  EXPECT_THAT(message({Unloaded("a", 90, 5)}, 11), of_request);
   EXPECT_THAT(message({Resident("a", 90)}, 11), of_request);
   EXPECT_THAT(message({Unloaded("a", 101)}, 0), of_model) << "a preload";
   EXPECT_THAT(message({Unloaded("a", 96, 5)}, 1), of_model) << "no request is small enough";

@@ -186,7 +186,7 @@ TEST_F(ExecutorResidencyTest, WhatNeverFitsIsRefusedBeforeItIsQueued) {
   const Request large = Submit("a", 1, 2);
   EXPECT_EQ(large.submitted.code(), StatusCode::kFailedPrecondition);
   EXPECT_EQ(large.submitted.reason(), "EXCEEDS_DEVICE_MEMORY");
-  EXPECT_EQ(large.submitted.metadata().at("needed_bytes"), "147");
+  EXPECT_EQ(large.submitted.metadata().at("needed_bytes"), "140");
   EXPECT_EQ(large.submitted.metadata().at("total_bytes"), "127");
   EXPECT_THAT(large.observer->events(), IsEmpty());
   EXPECT_TRUE(Run("a").ok());

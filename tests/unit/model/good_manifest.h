@@ -20,7 +20,7 @@ inline nlohmann::json ListedJson(const std::string& name) {
 // A model.json that lists files of 10 bytes each.
 inline nlohmann::json GoodManifest() {
   nlohmann::json json = nlohmann::json::parse(R"({
-    "schema_version": 2, "name": "small", "family": "sdxl", "license": "CC0-1.0",
+    "schema_version": 3, "name": "small", "family": "sdxl", "license": "CC0-1.0",
     "attribution": "nobody", "prediction_type": "epsilon",
     "scheduler": {"_class_name": "EulerDiscreteScheduler", "beta_start": 0.001, "beta_end": 0.02,
                   "beta_schedule": "linear", "timestep_spacing": "trailing", "steps_offset": 0,
@@ -30,10 +30,16 @@ inline nlohmann::json GoodManifest() {
     "pixels_per_latent": 4, "force_zeros_for_empty_prompt": false,
     "defaults": {"width_px": 64, "height_px": 96, "step_count": 25, "guidance_scale": 5.0,
                  "sampler": "euler"},
-    "text": {"max_length": 77, "embedding_size": 160, "pooled_size": 96, "max_clip_skip": 2}})");
+    "text": {"max_length": 77, "embedding_size": 160, "pooled_size": 96, "max_clip_skip": 2,
+             "encoders": [{"component": "text_encoder", "tokenizer": "tokenizer"},
+                          {"component": "text_encoder_2", "tokenizer": "tokenizer_2"}]},
+    "time_ids": ["original_height", "original_width", "crop_top", "crop_left", "target_height",
+                 "target_width"]})");
   std::string lines;
   for (const std::string name : {"unet", "text_encoder", "text_encoder_2", "vae"}) {
-    json["components"][name] = {{"parameter_count", 12},
+    json["components"][name] = {{"inputs", {"a", "b"}},
+                                {"outputs", {"c"}},
+                                {"parameter_count", 12},
                                 {"graphs", {{"fp32", ListedJson(name + ".fp32.ts")}}},
                                 {"weights", ListedJson(name + ".safetensors")}};
     lines += name + " " + kDigest + "\n";

@@ -15,6 +15,7 @@
 namespace tightfit {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
@@ -52,6 +53,46 @@ TEST(ModelDirectoryTest, ReadsEveryFieldOfAGoodManifest) {
   EXPECT_EQ((*model).components.at("unet").graphs.at("fp32").file, "unet.fp32.ts");
   EXPECT_EQ((*model).components.at("vae").weights.bytes, 10);
   EXPECT_EQ((*model).tokenizers.at("tokenizer_2").at("vocab.json").file, "tokenizer_2/vocab.json");
+}
+
+TEST(ModelDirectoryTest, ReadsWhatTheNetworksTakeAndGive) {
+  Json json = GoodManifest();
+  json["family"] = "another";
+  json["text"]["encoders"].erase(1);
+  json["text"]["pooled_size"] = 0;
+  json["components"].erase("text_encoder_2");
+  json["tokenizers"].erase("tokenizer_2");
+  json["time_ids"] = Json::array();
+  json["hash"] = Sha256::HexDigestOf("unet " + std::string(kDigest) + "\ntext_encoder " + kDigest +
+                                     "\nvae " + kDigest + "\n");
+  const auto model = ReadText(json.dump());
+  ASSERT_TRUE(model.ok()) << model.status().ForLog();
+  EXPECT_THAT((*model).components.at("unet").inputs, ElementsAre("a", "b"));
+  EXPECT_THAT((*model).components.at("unet").outputs, ElementsAre("c"));
+  ASSERT_EQ((*model).text_encoders.size(), 1u);
+  EXPECT_EQ((*model).text_encoders[0].tokenizer, "tokenizer");
+  EXPECT_TRUE((*model).time_ids.empty());
+  EXPECT_THAT(ComponentNamesOf(*model), ElementsAre("unet", "text_encoder", "vae"));
+}
+
+TEST(ModelDirectoryTest, TakesDirectoriesOfSchema2ForSdxls) {
+  Json json = GoodManifest();
+  json["schema_version"] = 2;
+  json.erase("time_ids");
+  json["text"].erase("encoders");
+  for (Json& component : json["components"]) {
+    component.erase("inputs");
+    component.erase("outputs");
+  }
+  const auto model = ReadText(json.dump());
+  ASSERT_TRUE(model.ok()) << model.status().ForLog();
+  EXPECT_EQ((*model).text_encoders.size(), 2u);
+  EXPECT_EQ((*model).time_ids.size(), 6u);
+  EXPECT_THAT(
+      (*model).components.at("unet").inputs,
+      ElementsAre("sample", "timestep", "encoder_hidden_states", "text_embeds", "time_ids"));
+  json["family"] = "sd1";
+  EXPECT_FALSE(ReadText(json.dump()).ok());
 }
 
 TEST(ModelDirectoryTest, ClipsCleanLatentsIfToldSo) {
@@ -161,6 +202,15 @@ std::vector<BadManifest> BadManifests() {
        "tokenizers.tokenizer.vocab.json"},
       {"no second tokenizer", [](Json& j) { j["tokenizers"].erase("tokenizer_2"); },
        "tokenizers.tokenizer_2"},
+      {"no inputs", [](Json& j) { j["components"]["unet"].erase("inputs"); },
+       "components.unet.inputs"},
+      {"outputs that are a text", [](Json& j) { j["components"]["vae"]["outputs"] = "image"; },
+       "components.vae.outputs"},
+      {"no text encoders", [](Json& j) { j["text"].erase("encoders"); }, "text.encoders"},
+      {"a text encoder that is none of the components",
+       [](Json& j) { j["text"]["encoders"][0]["component"] = "unet"; }, "text.encoders"},
+      {"a text encoder that is not listed", [](Json& j) { j["text"]["encoders"].erase(1); },
+       "text.encoders"},
       {"no timesteps", [](Json& j) { j["scheduler"]["num_train_timesteps"] = 0; },
        "scheduler.num_train_timesteps"},
       {"no tile size", [](Json& j) { j["vae"].erase("sample_size_px"); }, "vae.sample_size_px"},
@@ -207,8 +257,7 @@ TEST(ModelDirectoryTest, RefusesAManifestAbove1MiB) {
 TEST(ModelDirectoryTest, SaysWhichModelsThisBuildCannotServe) {
   const std::vector<BadManifest> unsupported = {
       {"version 1", [](Json& j) { j["schema_version"] = 1; }, "export the model again"},
-      {"version 3", [](Json& j) { j["schema_version"] = 3; }, "schema_version"},
-      {"another family", [](Json& j) { j["family"] = "flux"; }, "family"},
+      {"version 4", [](Json& j) { j["schema_version"] = 4; }, "schema_version"},
       {"sample prediction", [](Json& j) { j["prediction_type"] = "sample"; }, "prediction_type"},
       {"betas of its own",
        [](Json& j) {
@@ -292,7 +341,9 @@ TEST_F(ReadListedFileTest, RefusesAFileAboveTheLimit) {
 
 Json WithEncoder() {
   Json json = GoodManifest();
-  json["components"][kVaeEncoder] = {{"parameter_count", 12},
+  json["components"][kVaeEncoder] = {{"inputs", {"image"}},
+                                     {"outputs", {"moments"}},
+                                     {"parameter_count", 12},
                                      {"graphs", {{"fp32", ListedJson("vae_encoder.fp32.ts")}}},
                                      {"weights", ListedJson("vae_encoder.safetensors")}};
   return json;

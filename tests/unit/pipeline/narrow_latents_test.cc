@@ -9,8 +9,9 @@ namespace tightfit {
 namespace {
 
 bool IsTooNarrow(int64_t height, int64_t width, at::ScalarType dtype = at::kBFloat16,
-                 const char* device = "cpu") {
-  return IsTooNarrowForOneDnn(at::empty({1, 4, height, width}), at::Device(device), dtype);
+                 const char* device = "cpu", int32_t halving_count = 2) {
+  return IsTooNarrowForOneDnn(at::empty({1, 4, height, width}), at::Device(device), dtype,
+                              halving_count);
 }
 
 TEST(NarrowLatentsTest, AreThoseWhoseConvolutionsSeeOneOrTwoColumns) {
@@ -18,6 +19,8 @@ TEST(NarrowLatentsTest, AreThoseWhoseConvolutionsSeeOneOrTwoColumns) {
   EXPECT_TRUE(IsTooNarrow(18, 1));
   EXPECT_TRUE(IsTooNarrow(5, 4)) << "2 columns and 3 rows after one halving";
   EXPECT_TRUE(IsTooNarrow(256, 3));
+  EXPECT_FALSE(IsTooNarrow(17, 8));
+  EXPECT_TRUE(IsTooNarrow(17, 8, at::kBFloat16, "cpu", 3)) << "2 columns after two halvings";
   EXPECT_FALSE(IsTooNarrow(2, 2));
   EXPECT_FALSE(IsTooNarrow(4, 4));
   EXPECT_FALSE(IsTooNarrow(256, 5));

@@ -130,7 +130,7 @@ TEST_F(ImageRequestsTest, AreAnsweredByEveryMethodAlike) {
 }
 
 TEST_F(ImageRequestsTest, ToAModelThatCannotTakeThemSayWhatToDo) {
-  controls_->takes_init_image = false;
+  controls_->describe = [](ModelDescription* model) { model->takes_init_image = false; };
   StartServer();
   const grpc::Status status = Stream(DrawOver(GradientPng(64, 64))).status;
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
@@ -147,7 +147,7 @@ TEST_F(ImageRequestsTest, ToAModelThatCannotTakeThemSayWhatToDo) {
   };
   EXPECT_FALSE(takes());
   StopServer();
-  controls_->takes_init_image = true;
+  controls_->describe = nullptr;
   StartServer();
   EXPECT_TRUE(takes());
   EXPECT_TRUE(Stream(DrawOver(GradientPng(64, 64))).status.ok());

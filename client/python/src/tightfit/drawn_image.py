@@ -277,6 +277,9 @@ class _Reader:
                 )
             # A1111 draws SDXL with the usual layer under "1" too.
             told["clip_skip"] = max(clip_skip, _USUAL_CLIP_SKIP) - _USUAL_CLIP_SKIP
+        left_out = self._number("Layers left out", int)
+        if left_out is not None:
+            told["clip_skip"] = left_out
         told["comma_backtrack_tokens"] = self._number("Comma backtrack", int)
         told["denoising_start"] = self._number("Denoising start", float)
         told["denoising_end"] = self._number("Denoising end", float)

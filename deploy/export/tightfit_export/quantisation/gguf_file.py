@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FLOATS = {"F64": "F64", "F32": "F32", "F16": "F16", "BF16": "BF16"}
 _WHOLE = ("I8", "I16", "I32", "I64")
 # What a converter says of models of other kinds.
-_FOREIGN = ("flux", "sd1", "sd3", "aura", "ltxv", "hyvid", "wan", "lumina2", "qwen_image", "cosmos")
+_FOREIGN = ("flux", "sd3", "aura", "ltxv", "hyvid", "wan", "lumina2", "qwen_image", "cosmos")
 _FOREIGN += ("hidream", "llama", "t5", "t5encoder", "clip", "qwen2", "qwen3", "gemma")
 
 
@@ -98,7 +98,7 @@ class GgufFile:
         header: GgufHeader = self._header
         if header.architecture.lower() in _FOREIGN:
             raise ValueError(
-                f"it says of itself that it is {header.architecture}; tightfit serves SDXL alone"
+                f"it says of itself that it is {header.architecture}, which tightfit does not serve"
             )
         for name, tensor in header.tensors.items():
             kind = self._types[tensor.type_number]

@@ -1,10 +1,10 @@
-// SdxlPipeline::ProfileMemory: what requests take, from a few small ones.
+// DiffusionPipeline::ProfileMemory: what requests take, from a few small ones.
 #include "server/device/counting_allocator.h"
 #include "server/device/run_torch.h"
 #include "server/engine/cost_trials.h"
 #include "server/memory/memory_accounts.h"
+#include "server/pipeline/diffusion_pipeline.h"
 #include "server/pipeline/narrow_latents.h"
-#include "server/pipeline/sdxl_pipeline.h"
 
 #include <chrono>
 #include <span>
@@ -50,7 +50,7 @@ std::string PromptOf(int32_t chunk_count) {
   return prompt;
 }
 
-Result<TrialCosts> Measure(SdxlPipeline& pipeline, const CostTrial& trial) {
+Result<TrialCosts> Measure(DiffusionPipeline& pipeline, const CostTrial& trial) {
   GenerationParameters parameters;
   parameters.prompt = PromptOf(trial.chunk_count);
   if (trial.has_negative_prompt) parameters.negative_prompt.emplace(kChunk);
@@ -110,28 +110,28 @@ int64_t ParameterCount(const ModelDescription& description) {
 
 }  // namespace
 
-Result<RequestCosts> SdxlPipeline::ProfileMemory(const std::function<bool()>& on_image) {
-  const Network& unet = parts_.unet;
-  const bool has_slim = unet.device.is_cpu() && unet.dtype == at::kBFloat16;
+Result<RequestCosts> DiffusionPipeline::ProfileMemory(const std::function<bool()>& on_image) {
+  const Network& network = parts_.denoiser.network();
+  const bool has_slim = network.device.is_cpu() && network.dtype == at::kBFloat16;
   const CostedNetworks networks{
       .is_wide = ParameterCount(parts_.description) > kManyParameters,
-      .is_in_16_bits = unet.dtype != at::kFloat,
-      .has_image_encoder = parts_.vae_encoder.has_value(),
+      .is_in_16_bits = network.dtype != at::kFloat,
+      .has_image_encoder = parts_.codec.encoder.has_value(),
       .unet_halvings = parts_.description.memory.unet_halvings,
       .slim_width = has_slim ? kWidestWithoutOneDnn : 0,
-      .kept_latent_bytes = kKeptLatents * parts_.latent_channels * sizeof(float)};
+      .kept_latent_bytes = kKeptLatents * parts_.codec.channels * sizeof(float)};
   auto costs = MeasureRequestCosts(networks, [&](const CostTrial& trial) -> Result<TrialCosts> {
     if (!on_image()) return LoadStopped();
     if (!trial.encodes_image) return Measure(*this, trial);
-    TF_RETURN_IF_ERROR(parts_.vae_encoder->Prepare());
+    TF_RETURN_IF_ERROR(parts_.codec.encoder->Prepare());
     const int32_t multiple = description().pixels_per_latent;
     MemoryAccount* const activations = MemoryAccounts::Instance().Get(
         description().name, kVaeEncoder, MemoryPurpose::kActivations);
-    return MeasureEncoding(*parts_.vae_encoder, activations, trial.height * multiple,
+    return MeasureEncoding(*parts_.codec.encoder, activations, trial.height * multiple,
                            trial.width * multiple);
   });
   // Requests without images have no use for it.
-  if (parts_.vae_encoder.has_value()) parts_.vae_encoder->Release();
+  if (parts_.codec.encoder.has_value()) parts_.codec.encoder->Release();
   return costs;
 }
 

@@ -1,4 +1,4 @@
-"""What SDXL pipelines of any size have in common, for those that are made here."""
+"""What pipelines of any size have in common, for those that are made here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from transformers import CLIPTextConfig, CLIPTokenizer
 
 from tightfit_export import MAX_TOKENS
-from tightfit_export.clip_vocabulary import PAD_TOKENS, packaged_vocabulary
+from tightfit_export.clip_vocabulary import packaged_vocabulary
 from tightfit_export.tokenizer_files import read_vocabulary
 from tightfit_export.vocabulary import CLIP_VOCABULARY_SIZE, Vocabulary
 
@@ -38,9 +38,11 @@ def text_config(width: int, heads: int, activation: str) -> CLIPTextConfig:
     )
 
 
-def clip_tokenizer(name: str, folder: Path | None = None) -> CLIPTokenizer:
-    """SDXL's tokenizer of that name; from the packaged vocabulary where `folder` is None."""
-    pad_token = PAD_TOKENS[name]
+def clip_tokenizer(name: str, pad_token: str, folder: Path | None = None) -> CLIPTokenizer:
+    """CLIP's tokenizer; from the packaged vocabulary where `folder` is None.
+
+    `folder`: of a tokenizer's files, or of a pipeline that has them in its folder `name`.
+    """
     if folder is None:
         vocabulary = packaged_vocabulary(pad_token)
     else:

@@ -1,13 +1,15 @@
-#include "server/pipeline/sdxl_model.h"
+#include "server/pipeline/model_loader.h"
 
+#include "server/base/is_among.h"
 #include "server/memory/memory_accounts.h"
 #include "server/model/model_directory.h"
 #include "server/pipeline/clip_tokenizer.h"
-#include "server/pipeline/conditioning.h"
+#include "server/pipeline/conditioner.h"
+#include "server/pipeline/denoiser.h"
+#include "server/pipeline/diffusion_pipeline.h"
+#include "server/pipeline/diffusion_sampling.h"
 #include "server/pipeline/prompt_chunks.h"
-#include "server/pipeline/sdxl_description.h"
-#include "server/pipeline/sdxl_pipeline.h"
-#include "server/pipeline/sdxl_sampling.h"
+#include "server/pipeline/servable_directory.h"
 #include "server/weights/component.h"
 #include "server/weights/weight_store.h"
 
@@ -45,10 +47,10 @@ Result<std::shared_ptr<const ClipTokenizer>> LoadTokenizer(DeviceRuntime& runtim
 }
 
 // Loads the components of one model, one after the other, and tells how far it is.
-class SdxlLoader {
+class PipelineLoader {
  public:
-  SdxlLoader(DeviceRuntime& runtime, const ModelSpec& spec, ServableDirectory servable,
-             const LoadCallback& progress)
+  PipelineLoader(DeviceRuntime& runtime, const ModelSpec& spec, ServableDirectory servable,
+                 const LoadCallback& progress)
       : runtime_(runtime),
         spec_(spec),
         servable_(std::move(servable)),
@@ -62,9 +64,11 @@ class SdxlLoader {
 
   Result<std::unique_ptr<DiffusionModel>> Load() {
     const auto start = std::chrono::steady_clock::now();
-    TF_ASSIGN_OR_RETURN(TextEncoder::Encoder first, LoadTextEncoder("tokenizer", "text_encoder"));
-    TF_ASSIGN_OR_RETURN(TextEncoder::Encoder second,
-                        LoadTextEncoder("tokenizer_2", "text_encoder_2"));
+    std::vector<TextEncoder::Encoder> encoders;
+    for (const ManifestTextEncoder& entry : directory_.text_encoders) {
+      TF_ASSIGN_OR_RETURN(TextEncoder::Encoder encoder, LoadTextEncoder(entry));
+      encoders.push_back(std::move(encoder));
+    }
     TF_ASSIGN_OR_RETURN(Network vae, LoadNetwork("vae"));
     VaeDecoder::Load load_fp32_vae;
     if (dtypes_.vae != at::kFloat) load_fp32_vae = LoadOnDemand("vae");
@@ -79,19 +83,30 @@ class SdxlLoader {
     TF_ASSIGN_OR_RETURN(ModelDescription description, DescribeModel(spec_, servable_));
     description.components = components_;
     for (WeightGroup& group : description.memory.weights) group.bytes = WeightBytes(group);
-    description.chunk_count = [chunker = PromptChunker{first.chunk, second.chunk},
+    const ManifestComponent& denoiser = directory_.components.at("unet");
+    const bool takes_pooled = IsAmong(kPooledInput, denoiser.inputs);
+    TextEncoder text_encoder(std::move(encoders), takes_pooled);
+    description.chunk_count = [chunker = text_encoder.chunker(),
                                force_zeros = description.force_zeros_for_empty_prompt](
                                   const GenerationParameters& parameters) {
-      return ChunkCount(chunker, parameters, force_zeros);
+      return Conditioner::ChunkCount(chunker, parameters, force_zeros);
     };
-    auto pipeline = std::make_unique<SdxlPipeline>(SdxlPipeline::Parts{
+    const int32_t halving_count = description.memory.unet_halvings;
+    auto pipeline = std::make_unique<DiffusionPipeline>(DiffusionPipeline::Parts{
         .description = std::move(description),
         .scheduler = directory_.scheduler,
-        .latent_channels = directory_.latent_channels,
-        .text_encoder = TextEncoder(std::move(first), std::move(second)),
-        .unet = std::move(unet),
-        .vae = VaeDecoder(std::move(vae), directory_.vae_scaling_factor, std::move(load_fp32_vae)),
-        .vae_encoder = std::move(vae_encoder)});
+        .conditioner =
+            Conditioner(std::move(text_encoder),
+                        {.takes_pooled = takes_pooled,
+                         .time_ids = directory_.time_ids,
+                         .force_zeros_for_empty_prompt = directory_.force_zeros_for_empty_prompt,
+                         .guidance_embedding_size = directory_.guidance_embedding_size}),
+        .denoiser = Denoiser(std::move(unet), denoiser.inputs, halving_count),
+        .codec = {.decoder = VaeDecoder(std::move(vae), directory_.vae_scaling_factor,
+                                        std::move(load_fp32_vae)),
+                  .encoder = std::move(vae_encoder),
+                  .channels = directory_.latent_channels,
+                  .pixels_per_latent = directory_.pixels_per_latent}});
     TF_RETURN_IF_ERROR(SetCosts(*pipeline));
     pipeline->SetLoadTime(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
@@ -99,7 +114,7 @@ class SdxlLoader {
   }
 
  private:
-  Status SetCosts(SdxlPipeline& pipeline) {
+  Status SetCosts(DiffusionPipeline& pipeline) {
     TF_ASSIGN_OR_RETURN(RequestCosts costs, runtime_.Costs(content_keys_, [&] {
       // The first calls on a device take long; the watchdog sees that they go on.
       return pipeline.ProfileMemory([this] { return Report("warm-up", 0); });
@@ -115,11 +130,10 @@ class SdxlLoader {
         ->current_bytes();
   }
 
-  Result<TextEncoder::Encoder> LoadTextEncoder(const std::string& tokenizer_name,
-                                               const std::string& component) {
+  Result<TextEncoder::Encoder> LoadTextEncoder(const ManifestTextEncoder& entry) {
     TF_ASSIGN_OR_RETURN(std::shared_ptr<const ClipTokenizer> tokenizer,
-                        LoadTokenizer(runtime_, directory_, tokenizer_name));
-    TF_ASSIGN_OR_RETURN(Network network, LoadNetwork(component));
+                        LoadTokenizer(runtime_, directory_, entry.tokenizer));
+    TF_ASSIGN_OR_RETURN(Network network, LoadNetwork(entry.component));
     return TextEncoder::Encoder{
         .chunk =
             [tokenizer](std::string_view prompt, const PromptReading& reading) {
@@ -198,13 +212,14 @@ class SdxlLoader {
 
 }  // namespace
 
-Result<std::unique_ptr<DiffusionModel>> LoadSdxlModel(DeviceRuntime& runtime, const ModelSpec& spec,
-                                                      const LoadCallback& progress) {
+Result<std::unique_ptr<DiffusionModel>> LoadDiffusionModel(DeviceRuntime& runtime,
+                                                           const ModelSpec& spec,
+                                                           const LoadCallback& progress) {
   TF_ASSIGN_OR_RETURN(ServableDirectory servable, OpenServableDirectory(spec, runtime.device()));
-  return SdxlLoader(runtime, spec, std::move(servable), progress).Load();
+  return PipelineLoader(runtime, spec, std::move(servable), progress).Load();
 }
 
-Result<ModelDescription> DescribeSdxlModel(const ModelSpec& spec, const std::string& device) {
+Result<ModelDescription> DescribeDiffusionModel(const ModelSpec& spec, const std::string& device) {
   TF_ASSIGN_OR_RETURN(const ServableDirectory servable, OpenServableDirectory(spec, device));
   TF_RETURN_IF_ERROR(CheckFilesAreThere(spec, servable));
   return DescribeModel(spec, servable);
@@ -212,7 +227,7 @@ Result<ModelDescription> DescribeSdxlModel(const ModelSpec& spec, const std::str
 
 std::vector<float> LatentsOf(const Sampling& sampling) {
   const at::Tensor latents =
-      static_cast<const SdxlSampling&>(sampling).latents().to(at::kCPU).contiguous();
+      static_cast<const DiffusionSampling&>(sampling).latents().to(at::kCPU).contiguous();
   const float* const values = latents.const_data_ptr<float>();
   return {values, values + latents.numel()};
 }

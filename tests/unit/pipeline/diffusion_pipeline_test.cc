@@ -1,4 +1,4 @@
-#include "server/pipeline/sdxl_pipeline.h"
+#include "server/pipeline/diffusion_pipeline.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,9 +15,9 @@ using ::testing::HasSubstr;
 
 // A pipeline over networks whose answers are known: the UNet's prediction is a function of its own
 // row alone, the VAE shows the first three latent channels, two pixels for each latent.
-class SdxlPipelineTest : public ::testing::Test {
+class DiffusionPipelineTest : public ::testing::Test {
  protected:
-  SdxlPipeline MakePipeline(at::ScalarType dtype = at::kFloat) {
+  DiffusionPipeline MakePipeline(at::ScalarType dtype = at::kFloat) {
     ModelDescription description;
     description.name = "synthetic";
     description.pixels_per_latent = 2;
@@ -37,16 +37,20 @@ class SdxlPipelineTest : public ::testing::Test {
                 return std::vector<at::Tensor>{seen.unsqueeze(-1).unsqueeze(0), seen};
               }}};
     };
-    return SdxlPipeline(
+    return DiffusionPipeline(
         {.description = description,
          .scheduler = {},
-         .text_encoder = TextEncoder(half(), half()),
-         .unet = {.run = [this](std::vector<c10::IValue> inputs) { return Unet(inputs); },
-                  .dtype = dtype},
-         .vae = needs_fp32_vae_
-                    ? VaeDecoder(Vae(at::kHalf), 1.0, [this] { return Vae(at::kFloat); })
-                    : VaeDecoder(Vae(at::kFloat), 1.0),
-         .vae_encoder = VaeEncoder([this] { return Encoder(); }, 1.0)});
+         .conditioner = Conditioner(
+             TextEncoder({half(), half()}, true),
+             {.takes_pooled = true, .time_ids = {}, .force_zeros_for_empty_prompt = true}),
+         .denoiser =
+             Denoiser({.run = [this](std::vector<c10::IValue> inputs) { return Unet(inputs); },
+                       .dtype = dtype},
+                      {kSampleInput, kTimestepInput, kTextInput, kPooledInput}, 2),
+         .codec = {.decoder = needs_fp32_vae_ ? VaeDecoder(Vae(at::kHalf), 1.0,
+                                                           [this] { return Vae(at::kFloat); })
+                                              : VaeDecoder(Vae(at::kFloat), 1.0),
+                   .encoder = VaeEncoder([this] { return Encoder(); }, 1.0)}});
   }
 
   // The mean of two pixels by two, four channels of it; nearly no variance.
@@ -95,23 +99,24 @@ class SdxlPipelineTest : public ::testing::Test {
     return std::vector<at::Tensor>{at::tanh(sample) + prompt.reshape({-1, 1, 1, 1}) * 0.125};
   }
 
-  std::unique_ptr<Sampling> Begin(SdxlPipeline& pipeline, const GenerationParameters& parameters) {
+  std::unique_ptr<Sampling> Begin(DiffusionPipeline& pipeline,
+                                  const GenerationParameters& parameters) {
     auto sampling = pipeline.Begin(parameters);
     EXPECT_TRUE(sampling.ok()) << sampling.status().ForLog();
     return std::move(*sampling);
   }
 
-  static Status StepOne(SdxlPipeline& pipeline, Sampling& sampling) {
+  static Status StepOne(DiffusionPipeline& pipeline, Sampling& sampling) {
     Sampling* const member = &sampling;
     return pipeline.Step(std::span(&member, 1));
   }
 
-  static at::Tensor Finish(SdxlPipeline& pipeline, Sampling& sampling) {
+  static at::Tensor Finish(DiffusionPipeline& pipeline, Sampling& sampling) {
     while (sampling.steps_done() < sampling.step_count()) {
       const Status status = StepOne(pipeline, sampling);
       EXPECT_TRUE(status.ok()) << status.ForLog();
     }
-    return static_cast<SdxlSampling&>(sampling).latents();
+    return static_cast<DiffusionSampling&>(sampling).latents();
   }
 
   GenerationParameters parameters_{.prompt = "12",
@@ -132,8 +137,8 @@ class SdxlPipelineTest : public ::testing::Test {
   at::ScalarType sample_dtype_ = at::kFloat;
 };
 
-TEST_F(SdxlPipelineTest, CountsStepsAndImages) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, CountsStepsAndImages) {
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.image_count = 2;
   const auto sampling = Begin(pipeline, parameters_);
   EXPECT_EQ(sampling->step_count(), 3);
@@ -156,9 +161,9 @@ TEST_F(SdxlPipelineTest, CountsStepsAndImages) {
 }
 
 // The call before the VAE in fp32 is needed says so, once a request.
-TEST_F(SdxlPipelineTest, TriesTheVaeIn16BitsOnceARequest) {
+TEST_F(DiffusionPipelineTest, TriesTheVaeIn16BitsOnceARequest) {
   needs_fp32_vae_ = true;
-  SdxlPipeline pipeline = MakePipeline();
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.image_count = 3;
   const auto sampling = Begin(pipeline, parameters_);
   Finish(pipeline, *sampling);
@@ -174,8 +179,8 @@ TEST_F(SdxlPipelineTest, TriesTheVaeIn16BitsOnceARequest) {
   EXPECT_EQ(decoder_calls_, 1 + 3);
 }
 
-TEST_F(SdxlPipelineTest, TellsHowManyLatentsItsCallsSee) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, TellsHowManyLatentsItsCallsSee) {
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.image_count = 3;
   const auto guided = Begin(pipeline, parameters_);
   EXPECT_EQ(guided->denoised_latents(), 2 * 3 * (6 * 4));
@@ -184,8 +189,8 @@ TEST_F(SdxlPipelineTest, TellsHowManyLatentsItsCallsSee) {
   EXPECT_EQ(Begin(pipeline, parameters_)->denoised_latents(), 3 * (6 * 4));
 }
 
-TEST_F(SdxlPipelineTest, RefusesCallsOutOfOrder) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, RefusesCallsOutOfOrder) {
+  DiffusionPipeline pipeline = MakePipeline();
   const auto sampling = Begin(pipeline, parameters_);
   EXPECT_EQ(pipeline.DecodeNext(*sampling).status().code(), StatusCode::kInternal);
   Finish(pipeline, *sampling);
@@ -196,8 +201,8 @@ TEST_F(SdxlPipelineTest, RefusesCallsOutOfOrder) {
   EXPECT_EQ(sampling->images_done(), 1);
 }
 
-TEST_F(SdxlPipelineTest, OneUnetCallForAllImagesTwiceTheRowsWithGuidance) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, OneUnetCallForAllImagesTwiceTheRowsWithGuidance) {
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.image_count = 3;
   Finish(pipeline, *Begin(pipeline, parameters_));
   EXPECT_THAT(batch_sizes_, ElementsAre(6, 6, 6));
@@ -208,13 +213,13 @@ TEST_F(SdxlPipelineTest, OneUnetCallForAllImagesTwiceTheRowsWithGuidance) {
   EXPECT_THAT(batch_sizes_, ElementsAre(3, 3, 3));
 }
 
-TEST_F(SdxlPipelineTest, GuidanceGoesFromTheNegativeThroughThePositivePrediction) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, GuidanceGoesFromTheNegativeThroughThePositivePrediction) {
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.sampler = "euler";
   parameters_.step_count = 1;
   parameters_.negative_prompt = "1";
   const auto sampling = Begin(pipeline, parameters_);
-  const at::Tensor start = static_cast<SdxlSampling&>(*sampling).latents().clone();
+  const at::Tensor start = static_cast<DiffusionSampling&>(*sampling).latents().clone();
   const at::Tensor end = Finish(pipeline, *sampling);
   auto sampler = MakeSampler("euler", {}, 1);
   LatentNoise unused(0, 1, {});
@@ -224,8 +229,8 @@ TEST_F(SdxlPipelineTest, GuidanceGoesFromTheNegativeThroughThePositivePrediction
   EXPECT_TRUE(at::allclose(end, expected, 1e-5, 1e-6));
 }
 
-TEST_F(SdxlPipelineTest, AnImageDoesNotDependOnItsNeighboursInTheBatch) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, AnImageDoesNotDependOnItsNeighboursInTheBatch) {
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.image_count = 3;
   const at::Tensor three = Finish(pipeline, *Begin(pipeline, parameters_));
   parameters_.image_count = 1;
@@ -234,8 +239,8 @@ TEST_F(SdxlPipelineTest, AnImageDoesNotDependOnItsNeighboursInTheBatch) {
   EXPECT_TRUE(at::allclose(three.narrow(0, 2, 1), last, 1e-6, 1e-6));
 }
 
-TEST_F(SdxlPipelineTest, RequestsInOneBatchDoNotDisturbEachOther) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, RequestsInOneBatchDoNotDisturbEachOther) {
+  DiffusionPipeline pipeline = MakePipeline();
   const at::Tensor alone = Finish(pipeline, *Begin(pipeline, parameters_)).clone();
   GenerationParameters other = parameters_;
   other.seed = 77;
@@ -244,19 +249,19 @@ TEST_F(SdxlPipelineTest, RequestsInOneBatchDoNotDisturbEachOther) {
   const auto second = Begin(pipeline, other);
   std::array<Sampling*, 2> batch = {second.get(), first.get()};
   for (int step = 0; step < 3; ++step) ASSERT_TRUE(pipeline.Step(batch).ok());
-  EXPECT_TRUE(at::equal(static_cast<SdxlSampling&>(*first).latents(), alone));
+  EXPECT_TRUE(at::equal(static_cast<DiffusionSampling&>(*first).latents(), alone));
 }
 
-TEST_F(SdxlPipelineTest, LatentsStayFp32WhenTheUnetComputesInBf16) {
-  SdxlPipeline pipeline = MakePipeline(at::kBFloat16);
+TEST_F(DiffusionPipelineTest, LatentsStayFp32WhenTheUnetComputesInBf16) {
+  DiffusionPipeline pipeline = MakePipeline(at::kBFloat16);
   const at::Tensor latents = Finish(pipeline, *Begin(pipeline, parameters_));
   EXPECT_EQ(sample_dtype_, at::kBFloat16);
   EXPECT_EQ(latents.scalar_type(), at::kFloat);
   EXPECT_FALSE(at::equal(latents, latents.to(at::kBFloat16).to(at::kFloat)));
 }
 
-TEST_F(SdxlPipelineTest, AFailedStepDoesNotCount) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, AFailedStepDoesNotCount) {
+  DiffusionPipeline pipeline = MakePipeline();
   const auto sampling = Begin(pipeline, parameters_);
   unet_status_ = Status(StatusCode::kResourceExhausted, "OUT_OF_MEMORY", "full");
   EXPECT_EQ(StepOne(pipeline, *sampling).reason(), "OUT_OF_MEMORY");
@@ -265,8 +270,8 @@ TEST_F(SdxlPipelineTest, AFailedStepDoesNotCount) {
   EXPECT_TRUE(StepOne(pipeline, *sampling).ok());
 }
 
-TEST_F(SdxlPipelineTest, TwoPartsOfTheDenoisingGiveWhatTheWholeGives) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, TwoPartsOfTheDenoisingGiveWhatTheWholeGives) {
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.sampler = "euler";
   parameters_.step_count = 4;
   parameters_.image_count = 2;
@@ -293,9 +298,9 @@ TEST_F(SdxlPipelineTest, TwoPartsOfTheDenoisingGiveWhatTheWholeGives) {
   EXPECT_TRUE(at::equal(joined, whole));
 }
 
-TEST_F(SdxlPipelineTest, DecodesOneTileACall) {
+TEST_F(DiffusionPipelineTest, DecodesOneTileACall) {
   vae_tiling_ = "always";
-  SdxlPipeline pipeline = MakePipeline();
+  DiffusionPipeline pipeline = MakePipeline();
   const auto sampling = Begin(pipeline, parameters_);  // 12 x 8 px: 6 x 4 latents, tiles of 4
   Finish(pipeline, *sampling);
   std::optional<Image> image;
@@ -312,8 +317,8 @@ TEST_F(SdxlPipelineTest, DecodesOneTileACall) {
   EXPECT_EQ(image->height_px, 8);
 }
 
-TEST_F(SdxlPipelineTest, OverAnImageMakesTheLastStepsAndEncodesItOnce) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, OverAnImageMakesTheLastStepsAndEncodesItOnce) {
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.image_count = 3;
   Finish(pipeline, *Begin(pipeline, parameters_));
   EXPECT_EQ(encoder_calls_, 0) << "text alone needs no encoder";
@@ -327,8 +332,8 @@ TEST_F(SdxlPipelineTest, OverAnImageMakesTheLastStepsAndEncodesItOnce) {
   EXPECT_EQ(encoder_calls_, 1);
 }
 
-TEST_F(SdxlPipelineTest, OutsideOfTheMaskLatentsAndPixelsAreTheImages) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, OutsideOfTheMaskLatentsAndPixelsAreTheImages) {
+  DiffusionPipeline pipeline = MakePipeline();
   for (const char* sampler : {"euler-a", "heun", "dpmpp-sde", "dpmpp-2m", "lcm"}) {
     parameters_.sampler = sampler;
     parameters_.init_image = Grey(40);
@@ -352,8 +357,8 @@ TEST_F(SdxlPipelineTest, OutsideOfTheMaskLatentsAndPixelsAreTheImages) {
   }
 }
 
-TEST_F(SdxlPipelineTest, RefusesImagesThatItCannotDrawOver) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, RefusesImagesThatItCannotDrawOver) {
+  DiffusionPipeline pipeline = MakePipeline();
   const auto expect_refused = [&](auto change, const std::string& word) {
     GenerationParameters parameters = parameters_;
     parameters.init_image = Grey(1);
@@ -382,8 +387,8 @@ TEST_F(SdxlPipelineTest, RefusesImagesThatItCannotDrawOver) {
       "no denoising_start");
 }
 
-TEST_F(SdxlPipelineTest, RefusesWhatTheModelCannotDraw) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, RefusesWhatTheModelCannotDraw) {
+  DiffusionPipeline pipeline = MakePipeline();
   const auto expect_refused = [&](auto change, const std::string& word) {
     GenerationParameters parameters = parameters_;
     change(parameters);
@@ -408,8 +413,8 @@ TEST_F(SdxlPipelineTest, RefusesWhatTheModelCannotDraw) {
       "initial_latents must have the size");
 }
 
-TEST_F(SdxlPipelineTest, ARequestsTimestepSpacingGoesBeforeTheModels) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, ARequestsTimestepSpacingGoesBeforeTheModels) {
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.sampler = "euler";
   parameters_.step_count = 4;
   parameters_.timestep_spacing = "trailing";
@@ -421,8 +426,8 @@ TEST_F(SdxlPipelineTest, ARequestsTimestepSpacingGoesBeforeTheModels) {
   EXPECT_THAT(timesteps_, ElementsAre(751.0f, 501.0f, 251.0f, 1.0f));
 }
 
-TEST_F(SdxlPipelineTest, APartOfTheDenoisingEndsWithAWholeStep) {
-  SdxlPipeline pipeline = MakePipeline();
+TEST_F(DiffusionPipelineTest, APartOfTheDenoisingEndsWithAWholeStep) {
+  DiffusionPipeline pipeline = MakePipeline();
   parameters_.sampler = "dpmpp-sde";
   parameters_.step_count = 4;
   parameters_.timestep_spacing = "trailing";

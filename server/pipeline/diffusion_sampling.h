@@ -1,10 +1,10 @@
-// SdxlSampling: the state of one running request between two calls of SdxlPipeline.
-#ifndef TIGHTFIT_SERVER_PIPELINE_SDXL_SAMPLING_H_
-#define TIGHTFIT_SERVER_PIPELINE_SDXL_SAMPLING_H_
+// DiffusionSampling: the state of one running request between two calls of DiffusionPipeline.
+#ifndef TIGHTFIT_SERVER_PIPELINE_DIFFUSION_SAMPLING_H_
+#define TIGHTFIT_SERVER_PIPELINE_DIFFUSION_SAMPLING_H_
 
 #include "server/device/counting_allocator.h"
 #include "server/engine/diffusion_model.h"
-#include "server/pipeline/conditioning.h"
+#include "server/pipeline/conditioner.h"
 #include "server/pipeline/denoising_window.h"
 #include "server/pipeline/image_start.h"
 #include "server/pipeline/latent_noise.h"
@@ -22,12 +22,12 @@
 
 namespace tightfit {
 
-class SdxlSampling : public Sampling {
+class DiffusionSampling : public Sampling {
  public:
-  SdxlSampling(GenerationParameters parameters, std::unique_ptr<Sampler> sampler,
-               DenoisingWindow window, LatentNoise noise, Conditioning conditioning,
-               std::unique_ptr<const KeptProducts> text_products, at::Tensor latents,
-               std::optional<KeptLatents> kept = std::nullopt)
+  DiffusionSampling(GenerationParameters parameters, std::unique_ptr<Sampler> sampler,
+                    DenoisingWindow window, LatentNoise noise, Conditioning conditioning,
+                    std::unique_ptr<const KeptProducts> text_products, at::Tensor latents,
+                    std::optional<KeptLatents> kept = std::nullopt)
       : parameters_(std::move(parameters)),
         sampler_(std::move(sampler)),
         window_(window),
@@ -52,7 +52,7 @@ class SdxlSampling : public Sampling {
   const at::Tensor& latents() const { return latents_; }
 
  private:
-  friend class SdxlPipeline;
+  friend class DiffusionPipeline;
 
   // Between requests the process holds no more than before the first. Declared first: goes last.
   struct CachedBlocks {
@@ -79,4 +79,4 @@ class SdxlSampling : public Sampling {
 
 }  // namespace tightfit
 
-#endif  // TIGHTFIT_SERVER_PIPELINE_SDXL_SAMPLING_H_
+#endif  // TIGHTFIT_SERVER_PIPELINE_DIFFUSION_SAMPLING_H_

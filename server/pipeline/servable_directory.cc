@@ -1,7 +1,10 @@
-#include "server/pipeline/sdxl_description.h"
+#include "server/pipeline/servable_directory.h"
 
 #include "kernels/format.h"
+#include "server/base/is_among.h"
 #include "server/pipeline/clip_tokenizer.h"
+#include "server/pipeline/conditioner.h"
+#include "server/pipeline/families.h"
 #include "server/pipeline/samplers.h"
 #include "server/weights/packing_check.h"
 #include "server/weights/sensitivity.h"
@@ -108,6 +111,10 @@ Result<ComponentFormats> ResolveFormats(const ModelSpec& spec, const ModelDirect
   if (!IsPackedDirectory(directory)) {
     TF_ASSIGN_OR_RETURN(ComponentFormats formats,
                         ParseComponentFormats(is_auto ? kDefaultFormat : spec.format, spec.scope));
+    for (const auto& [name, format] : formats) {
+      if (directory.components.contains(name)) continue;
+      return InvalidArgument("format names " + name + ", which this model does not have");
+    }
     if (spec.budget_mib == 0) return formats;
     if (!is_auto && formats.contains("unet")) {
       return InvalidArgument(
@@ -191,6 +198,7 @@ ComponentOptions ComponentOptionsOf(const ModelSpec& spec, const ServableDirecto
 
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device) {
   TF_ASSIGN_OR_RETURN(ModelDirectory directory, ReadModelDirectory(spec.path));
+  TF_RETURN_IF_ERROR(CheckFamily(directory));
   // The directory's own encoder goes with the directory's own decoder.
   if (!spec.vae.empty() && !HoldsEncoder(spec.vae)) directory.components.erase(kVaeEncoder);
   // A scheduler that cannot be sampled is refused here, not at the first request.
@@ -258,6 +266,12 @@ Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDire
   description.pixels_per_latent = directory.pixels_per_latent;
   description.latent_channels = directory.latent_channels;
   description.max_clip_skip = directory.max_clip_skip;
+  description.usual_clip_skip = directory.usual_clip_skip;
+  description.takes_second_prompt = directory.text_encoders.size() > 1;
+  description.takes_sizes = !directory.time_ids.empty();
+  const std::vector<std::string>& inputs = directory.components.at("unet").inputs;
+  description.needs_mask = IsAmong(kMaskInput, inputs);
+  description.embeds_guidance = IsAmong(kGuidanceInput, inputs);
   description.takes_init_image = directory.components.contains(kVaeEncoder);
   description.vae_tiling = spec.vae_tiling;
   description.vae_tile_px = spec.vae_tile_px > 0 ? spec.vae_tile_px : directory.vae_sample_size_px;

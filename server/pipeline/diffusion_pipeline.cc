@@ -1,10 +1,9 @@
-#include "server/pipeline/sdxl_pipeline.h"
+#include "server/pipeline/diffusion_pipeline.h"
 
 #include "server/device/compute_device.h"
 #include "server/device/run_torch.h"
 #include "server/engine/memory_estimate.h"
 #include "server/memory/memory_accounts.h"
-#include "server/pipeline/narrow_latents.h"
 
 #include <string>
 #include <utility>
@@ -64,7 +63,7 @@ Latents ToLatents(const at::Tensor& image) {
 
 }  // namespace
 
-Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) const {
+Status DiffusionPipeline::CheckParameters(const GenerationParameters& parameters) const {
   const int32_t multiple = parts_.description.pixels_per_latent;
   for (const auto& [field, value] :
        {std::pair("width_px", parameters.width_px), std::pair("height_px", parameters.height_px)}) {
@@ -81,7 +80,7 @@ Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) con
         "above 0, and none elsewhere");
   }
   for (const Latents& latents : parameters.initial_latents) {
-    if (latents.channels == parts_.latent_channels &&
+    if (latents.channels == parts_.codec.channels &&
         latents.height == parameters.height_px / multiple &&
         latents.width == parameters.width_px / multiple &&
         std::ssize(latents.values) == int64_t{latents.channels} * latents.height * latents.width) {
@@ -92,11 +91,11 @@ Status SdxlPipeline::CheckParameters(const GenerationParameters& parameters) con
   return CheckImages(parameters);
 }
 
-Status SdxlPipeline::CheckImages(const GenerationParameters& parameters) const {
+Status DiffusionPipeline::CheckImages(const GenerationParameters& parameters) const {
   if (parameters.init_image == nullptr) {
     return parameters.mask == nullptr ? OkStatus() : InvalidArgument("mask needs an init_image");
   }
-  if (!parts_.vae_encoder.has_value()) {
+  if (!parts_.codec.encoder.has_value()) {
     return InvalidArgument("init_image: the model has no VAE encoder; export it again");
   }
   if (parameters.denoising_start > 0.0f) {
@@ -118,7 +117,7 @@ Status SdxlPipeline::CheckImages(const GenerationParameters& parameters) const {
   return OkStatus();
 }
 
-Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters& parameters) {
+Result<std::unique_ptr<Sampling>> DiffusionPipeline::Begin(const GenerationParameters& parameters) {
   TF_RETURN_IF_ERROR(CheckParameters(parameters));
   const ModelDescription& description = parts_.description;
   SchedulerConfig scheduler = parts_.scheduler;
@@ -129,7 +128,7 @@ Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters
                       MakeSampler(parameters.sampler, scheduler, parameters.step_count));
   TF_ASSIGN_OR_RETURN(const DenoisingWindow window,
                       WindowOf(*sampler, parts_.scheduler, parameters));
-  const LatentShape shape{.channels = parts_.latent_channels,
+  const LatentShape shape{.channels = parts_.codec.channels,
                           .height = parameters.height_px / description.pixels_per_latent,
                           .width = parameters.width_px / description.pixels_per_latent};
   std::unique_ptr<Sampling> sampling;
@@ -138,17 +137,17 @@ Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters
     // What encoding it takes goes before anything else of the request is there.
     TF_ASSIGN_OR_RETURN(ImageStart start, StartOf(parameters, *sampler, window.begin, noise));
     const ScopedMemoryAccount account(ActivationsOf(description, "unet"));
-    TF_ASSIGN_OR_RETURN(
-        Conditioning conditioning,
-        MakeConditioning(parts_.text_encoder, parameters, description.force_zeros_for_empty_prompt,
-                         parts_.unet.dtype));
+    const Network& network = parts_.denoiser.network();
+    TF_ASSIGN_OR_RETURN(Conditioning conditioning,
+                        parts_.conditioner.Make(parameters, network.dtype));
+    if (description.needs_mask) AddMaskedImage(start, UsesGuidance(parameters), &conditioning);
     std::unique_ptr<const KeptProducts> text_products;
-    if (parts_.unet.keep_products && KeepsTextProducts(description, parameters)) {
-      TF_ASSIGN_OR_RETURN(text_products, parts_.unet.keep_products(conditioning.hidden_states));
+    if (network.keep_products && KeepsTextProducts(description, parameters)) {
+      TF_ASSIGN_OR_RETURN(text_products, network.keep_products(conditioning.text()));
     }
-    const at::Device device = parts_.unet.device;
+    const at::Device device = network.device;
     if (start.kept.has_value()) start.kept = start.kept->To(device);
-    sampling = std::make_unique<SdxlSampling>(
+    sampling = std::make_unique<DiffusionSampling>(
         parameters, std::move(sampler), window, std::move(noise), std::move(conditioning),
         std::move(text_products), start.latents.to(device), std::move(start.kept));
     return OkStatus();
@@ -156,15 +155,26 @@ Result<std::unique_ptr<Sampling>> SdxlPipeline::Begin(const GenerationParameters
   return sampling;
 }
 
-Result<ImageStart> SdxlPipeline::StartOf(const GenerationParameters& parameters,
-                                         const Sampler& sampler, int32_t begin,
-                                         LatentNoise& noise) {
+Result<ImageStart> DiffusionPipeline::StartOf(const GenerationParameters& parameters,
+                                              const Sampler& sampler, int32_t begin,
+                                              LatentNoise& noise) {
+  const bool inpaints = parts_.description.needs_mask && parameters.mask != nullptr;
   std::optional<LatentDistribution> distribution;
+  std::optional<LatentDistribution> masked;
   if (parameters.init_image != nullptr) {
     const ScopedMemoryAccount account(ActivationsOf(parts_.description, kVaeEncoder));
-    TF_ASSIGN_OR_RETURN(distribution, parts_.vae_encoder->Encode(*parameters.init_image));
+    VaeEncoder& encoder = *parts_.codec.encoder;
+    if (!inpaints || !StartsFromNoise(parameters, begin)) {
+      TF_ASSIGN_OR_RETURN(distribution, encoder.Encode(*parameters.init_image));
+    }
+    if (inpaints) {
+      TF_ASSIGN_OR_RETURN(masked, encoder.Encode(*parameters.init_image, parameters.mask.get()));
+    }
   }
   const ScopedMemoryAccount account(ActivationsOf(parts_.description, "unet"));
+  if (masked.has_value()) {
+    return StartInpainting(parameters, distribution, *masked, sampler, begin, noise);
+  }
   if (distribution.has_value()) {
     return StartFromImage(parameters, *distribution, sampler, begin, noise);
   }
@@ -174,25 +184,32 @@ Result<ImageStart> SdxlPipeline::StartOf(const GenerationParameters& parameters,
                     .kept = std::nullopt};
 }
 
-Result<at::Tensor> SdxlPipeline::PredictNoise(const SdxlSampling& sampling) const {
+void DiffusionPipeline::AddMaskedImage(const ImageStart& start, bool guided,
+                                       Conditioning* conditioning) const {
+  const Network& network = parts_.denoiser.network();
+  // A load measures without an image: everything is drawn, around it is mid-grey.
+  const at::Tensor drawn = start.masked.has_value()
+                               ? start.masked->drawn
+                               : at::ones_like(start.latents.slice(0, 0, 1).slice(1, 0, 1));
+  const at::Tensor latents =
+      start.masked.has_value() ? start.masked->latents : at::zeros_like(start.latents);
+  const int64_t halves = guided ? 2 : 1;
+  conditioning->inputs[kMaskInput] =
+      drawn.repeat({halves * latents.size(0), 1, 1, 1}).to(network.device, network.dtype);
+  conditioning->inputs[kMaskedImageInput] =
+      latents.repeat({halves, 1, 1, 1}).to(network.device, network.dtype);
+}
+
+Result<at::Tensor> DiffusionPipeline::PredictNoise(const DiffusionSampling& sampling) const {
   const GenerationParameters& parameters = sampling.parameters_;
-  const Conditioning& conditioning = sampling.conditioning_;
   const int32_t call = sampling.window_.begin + sampling.steps_done_;
   const bool guided = UsesGuidance(parameters);
   at::Tensor input = sampling.sampler_->ScaleModelInput(sampling.latents_, call);
   if (guided) input = at::cat({input, input});
-  const at::Tensor timestep =
-      at::full({input.size(0)}, sampling.sampler_->timestep(call), input.options());
   const ScopedKeptProducts products(sampling.text_products_.get());
-  const WithoutOneDnn guard(IsTooNarrowForOneDnn(input, parts_.unet.device, parts_.unet.dtype));
   TF_ASSIGN_OR_RETURN(
-      const std::vector<at::Tensor> outputs,
-      parts_.unet.run({input.to(parts_.unet.dtype), timestep, conditioning.hidden_states,
-                       conditioning.pooled, conditioning.time_ids}));
-  if (outputs.size() != 1 || outputs[0].sizes() != input.sizes()) {
-    return Internal("the UNet's graph did not give one tensor of the latents' shape");
-  }
-  const at::Tensor prediction = outputs[0].to(at::kFloat);
+      const at::Tensor prediction,
+      parts_.denoiser.Predict(input, sampling.sampler_->timestep(call), sampling.conditioning_));
   if (!guided) return prediction;
   const std::vector<at::Tensor> halves = prediction.chunk(2);
   const at::Tensor guided_prediction =
@@ -201,9 +218,9 @@ Result<at::Tensor> SdxlPipeline::PredictNoise(const SdxlSampling& sampling) cons
   return Rescaled(guided_prediction, halves[1], parameters.guidance_rescale);
 }
 
-Status SdxlPipeline::Step(std::span<Sampling* const> batch) {
+Status DiffusionPipeline::Step(std::span<Sampling* const> batch) {
   for (Sampling* const member : batch) {
-    auto& sampling = static_cast<SdxlSampling&>(*member);
+    auto& sampling = static_cast<DiffusionSampling&>(*member);
     if (sampling.steps_done_ >= sampling.step_count()) {
       return Internal("a request was stepped beyond its last step");
     }
@@ -223,7 +240,7 @@ Status SdxlPipeline::Step(std::span<Sampling* const> batch) {
       }
       // A step is done when the device has done it: progress, cancelling and the watchdog go by
       // that, and an error of the device is the error of the request that made it.
-      Synchronize(parts_.unet.device);
+      Synchronize(parts_.denoiser.network().device);
       return OkStatus();
     }));
     sampling.is_in_sampler_ = false;
@@ -236,7 +253,7 @@ Status SdxlPipeline::Step(std::span<Sampling* const> batch) {
   return OkStatus();
 }
 
-ImageDecoding SdxlPipeline::DecodingOf(const SdxlSampling& sampling) {
+ImageDecoding DiffusionPipeline::DecodingOf(const DiffusionSampling& sampling) {
   const ModelDescription& description = parts_.description;
   const GenerationParameters& parameters = sampling.parameters_;
   std::optional<TileSizes> tile;
@@ -244,12 +261,12 @@ ImageDecoding SdxlPipeline::DecodingOf(const SdxlSampling& sampling) {
   if (tile_px > 0) {
     tile = {.sample_px = tile_px, .latents = tile_px / description.pixels_per_latent};
   }
-  return {&parts_.vae, sampling.latents_.narrow(0, sampling.images_done_, 1), tile,
+  return {&parts_.codec.decoder, sampling.latents_.narrow(0, sampling.images_done_, 1), tile,
           sampling.in_fp32_};
 }
 
-Result<std::optional<Image>> SdxlPipeline::DecodeNext(Sampling& sampling) {
-  auto& state = static_cast<SdxlSampling&>(sampling);
+Result<std::optional<Image>> DiffusionPipeline::DecodeNext(Sampling& sampling) {
+  auto& state = static_cast<DiffusionSampling&>(sampling);
   if (state.steps_done_ < state.step_count() || state.images_done_ >= state.image_count()) {
     return Internal("an image was decoded before the last step or after the last image");
   }

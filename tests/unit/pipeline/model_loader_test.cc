@@ -1,4 +1,4 @@
-#include "server/pipeline/sdxl_model.h"
+#include "server/pipeline/model_loader.h"
 
 #include "server/device/open_device.h"
 
@@ -27,9 +27,9 @@ TEST(OpenDeviceTest, TakesTheCpuWhereItIsAskedFor) {
   EXPECT_EQ(device->cuda_index, -1);
 }
 
-TEST(LoadSdxlModelTest, AMissingDirectoryIsRefusedWithoutItsPath) {
+TEST(LoadDiffusionModelTest, AMissingDirectoryIsRefusedWithoutItsPath) {
   DeviceRuntime runtime("cpu", /*thread_count=*/0, /*host_cache_bytes=*/0);
-  const auto model = LoadSdxlModel(runtime, {.name = "m", .path = "/nowhere/secret"}, nullptr);
+  const auto model = LoadDiffusionModel(runtime, {.name = "m", .path = "/nowhere/secret"}, nullptr);
   ASSERT_FALSE(model.ok());
   EXPECT_THAT(model.status().message(), Not(HasSubstr("secret")));
   EXPECT_THAT(model.status().message(), HasSubstr("model.json"));

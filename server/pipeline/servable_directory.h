@@ -1,6 +1,6 @@
 // What a model directory says of its model, without loading it.
-#ifndef TIGHTFIT_SERVER_PIPELINE_SDXL_DESCRIPTION_H_
-#define TIGHTFIT_SERVER_PIPELINE_SDXL_DESCRIPTION_H_
+#ifndef TIGHTFIT_SERVER_PIPELINE_SERVABLE_DIRECTORY_H_
+#define TIGHTFIT_SERVER_PIPELINE_SERVABLE_DIRECTORY_H_
 
 #include "server/base/component_formats.h"
 #include "server/base/status.h"
@@ -23,9 +23,9 @@ struct ServableDirectory {
 };
 
 // Reads model.json and checks it against `spec`; without the VAE's encoder if `spec` takes another
-// VAE from a file that has none. Errors: ReadModelDirectory's, those of the
-// samplers, ResolveComputeDtype's; INVALID_ARGUMENT for a vae_tile_px that is no multiple of a
-// latent. `device` is one that OpenDevice has named.
+// VAE from a file that has none. Errors: ReadModelDirectory's, CheckFamily's,
+// those of the samplers, ResolveComputeDtype's; INVALID_ARGUMENT for a vae_tile_px that is no
+// multiple of a latent. `device` is one that OpenDevice has named.
 Result<ServableDirectory> OpenServableDirectory(const ModelSpec& spec, const std::string& device);
 
 // How a component of the model is to be held. The VAE's dtype may be another one than the model's.
@@ -43,4 +43,4 @@ Result<ModelDescription> DescribeModel(const ModelSpec& spec, const ServableDire
 
 }  // namespace tightfit
 
-#endif  // TIGHTFIT_SERVER_PIPELINE_SDXL_DESCRIPTION_H_
+#endif  // TIGHTFIT_SERVER_PIPELINE_SERVABLE_DIRECTORY_H_
