@@ -30,6 +30,12 @@ Json SizeJson(const client::Size& size) {
   return {{"width_px", size.width_px}, {"height_px", size.height_px}};
 }
 
+Json CropJson(const client::ResolvedParameters& parameters) {
+  if (parameters.original_size.width_px == 0) return nullptr;
+  return {{"left_px", parameters.crop_top_left.left_px},
+          {"top_px", parameters.crop_top_left.top_px}};
+}
+
 Json ComponentJson(const client::Component& component) {
   Json json = {
       {"name", component.name},
@@ -71,9 +77,7 @@ Json ToJson(const client::ResolvedParameters& parameters) {
       {"image_count", parameters.image_count},
       {"original_size", SizeJson(parameters.original_size)},
       {"target_size", SizeJson(parameters.target_size)},
-      {"crop_top_left",
-       {{"left_px", parameters.crop_top_left.left_px},
-        {"top_px", parameters.crop_top_left.top_px}}},
+      {"crop_top_left", CropJson(parameters)},
       {"format", parameters.format},
       {"scope", parameters.scope},
       {"compute_dtype", parameters.compute_dtype},

@@ -111,10 +111,7 @@ Result<ComponentFormats> ResolveFormats(const ModelSpec& spec, const ModelDirect
   if (!IsPackedDirectory(directory)) {
     TF_ASSIGN_OR_RETURN(ComponentFormats formats,
                         ParseComponentFormats(is_auto ? kDefaultFormat : spec.format, spec.scope));
-    for (const auto& [name, format] : formats) {
-      if (directory.components.contains(name)) continue;
-      return InvalidArgument("format names " + name + ", which this model does not have");
-    }
+    TF_RETURN_IF_ERROR(CheckComponents(formats, directory));
     if (spec.budget_mib == 0) return formats;
     if (!is_auto && formats.contains("unet")) {
       return InvalidArgument(

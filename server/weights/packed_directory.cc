@@ -121,6 +121,7 @@ class PackingRun {
               packing_.model + " is packed already; unpack it first: tightfit pack --unpack " +
                   packing_.model + " --out DIR"};
     }
+    TF_RETURN_IF_ERROR(CheckComponents(packing_.formats, model_));
     report_.hash = model_.hash;
     for (const std::string& name : ComponentNamesOf(model_)) {
       ComponentPlan plan{.name = name, .asked = {}};

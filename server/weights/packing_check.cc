@@ -44,4 +44,13 @@ Status CheckPacking(const std::string& component, const std::vector<StoredTensor
                          "; use \"linear+conv\", or format \"fp16\" to pack nothing");
 }
 
+Status CheckComponents(const ComponentFormats& formats, const ModelDirectory& directory) {
+  for (const auto& [name, format] : formats) {
+    if (directory.components.contains(name)) continue;
+    return InvalidArgument("format names " + name + ", which a model of the family " +
+                           Shown(directory.family) + " does not have");
+  }
+  return OkStatus();
+}
+
 }  // namespace tightfit

@@ -70,5 +70,17 @@ TEST(CheckPackingTest, AScopeThatTakesNothingIsRefusedWhereSomethingIsToBePacked
   EXPECT_TRUE(Check({"down_blocks", "conv_in"}).ok()) << "all of it may be left out on purpose";
 }
 
+TEST(CheckComponentsTest, AFormatIsOfAComponentThatTheModelHas) {
+  ModelDirectory directory;
+  directory.family = "sd1";
+  directory.components["unet"];
+  directory.components["text_encoder"];
+  ComponentFormats formats = {{"unet", {}}, {"text_encoder", {}}};
+  EXPECT_TRUE(CheckComponents(formats, directory).ok());
+  formats["text_encoder_2"];
+  EXPECT_THAT(CheckComponents(formats, directory).message(),
+              HasSubstr("text_encoder_2, which a model of the family sd1 does not have"));
+}
+
 }  // namespace
 }  // namespace tightfit
