@@ -138,8 +138,8 @@ FORMULAS = (
     *("dpmpp-2s-a", "dpmpp-2s-a-karras", "dpmpp-sde", "dpmpp-sde-karras"),
     *("dpmpp-3m-sde", "dpmpp-3m-sde-karras"),
 )
-# Classes that ignore rescale_betas_zero_snr: over Euler's noise levels of it. All in fp64, since what
-# is cancelled out may be thousands of times what is left.
+# Classes that ignore rescale_betas_zero_snr: over Euler's noise levels of it. All in fp64, since
+# what is cancelled out may be thousands of times what is left.
 OVER_EULERS_LEVELS = (
     KDPM2DiscreteScheduler,
     KDPM2AncestralDiscreteScheduler,
@@ -192,8 +192,8 @@ def made(sampler: str, name: str, step_count: int) -> Any:
 
 
 def set_levels_again(scheduler: Any) -> None:
-    """In fp64, what a KDPM2 scheduler computed of its levels: where steps go, and their middles with
-    the timesteps of these."""
+    """In fp64, what a KDPM2 scheduler computed of its levels: where steps go, and their middles
+    with the timesteps of these."""
     levels = scheduler.sigmas[::2]
     is_ancestral = isinstance(scheduler, KDPM2AncestralDiscreteScheduler)
     down = levels[1:] ** 2 / levels[:-1] if is_ancestral else levels[1:]

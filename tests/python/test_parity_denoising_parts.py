@@ -11,7 +11,11 @@ from parity.jobs import Job, Weights
 from parity.probe import Images, ProbeResult, probe_binary, run_probe
 from parity.reference import SCHEDULERS, Reference
 
-pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
+pytestmark = [
+    pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built"),
+    # Of numpy, to diffusers' DEIS and KDPM2.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 UNPACKED = Weights()
 SHARES = (0.3, 0.8)

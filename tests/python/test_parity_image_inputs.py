@@ -25,7 +25,11 @@ from parity.jobs import Job, Weights
 from parity.probe import Images, ProbeResult, job_statuses, probe_binary, run_probe
 from parity.reference import SCHEDULERS, Reference
 
-pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
+pytestmark = [
+    pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built"),
+    # Of numpy, to diffusers' DEIS and KDPM2.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 UNPACKED = Weights()
 PACKED = Weights("e2m5r", "linear+conv")
