@@ -32,7 +32,17 @@ inline constexpr ShownSampler kShownSamplers[] = {
     {"dpmpp-sde-karras", "DPM++ SDE", "Karras", "Karras"},
     {"dpmpp-2s-a", "DPM++ 2S a", "", "Karras"},
     {"dpmpp-2s-a-karras", "DPM++ 2S a", "Karras", "Karras"},
+    {"dpmpp-3m-sde", "DPM++ 3M SDE", "", "Exponential"},
+    {"dpmpp-3m-sde-karras", "DPM++ 3M SDE", "Karras", "Exponential"},
+    {"kdpm2", "DPM2", "", "Karras"},
+    {"kdpm2-karras", "DPM2", "Karras", "Karras"},
+    {"kdpm2-a", "DPM2 a", "", "Karras"},
+    {"kdpm2-a-karras", "DPM2 a", "Karras", "Karras"},
+    {"deis", "DEIS", ""},
+    {"deis-karras", "DEIS", "Karras"},
     {"unipc", "UniPC", "", "", true},
+    {"pndm", "PLMS", "", "", true},
+    {"ddpm", "DDPM", ""},
     {"lcm", "LCM", ""},
 };
 

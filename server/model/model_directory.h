@@ -59,8 +59,10 @@ struct SchedulerConfig {
   std::string final_sigmas_type = "zero";   // "zero", "sigma_min"
   std::string prediction_type = "epsilon";  // "epsilon", "v_prediction"
   bool rescale_betas_zero_snr = false;
-  bool set_alpha_to_one = true;  // of ddim: the last step ends at alpha 1, not at the first alpha
-  // Of ddim, heun and lcm: predicted clean latents are cut off beyond +- this; 0: they are not.
+  // The last step ends at alpha 1, not at the first alpha. Absent: true for ddim, false for pndm.
+  std::optional<bool> set_alpha_to_one;
+  // Of ddim, ddpm, heun and lcm: predicted clean latents are cut off beyond +- this; 0: they are
+  // not.
   double clip_sample_range = 0.0;
 };
 

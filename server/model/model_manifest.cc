@@ -113,7 +113,9 @@ SchedulerConfig ReadScheduler(const CheckedJson& json) {
   scheduler.interpolation_type = json.TextOr("interpolation_type", absent.interpolation_type);
   scheduler.final_sigmas_type = json.TextOr("final_sigmas_type", absent.final_sigmas_type);
   scheduler.rescale_betas_zero_snr = json.BooleanOr("rescale_betas_zero_snr", false);
-  scheduler.set_alpha_to_one = json.BooleanOr("set_alpha_to_one", absent.set_alpha_to_one);
+  if (!json.Absent("set_alpha_to_one")) {
+    scheduler.set_alpha_to_one = json.Boolean("set_alpha_to_one");
+  }
   if (json.BooleanOr("clip_sample", false)) {
     scheduler.clip_sample_range = json.NumberOr("clip_sample_range", 0.0, 1e6, 1.0);
   }

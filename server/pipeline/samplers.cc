@@ -5,7 +5,7 @@
 namespace tightfit {
 namespace {
 
-constexpr std::array<SamplerInfo, 15> kSamplers = {{
+constexpr std::array<SamplerInfo, 25> kSamplers = {{
     {"euler", &MakeEuler},
     {"euler-karras", &MakeEulerKarras},
     {"euler-exponential", &MakeEulerExponential},
@@ -19,7 +19,17 @@ constexpr std::array<SamplerInfo, 15> kSamplers = {{
     {"dpmpp-sde-karras", &MakeDpmSolverSdeKarras},
     {"dpmpp-2s-a", &MakeDpmSolver2SAncestral},
     {"dpmpp-2s-a-karras", &MakeDpmSolver2SAncestralKarras},
+    {"dpmpp-3m-sde", &MakeDpmSolver3MSde},
+    {"dpmpp-3m-sde-karras", &MakeDpmSolver3MSdeKarras},
+    {"kdpm2", &MakeKdpm2},
+    {"kdpm2-karras", &MakeKdpm2Karras},
+    {"kdpm2-a", &MakeKdpm2Ancestral},
+    {"kdpm2-a-karras", &MakeKdpm2AncestralKarras},
+    {"deis", &MakeDeis},
+    {"deis-karras", &MakeDeisKarras},
     {"unipc", &MakeUniPc},
+    {"pndm", &MakePndm},
+    {"ddpm", &MakeDdpm},
     {"lcm", &MakeLcm},
 }};
 

@@ -26,7 +26,7 @@ class Sampler {
 
   // UNet calls from first to last.
   virtual int32_t call_count() const = 0;
-  // UNet calls of one step; the last may take one less.
+  // UNet calls of one step; the last may take one less. pndm takes one call more than steps.
   virtual int32_t calls_per_step() const { return 1; }
   // What the UNet is told at `call`.
   virtual float timestep(int32_t call) const = 0;
@@ -35,7 +35,8 @@ class Sampler {
   virtual float step_timestep(int32_t call) const { return timestep(call); }
   // The first latents are the first noise times this.
   virtual float init_noise_sigma() const = 0;
-  // `clean` latents with so much of `noise`, unit normal draws, as `call` begins with.
+  // `clean` latents with so much of `noise`, unit normal draws, as `call` begins with. A call in
+  // the middle of a step of kdpm2 has the noise of the step's end, as in diffusers.
   virtual at::Tensor AddNoise(const at::Tensor& clean, const at::Tensor& noise,
                               int32_t call) const = 0;
   // What the UNet sees of `latents`.
@@ -82,6 +83,20 @@ Result<std::unique_ptr<Sampler>> MakeDpmSolver2SAncestral(const SchedulerConfig&
                                                           int32_t step_count);
 Result<std::unique_ptr<Sampler>> MakeDpmSolver2SAncestralKarras(const SchedulerConfig& config,
                                                                 int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDpmSolver3MSde(const SchedulerConfig& config,
+                                                    int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDpmSolver3MSdeKarras(const SchedulerConfig& config,
+                                                          int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDeis(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDeisKarras(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeKdpm2(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeKdpm2Karras(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeKdpm2Ancestral(const SchedulerConfig& config,
+                                                    int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeKdpm2AncestralKarras(const SchedulerConfig& config,
+                                                          int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakePndm(const SchedulerConfig& config, int32_t step_count);
+Result<std::unique_ptr<Sampler>> MakeDdpm(const SchedulerConfig& config, int32_t step_count);
 Result<std::unique_ptr<Sampler>> MakeUniPc(const SchedulerConfig& config, int32_t step_count);
 Result<std::unique_ptr<Sampler>> MakeLcm(const SchedulerConfig& config, int32_t step_count);
 

@@ -12,6 +12,10 @@
 
 namespace tightfit {
 
+// Multistep methods take the last of fewer steps than these by first order: diffusers' limit for
+// `lower_order_final`.
+inline constexpr int32_t kFewSteps = 15;
+
 // Latents hold signal + sigma * noise; the UNet sees them at unit variance.
 class SigmaSampler : public Sampler {
  public:

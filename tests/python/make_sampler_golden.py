@@ -19,11 +19,16 @@ import numpy as np
 import torch
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
+    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
+    KDPM2AncestralDiscreteScheduler,
+    KDPM2DiscreteScheduler,
     LCMScheduler,
+    PNDMScheduler,
     UniPCMultistepScheduler,
 )
 
@@ -71,6 +76,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "last alpha trailing": SDXL | {"set_alpha_to_one": False, "timestep_spacing": "trailing"},
     "sigma_min trailing": SDXL
     | {"final_sigmas_type": "sigma_min", "timestep_spacing": "trailing"},
+    "alpha one": SDXL | {"set_alpha_to_one": True},
     "last alpha": SDXL | {"set_alpha_to_one": False},
     "sigma_min": SDXL | {"final_sigmas_type": "sigma_min"},
     "clipped": SDXL | {"clip_sample": True},
@@ -85,8 +91,10 @@ SCHEDULED = (
 KARRAS, EXPONENTIAL = {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}
 SDE = {"algorithm_type": "sde-dpmsolver++"}
 STEP_COUNTS = (1, 2, 3, 7, 8, 20, 25, 49)
-# Latents of three images, 4 channels, 5 x 6.
+# Latents of three images, 4 channels, 5 x 6; of two of 2 x 3 for samplers that joined later, which
+# keeps the file small.
 SHAPE = (3, 4, 5, 6)
+SMALL_SHAPE = (2, 4, 2, 3)
 SEED = 7
 SAMPLERS: dict[str, tuple[type, dict[str, Any]]] = {
     "euler": (EulerDiscreteScheduler, {}),
@@ -102,7 +110,16 @@ SAMPLERS: dict[str, tuple[type, dict[str, Any]]] = {
     "dpmpp-sde-karras": (DPMSolverSDEScheduler, KARRAS),
     "unipc": (UniPCMultistepScheduler, {}),
     "lcm": (LCMScheduler, {}),
+    "kdpm2": (KDPM2DiscreteScheduler, {}),
+    "kdpm2-karras": (KDPM2DiscreteScheduler, KARRAS),
+    "kdpm2-a": (KDPM2AncestralDiscreteScheduler, {}),
+    "kdpm2-a-karras": (KDPM2AncestralDiscreteScheduler, KARRAS),
+    "deis": (DEISMultistepScheduler, {}),
+    "deis-karras": (DEISMultistepScheduler, KARRAS),
+    "pndm": (PNDMScheduler, {"skip_prk_steps": True}),
+    "ddpm": (DDPMScheduler, {"clip_sample": False}),
 }
+SMALL = (*tuple(SAMPLERS)[-8:], "dpmpp-3m-sde", "dpmpp-3m-sde-karras")
 SAMPLED = (
     *(("sdxl", 8), ("sdxl", 3), ("sdxl", 20), ("trailing", 4), ("trailing", 17), ("linspace", 3)),
     *(("linspace", 9), ("linear", 1), ("linear", 2), ("v", 6), ("v", 16), ("v trailing", 5)),
@@ -112,8 +129,22 @@ SAMPLED = (
     *(("v linspace", 4), ("v zero snr leading", 6), ("v zero snr linspace", 5)),
     *(("last alpha trailing", 5), ("sigma_min trailing", 5)),
 )
-# diffusers has no scheduler of these, or none for every configuration: k-diffusion's formulas.
-FORMULAS = ("dpmpp-2s-a", "dpmpp-2s-a-karras", "dpmpp-sde", "dpmpp-sde-karras")
+# Of configurations that mean something to one sampler alone.
+SAMPLED_ALONE = {"pndm": (("alpha one", 5),)}
+# diffusers has no scheduler of these, or none for every configuration: k-diffusion's formulas. Its
+# "dpmpp_3m_sde" is no DPMSolverMultistepScheduler with solver_order 3 and sde-dpmsolver++: that one
+# weights second differences by 1 less, and takes its second step as 2M does.
+FORMULAS = (
+    *("dpmpp-2s-a", "dpmpp-2s-a-karras", "dpmpp-sde", "dpmpp-sde-karras"),
+    *("dpmpp-3m-sde", "dpmpp-3m-sde-karras"),
+)
+# Classes that ignore rescale_betas_zero_snr: over Euler's noise levels of it. All in fp64, since
+# what is cancelled out may be thousands of times what is left.
+OVER_EULERS_LEVELS = (
+    KDPM2DiscreteScheduler,
+    KDPM2AncestralDiscreteScheduler,
+    DEISMultistepScheduler,
+)
 
 
 def predict_noise(sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -133,34 +164,77 @@ def schedule(name: str, step_count: int) -> dict[str, Any]:
     }
 
 
-def first_noise() -> tuple[list[torch.Generator], torch.Tensor]:
+def shape_of(sampler: str) -> tuple[int, ...]:
+    return SMALL_SHAPE if sampler in SMALL else SHAPE
+
+
+def drawn(generators: list[torch.Generator], shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.cat([torch.randn((1, *shape[1:]), generator=g) for g in generators])
+
+
+def first_noise(shape: tuple[int, ...]) -> tuple[list[torch.Generator], torch.Tensor]:
     """A generator for each image, and what each drew first."""
-    generators = [torch.Generator().manual_seed(SEED + i) for i in range(SHAPE[0])]
-    return generators, torch.cat([torch.randn((1, *SHAPE[1:]), generator=g) for g in generators])
+    generators = [torch.Generator().manual_seed(SEED + i) for i in range(shape[0])]
+    return generators, drawn(generators, shape)
+
+
+def made(sampler: str, name: str, step_count: int) -> Any:
+    kind, settings = SAMPLERS[sampler]
+    scheduler = kind.from_config(settings | CONFIGS[name])
+    if kind in OVER_EULERS_LEVELS:
+        scheduler.alphas_cumprod = EulerDiscreteScheduler.from_config(CONFIGS[name]).alphas_cumprod
+    scheduler.set_timesteps(step_count)
+    if kind in OVER_EULERS_LEVELS:
+        scheduler.sigmas = scheduler.sigmas.double()
+        if kind is not DEISMultistepScheduler:
+            set_levels_again(scheduler)
+    return scheduler
+
+
+def set_levels_again(scheduler: Any) -> None:
+    """In fp64, what a KDPM2 scheduler computed of its levels: where steps go, and their middles
+    with the timesteps of these."""
+    levels = scheduler.sigmas[::2]
+    is_ancestral = isinstance(scheduler, KDPM2AncestralDiscreteScheduler)
+    down = levels[1:] ** 2 / levels[:-1] if is_ancestral else levels[1:]
+    middles = (levels[:-1] * down) ** 0.5
+    if is_ancestral:
+        scheduler.sigmas_up = by_call((levels[1:] ** 2 - down**2) ** 0.5)
+        scheduler.sigmas_down = by_call(down)
+        scheduler.sigmas_interpol = by_call(middles)
+    else:
+        scheduler.sigmas_interpol = by_call(torch.cat([levels[:1], middles]))
+    logs = scheduler.log_sigmas.numpy()
+    told = [scheduler._sigma_to_t(middle, logs) for middle in middles[:-1].numpy()]
+    scheduler.timesteps = scheduler.timesteps.double()
+    scheduler.timesteps[1::2] = torch.tensor(np.array(told))
+
+
+def by_call(of_steps: torch.Tensor) -> torch.Tensor:
+    return torch.cat([of_steps[:1], of_steps[1:].repeat_interleave(2), of_steps[-1:]])
 
 
 def sampled(sampler: str, name: str, step_count: int) -> dict[str, Any]:
-    kind, settings = SAMPLERS[sampler]
-    scheduler = kind.from_config(settings | CONFIGS[name])
-    scheduler.set_timesteps(step_count)
-    generators, noise = first_noise()
-    latents = noise * scheduler.init_noise_sigma
+    scheduler = made(sampler, name, step_count)
+    shape = shape_of(sampler)
+    generators, noise = first_noise(shape)
+    latents = noise.to(scheduler.sigmas.dtype) if hasattr(scheduler, "sigmas") else noise
+    latents = latents * scheduler.init_noise_sigma
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     extra = {"generator": generators} if takes_noise else {}
-    if kind is DPMSolverSDEScheduler:
-        scheduler.noise_sampler = brownian(
-            lambda: torch.cat([torch.randn((1, *SHAPE[1:]), generator=g) for g in generators])
-        )
+    if isinstance(scheduler, DPMSolverSDEScheduler):
+        scheduler.noise_sampler = brownian(lambda: drawn(generators, shape))
     for timestep in scheduler.timesteps:
         prediction = predict_noise(scheduler.scale_model_input(latents, timestep), timestep)
+        prediction = prediction.float()  # whose dtype is that of the noise that is drawn
         latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extra)[0]
     return {
         "sampler": sampler,
         "config": name,
         "step_count": step_count,
         "seed": SEED,
-        "shape": list(SHAPE),
-        "latents": latents.flatten().tolist(),
+        "shape": list(shape),
+        "latents": latents.float().flatten().tolist(),
     }
 
 
@@ -184,6 +258,28 @@ def brownian(draw: Callable[[], torch.Tensor]) -> Callable[[Any, Any], torch.Ten
     return increment
 
 
+def third_order_step(
+    latents: torch.Tensor, past: list[tuple[float, torch.Tensor]], end: float
+) -> torch.Tensor:
+    """k-diffusion's "dpmpp_3m_sde" with eta 1, before noise is added: what Newton's polynomial
+    through the clean latents of up to three steps gives. `past`: -log(sigma) and those latents,
+    newest first."""
+    (begin, newest), older = past[0], past[1:]
+    length = end - begin
+    decay = np.exp(-2 * length)
+    moved = decay * latents + (1 - decay) * newest
+    if not older:
+        return moved
+    slope = (newest - older[0][1]) / (begin - older[0][0])
+    weight = 1 - (1 - decay) / (2 * length)
+    if len(older) > 1:
+        older_slope = (older[0][1] - older[1][1]) / (older[0][0] - older[1][0])
+        curve = (slope - older_slope) / (begin - older[1][0])
+        slope = slope + (begin - older[0][0]) * curve
+        moved = moved - (weight / (2 * length) - 0.5) * length**2 * curve
+    return moved + weight * length * slope
+
+
 def sampled_by_formula(sampler: str, name: str, step_count: int) -> dict[str, Any]:
     """In fp64, written from the formulas: k-diffusion's methods over Euler's noise levels."""
     config = CONFIGS[name] | (KARRAS if sampler.endswith("karras") else {})
@@ -192,12 +288,11 @@ def sampled_by_formula(sampler: str, name: str, step_count: int) -> dict[str, An
     sigmas = scheduler.sigmas.double().numpy()
     alphas = scheduler.alphas_cumprod.double().numpy()
     training = np.log(np.sqrt((1 - alphas) / alphas))
-    generators, noise = first_noise()
+    shape = shape_of(sampler)
+    generators, noise = first_noise(shape)
 
     def draw() -> torch.Tensor:
-        return torch.cat(
-            [torch.randn((1, *SHAPE[1:]), generator=g) for g in generators]
-        ).double()
+        return drawn(generators, shape).double()
 
     def clean(latents: torch.Tensor, sigma: float) -> torch.Tensor:
         timestep = float(np.interp(np.log(sigma), training, np.arange(len(training))))
@@ -214,11 +309,16 @@ def sampled_by_formula(sampler: str, name: str, step_count: int) -> dict[str, An
         return up, end**2 / begin
 
     increment = brownian(draw)
+    past: list[tuple[float, torch.Tensor]] = []
     latents = noise.double() * float(scheduler.init_noise_sigma)
     for begin, end in zip(sigmas[:-1], sigmas[1:], strict=True):
         first = clean(latents, begin)
         if end == 0:
             latents = first
+        elif sampler.startswith("dpmpp-3m-sde"):
+            past = [(-np.log(begin), first), *past[:2]]
+            latents = third_order_step(latents, past, -np.log(end))
+            latents = latents + draw() * (end**2 - end**4 / begin**2) ** 0.5
         elif sampler.startswith("dpmpp-sde"):
             half = (begin * end) ** 0.5
             up, down = ancestral(begin, half)
@@ -236,7 +336,7 @@ def sampled_by_formula(sampler: str, name: str, step_count: int) -> dict[str, An
         "config": name,
         "step_count": step_count,
         "seed": SEED,
-        "shape": list(SHAPE),
+        "shape": list(shape),
         "latents": latents.float().flatten().tolist(),
     }
 
@@ -245,23 +345,33 @@ def is_known(sampler: str, name: str, step_count: int) -> bool:
     """Whether diffusers itself samples it without dividing by zero or taking other steps."""
     if sampler == "lcm" and CONFIGS[name]["num_train_timesteps"] < 1000:
         return False
-    two_calls = sampler in ("heun", "dpmpp-sde", "dpmpp-sde-karras")
-    if two_calls and CONFIGS[name].get("rescale_betas_zero_snr"):
+    zero_snr = CONFIGS[name].get("rescale_betas_zero_snr")
+    if zero_snr and sampler in ("heun", "dpmpp-sde", "dpmpp-sde-karras", "pndm"):
         return False  # diffusers' scheduler ignores it
-    kind, settings = SAMPLERS[sampler]
-    scheduler = kind.from_config(settings | CONFIGS[name])
-    scheduler.set_timesteps(step_count)
-    return len(scheduler.timesteps) == (2 * step_count - 1 if two_calls else step_count)
+    if sampler == "deis-karras" and step_count == 1:
+        return False  # diffusers' scheduler stays where it begins
+    if sampler.startswith("kdpm2-a") and (name, step_count) == ("linear", 2):
+        return False  # from far above to next to nothing: it makes 350 times of what fp32 rounds
+    scheduler = made(sampler, name, step_count)
+    calls = step_count
+    if scheduler.order == 2:
+        calls = 2 * step_count - 1
+    elif sampler == "pndm" and step_count > 1:
+        calls = step_count + 1
+    return len(scheduler.timesteps) == calls
 
 
 def main() -> None:
     golden = {
         "made_with": {"diffusers": diffusers.__version__, "torch": torch.__version__},
         "configs": CONFIGS,
-        "noise": first_noise()[1].flatten().tolist(),
+        "noise": first_noise(SHAPE)[1].flatten().tolist(),
         "schedules": [schedule(name, n) for name in SCHEDULED for n in STEP_COUNTS],
         "sampled": [
-            sampled(s, name, n) for s in SAMPLERS for name, n in SAMPLED if is_known(s, name, n)
+            sampled(s, name, n)
+            for s in SAMPLERS
+            for name, n in (*SAMPLED, *SAMPLED_ALONE.get(s, ()))
+            if is_known(s, name, n)
         ]
         + [
             sampled_by_formula(s, name, n)

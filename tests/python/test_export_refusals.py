@@ -201,6 +201,7 @@ def test_too_little_disk_space(
         ),
         ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3}, "euler", False),
         ({"_class_name": "PNDMScheduler"}, "euler", False),
+        ({"_class_name": "PNDMScheduler", "skip_prk_steps": True}, "pndm", True),
     ],
 )
 def test_the_default_sampler_follows_the_scheduler(

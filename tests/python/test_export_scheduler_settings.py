@@ -241,6 +241,43 @@ def test_what_the_server_cannot_draw_is_refused_before_any_weight_is_read(
             "ddim",
         ),
         ({"_class_name": "TCDScheduler"}, None),
+        # Stable Diffusion 1.5's own.
+        ({"_class_name": "PNDMScheduler", "skip_prk_steps": True, "steps_offset": 1}, "pndm"),
+        ({"_class_name": "PNDMScheduler"}, None),
+        (
+            {
+                "_class_name": "PNDMScheduler",
+                "skip_prk_steps": True,
+                "rescale_betas_zero_snr": True,
+                "prediction_type": "v_prediction",
+            },
+            None,
+        ),
+        ({"_class_name": "DDPMScheduler"}, "ddpm"),
+        ({"_class_name": "DDPMScheduler", "variance_type": "fixed_small_log"}, "ddpm"),
+        ({"_class_name": "DDPMScheduler", "variance_type": "fixed_large"}, None),
+        ({"_class_name": "DDPMScheduler", "rescale_betas_zero_snr": True}, None),
+        ({"_class_name": "DEISMultistepScheduler"}, "deis"),
+        ({"_class_name": "DEISMultistepScheduler", "use_karras_sigmas": True}, "deis-karras"),
+        ({"_class_name": "DEISMultistepScheduler", "use_exponential_sigmas": True}, None),
+        ({"_class_name": "DEISMultistepScheduler", "solver_order": 3}, None),
+        ({"_class_name": "DEISMultistepScheduler", "lower_order_final": False}, None),
+        ({"_class_name": "KDPM2DiscreteScheduler"}, "kdpm2"),
+        ({"_class_name": "KDPM2DiscreteScheduler", "use_karras_sigmas": True}, "kdpm2-karras"),
+        ({"_class_name": "KDPM2AncestralDiscreteScheduler"}, "kdpm2-a"),
+        (
+            {"_class_name": "KDPM2AncestralDiscreteScheduler", "use_karras_sigmas": True},
+            "kdpm2-a-karras",
+        ),
+        # k-diffusion's "DPM++ 3M SDE" is another method: see make_sampler_golden.py.
+        (
+            {
+                "_class_name": "DPMSolverMultistepScheduler",
+                "algorithm_type": "sde-dpmsolver++",
+                "solver_order": 3,
+            },
+            None,
+        ),
     ],
 )
 def test_a_sampler_is_named_only_if_it_draws_as_the_class_does(

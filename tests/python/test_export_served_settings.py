@@ -62,6 +62,8 @@ TOGETHER: tuple[dict[str, Any], ...] = (
     {"use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++"},
     {"timestep_spacing": "trailing", "num_train_timesteps": 2},
 )
+# What a class must say to have a sampler.
+HAVING_A_SAMPLER: dict[str, dict[str, Any]] = {"PNDMScheduler": {"skip_prk_steps": True}}
 
 
 def tried() -> list[dict[str, Any]]:
@@ -69,7 +71,7 @@ def tried() -> list[dict[str, Any]]:
     without any key."""
     configs: list[dict[str, Any]] = []
     for class_name, defaults in CLASS_DEFAULTS.items():
-        named = {"_class_name": class_name}
+        named = {"_class_name": class_name, **HAVING_A_SAMPLER.get(class_name, {})}
         configs += [named, named | SDXL]
         if sampler_of(defaults | named) is None:
             continue  # drawn as euler, whose settings are tried

@@ -19,7 +19,11 @@ from parity.packing import PLANE_BITS, layout_bytes, selected_layers
 from parity.probe import DEVICE, ProbeResult, load_status, probe_binary, run_probe
 from parity.reference import SCHEDULERS, Reference
 
-pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
+pytestmark = [
+    pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built"),
+    # Of numpy, to diffusers' DEIS and KDPM2.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 UNPACKED = Weights()
 BASE = Job()

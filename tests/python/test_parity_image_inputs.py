@@ -3,7 +3,9 @@
 Where diffusers' batches differ from its single images (all images of an inpainting begin with one
 sample of the image's latents) we draw single images; where it gives an empty batch (a strength that
 is less than a step) we refuse. Pixels that a mask keeps are the VAE's in diffusers; ours are the
-image's own unless the request says otherwise.
+image's own unless the request says otherwise. pndm has a call more than steps, and diffusers counts
+a strength's calls from the front: 0.3 of 10 steps are 4 calls, and the second of them, not the
+second of all, is what goes back to take its step again.
 """
 
 from __future__ import annotations
@@ -23,7 +25,11 @@ from parity.jobs import Job, Weights
 from parity.probe import Images, ProbeResult, job_statuses, probe_binary, run_probe
 from parity.reference import SCHEDULERS, Reference
 
-pytestmark = pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built")
+pytestmark = [
+    pytest.mark.skipif(not probe_binary().is_file(), reason="pipeline_probe is not built"),
+    # Of numpy, to diffusers' DEIS and KDPM2.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 UNPACKED = Weights()
 PACKED = Weights("e2m5r", "linear+conv")
@@ -55,6 +61,14 @@ def cases(folder: Path) -> dict[str, Job]:
         steps = {"step_count": 20 if strength < 0.1 else 10, "strength": strength}
         jobs[f"strength {strength}"] = job_of(folder, **steps, sampler="dpmpp-2m-karras")
         jobs[f"strength {strength} in a mask"] = job_of(folder, "mask", **steps, sampler="euler-a")
+    for sampler in ("pndm", "kdpm2-a"):
+        for mask in (None, "mask"):
+            steps = {"sampler": sampler, "step_count": 10, "strength": 0.3}
+            name = f"strength 0.3 of {sampler}" + (" in a mask" if mask else "")
+            jobs[name] = job_of(folder, mask, **steps)
+    # All of the denoising, and all but its first step, whose call is not repeated then.
+    jobs["strength 1.0 of pndm"] = job_of(folder, sampler="pndm", strength=1.0)
+    jobs["strength 0.9 of pndm"] = job_of(folder, sampler="pndm", step_count=10, strength=0.9)
     wide, odd = ({"width_px": width, "height_px": height} for width, height in SIZES[1:])
     three = odd | {"image_count": 3}
     return jobs | {

@@ -27,6 +27,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "dpmpp": {"_class_name": "DPMSolverMultistepScheduler", "beta_schedule": "scaled_linear"},
     "unipc": {"_class_name": "UniPCMultistepScheduler"},
     "lcm": {"_class_name": "LCMScheduler"},
+    "pndm": {"_class_name": "PNDMScheduler", **SDXL, "skip_prk_steps": True},
+    "pndm-alpha-one": {
+        "_class_name": "PNDMScheduler",
+        **SDXL,
+        "skip_prk_steps": True,
+        "set_alpha_to_one": True,
+    },
+    "ddpm": {"_class_name": "DDPMScheduler", **SDXL},
+    "deis": {"_class_name": "DEISMultistepScheduler", "beta_schedule": "scaled_linear"},
+    "kdpm2": {"_class_name": "KDPM2DiscreteScheduler", "beta_schedule": "scaled_linear"},
+    "kdpm2-a": {"_class_name": "KDPM2AncestralDiscreteScheduler", **SDXL},
 }
 STEPS, GUIDANCE, SEED = 6, 4.0, 1
 

@@ -14,7 +14,15 @@ _SAMPLERS = {
     ("DDIMScheduler", ""): "ddim",
     ("DPMSolverSDEScheduler", ""): "dpmpp-sde",
     ("DPMSolverSDEScheduler", "karras"): "dpmpp-sde-karras",
+    ("KDPM2DiscreteScheduler", ""): "kdpm2",
+    ("KDPM2DiscreteScheduler", "karras"): "kdpm2-karras",
+    ("KDPM2AncestralDiscreteScheduler", ""): "kdpm2-a",
+    ("KDPM2AncestralDiscreteScheduler", "karras"): "kdpm2-a-karras",
+    ("DEISMultistepScheduler", ""): "deis",
+    ("DEISMultistepScheduler", "karras"): "deis-karras",
     ("UniPCMultistepScheduler", ""): "unipc",
+    ("PNDMScheduler", ""): "pndm",
+    ("DDPMScheduler", ""): "ddpm",
     ("LCMScheduler", ""): "lcm",
 }
 _DPM_SOLVERS = {
@@ -26,10 +34,13 @@ _SPACINGS = ("karras", "exponential", "beta")
 # Names of other classes' solvers, which these classes take for their own.
 _MIDPOINT = ("midpoint", "logrho", "bh1", "bh2")
 _BH2 = ("bh2", "midpoint", "heun", "logrho")
+# One variance, said as itself and by its logarithm.
+_SMALL_VARIANCE = ("fixed_small", "fixed_small_log")
 # Most steps that a sampler takes, whatever the model.
 MAX_STEPS = {"lcm": 50}
 # What these cannot do: see `SaysWhatASamplerCannotDo` among the server's tests.
-_NOT_FROM_PURE_NOISE = ("ddim", "lcm")
+_NOT_FROM_PURE_NOISE = ("ddim", "lcm", "ddpm")
+_NEVER_FROM_PURE_NOISE = ("pndm",)
 
 
 def sampler_of(scheduler: dict[str, Any]) -> str | None:
@@ -39,7 +50,8 @@ def sampler_of(scheduler: dict[str, Any]) -> str | None:
         return None
     if scheduler["_class_name"] == "DPMSolverMultistepScheduler":
         return _dpm_solver(scheduler, spacing)
-    if scheduler["_class_name"] == "UniPCMultistepScheduler" and not _is_plain_unipc(scheduler):
+    is_plain = _IS_PLAIN.get(scheduler["_class_name"])
+    if is_plain is not None and not is_plain(scheduler):
         return None
     sampler = _SAMPLERS.get((scheduler["_class_name"], spacing))
     return sampler if sampler is None or can_draw(sampler, scheduler) else None
@@ -47,11 +59,12 @@ def sampler_of(scheduler: dict[str, Any]) -> str | None:
 
 def can_draw(sampler: str, scheduler: dict[str, Any]) -> bool:
     """Whether a sampler can begin where the model's noise levels begin."""
-    return not (
-        sampler in _NOT_FROM_PURE_NOISE
-        and scheduler.get("rescale_betas_zero_snr")
-        and scheduler.get("prediction_type", "epsilon") == "epsilon"
-    )
+    if not scheduler.get("rescale_betas_zero_snr"):
+        return True
+    if sampler in _NEVER_FROM_PURE_NOISE:
+        return False
+    predicts_noise = scheduler.get("prediction_type", "epsilon") == "epsilon"
+    return not (predicts_noise and sampler in _NOT_FROM_PURE_NOISE)
 
 
 def _dpm_solver(scheduler: dict[str, Any], spacing: str) -> str | None:
@@ -72,3 +85,24 @@ def _is_plain_unipc(scheduler: dict[str, Any]) -> bool:
         and not scheduler.get("disable_corrector")
         and scheduler.get("solver_p") is None
     )
+
+
+def _is_plain_deis(scheduler: dict[str, Any]) -> bool:
+    return bool(scheduler.get("lower_order_final", True))
+
+
+def _is_plain_pndm(scheduler: dict[str, Any]) -> bool:
+    return bool(scheduler.get("skip_prk_steps"))
+
+
+def _is_plain_ddpm(scheduler: dict[str, Any]) -> bool:
+    return scheduler.get("variance_type", "fixed_small") in _SMALL_VARIANCE
+
+
+# Settings of a class that the sampler named after it does not have.
+_IS_PLAIN = {
+    "UniPCMultistepScheduler": _is_plain_unipc,
+    "DEISMultistepScheduler": _is_plain_deis,
+    "PNDMScheduler": _is_plain_pndm,
+    "DDPMScheduler": _is_plain_ddpm,
+}

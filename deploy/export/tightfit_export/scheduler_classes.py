@@ -117,18 +117,18 @@ CLASS_DEFAULTS: dict[str, Settings] = {
         "shift_terminal": None,
     },
     "LCMScheduler": _CONSISTENCY,
-    # Those whose noise levels the server knows, to be drawn with another sampler.
-    "DDIMParallelScheduler": _DDIM,
     "DDPMScheduler": _DDPM,
-    "DDPMParallelScheduler": _DDPM,
     "DEISMultistepScheduler": _MULTISTEP
     | _LINSPACE
     | {"algorithm_type": "deis", "solver_type": "logrho"},
     "DPMSolverSDEScheduler": _SDXL_BETAS | _SPREAD | _LINSPACE | {"noise_sampler_seed": None},
-    "DPMSolverSinglestepScheduler": _DPM | {"lower_order_final": False},
     "KDPM2AncestralDiscreteScheduler": _SDXL_BETAS | _SPREAD | _LINSPACE,
     "KDPM2DiscreteScheduler": _SDXL_BETAS | _SPREAD | _LINSPACE,
-    "LMSDiscreteScheduler": _BETAS | _SPREAD | _LINSPACE,
     "PNDMScheduler": _BETAS | _LEADING | {"skip_prk_steps": False, "set_alpha_to_one": False},
+    # Those whose noise levels the server knows, to be drawn with another sampler.
+    "DDIMParallelScheduler": _DDIM,
+    "DDPMParallelScheduler": _DDPM,
+    "DPMSolverSinglestepScheduler": _DPM | {"lower_order_final": False},
+    "LMSDiscreteScheduler": _BETAS | _SPREAD | _LINSPACE,
     "TCDScheduler": _CONSISTENCY,
 }

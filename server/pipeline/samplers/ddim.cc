@@ -14,7 +14,7 @@ class Ddim : public VariancePreservingSampler {
       : VariancePreservingSampler({timesteps.begin(), timesteps.end()}, type),
         alphas_(std::move(alphas)),
         stride_(config.num_train_timesteps / static_cast<int32_t>(timesteps_.size())),
-        final_alpha_(config.set_alpha_to_one ? 1.0f : alphas_.front()),
+        final_alpha_(config.set_alpha_to_one.value_or(true) ? 1.0f : alphas_.front()),
         clip_range_(config.clip_sample_range) {}
 
   at::Tensor Step(const at::Tensor& output, const at::Tensor& latents, int32_t call,

@@ -9,10 +9,6 @@
 namespace tightfit {
 namespace {
 
-// Below this many steps the last but one is no longer helped by a third: diffusers' limit for
-// `lower_order_final`.
-constexpr int32_t kFewSteps = 15;
-
 class DpmSolverMultistep : public VariancePreservingSampler {
  public:
   DpmSolverMultistep(NoiseSchedule schedule, PredictionType type, bool stochastic, bool ends_clean)

@@ -12,12 +12,17 @@ import torch
 from PIL import Image
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
+    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     DiffusionPipeline,
     HeunDiscreteScheduler,
+    KDPM2AncestralDiscreteScheduler,
+    KDPM2DiscreteScheduler,
     LCMScheduler,
+    PNDMScheduler,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
@@ -48,6 +53,14 @@ SCHEDULERS = {
     ),
     "unipc": (UniPCMultistepScheduler, {}),
     "lcm": (LCMScheduler, {}),
+    "kdpm2": (KDPM2DiscreteScheduler, {}),
+    "kdpm2-karras": (KDPM2DiscreteScheduler, KARRAS),
+    "kdpm2-a": (KDPM2AncestralDiscreteScheduler, {}),
+    "kdpm2-a-karras": (KDPM2AncestralDiscreteScheduler, KARRAS),
+    "deis": (DEISMultistepScheduler, {}),
+    "deis-karras": (DEISMultistepScheduler, KARRAS),
+    "pndm": (PNDMScheduler, {"skip_prk_steps": True}),
+    "ddpm": (DDPMScheduler, {"clip_sample": False}),
 }
 
 

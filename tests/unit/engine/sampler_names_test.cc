@@ -26,7 +26,17 @@ const std::vector<std::string> kSamplers = {"euler",
                                             "dpmpp-sde-karras",
                                             "dpmpp-2s-a",
                                             "dpmpp-2s-a-karras",
+                                            "dpmpp-3m-sde",
+                                            "dpmpp-3m-sde-karras",
+                                            "kdpm2",
+                                            "kdpm2-karras",
+                                            "kdpm2-a",
+                                            "kdpm2-a-karras",
+                                            "deis",
+                                            "deis-karras",
                                             "unipc",
+                                            "pndm",
+                                            "ddpm",
                                             "lcm"};
 
 std::string Resolved(std::string_view name) {
@@ -51,11 +61,23 @@ TEST(SamplerNamesTest, AreThoseOfOtherToolsToo) {
       {"DPM++ SDE Karras", "dpmpp-sde-karras"},
       {"DPM++ 2S a", "dpmpp-2s-a"},
       {"DPM++ 2S a Karras", "dpmpp-2s-a-karras"},
+      {"DPM++ 3M SDE", "dpmpp-3m-sde"},
+      {"DPM++ 3M SDE Karras", "dpmpp-3m-sde-karras"},
+      {"DPM2", "kdpm2"},
+      {"DPM2 Karras", "kdpm2-karras"},
+      {"DPM2 a", "kdpm2-a"},
+      {"DPM2 a Karras", "kdpm2-a-karras"},
+      {"DEIS", "deis"},
+      {"DEIS Karras", "deis-karras"},
+      {"PLMS", "pndm"},
+      {"PNDM", "pndm"},
+      {"DDPM", "ddpm"},
       {"UniPC", "unipc"},
       {"LCM", "lcm"},
       {"DPM++ 2M Automatic", "dpmpp-2m-karras"},
       {"DPM++ SDE Automatic", "dpmpp-sde-karras"},
       {"Euler Automatic", "euler"},
+      {"DPM2 a Automatic", "kdpm2-a-karras"},
       // ComfyUI, k-diffusion, Stable Diffusion APIs.
       {"euler_ancestral", "euler-a"},
       {"dpmpp_2m", "dpmpp-2m"},
@@ -66,6 +88,18 @@ TEST(SamplerNamesTest, AreThoseOfOtherToolsToo) {
       {"dpmpp_sde_gpu", "dpmpp-sde"},
       {"dpmpp_2m_sde_karras", "dpmpp-2m-sde-karras"},
       {"dpmpp_2m_sde_gpu_karras", "dpmpp-2m-sde-karras"},
+      {"dpmpp_3m_sde", "dpmpp-3m-sde"},
+      {"dpmpp_3m_sde_gpu", "dpmpp-3m-sde"},
+      {"dpmpp_3m_sde_gpu_karras", "dpmpp-3m-sde-karras"},
+      {"k_dpmpp_3m_sde", "dpmpp-3m-sde"},
+      {"dpm_2", "kdpm2"},
+      {"dpm_2_ancestral", "kdpm2-a"},
+      {"dpm_2_ancestral_karras", "kdpm2-a-karras"},
+      {"K_DPM_2_ANCESTRAL", "kdpm2-a"},
+      {"k_dpm_2_a", "kdpm2-a"},
+      {"sample_dpm_2", "kdpm2"},
+      {"dpm2-ancestral", "kdpm2-a"},
+      {"plms", "pndm"},
       {"uni_pc", "unipc"},
       {"uni_pc_bh2", "unipc"},
       {"euler_normal", "euler"},
@@ -81,6 +115,10 @@ TEST(SamplerNamesTest, AreThoseOfOtherToolsToo) {
       {"dpmpp_2m_k", "dpmpp-2m-karras"},
       {"dpmpp_2m_sde_k", "dpmpp-2m-sde-karras"},
       {"dpmpp_sde_k", "dpmpp-sde-karras"},
+      {"kdpm_2", "kdpm2"},
+      {"kdpm_2_k", "kdpm2-karras"},
+      {"kdpm_2_a_k", "kdpm2-a-karras"},
+      {"deis_k", "deis-karras"},
       // diffusers.
       {"EulerDiscreteScheduler", "euler"},
       {"EulerAncestralDiscreteScheduler", "euler-a"},
@@ -88,6 +126,11 @@ TEST(SamplerNamesTest, AreThoseOfOtherToolsToo) {
       {"DDIMScheduler", "ddim"},
       {"DPMSolverMultistepScheduler", "dpmpp-2m"},
       {"DPMSolverSDEScheduler", "dpmpp-sde"},
+      {"KDPM2DiscreteScheduler", "kdpm2"},
+      {"KDPM2AncestralDiscreteScheduler", "kdpm2-a"},
+      {"DEISMultistepScheduler", "deis"},
+      {"PNDMScheduler", "pndm"},
+      {"DDPMScheduler", "ddpm"},
       {"UniPCMultistepScheduler", "unipc"},
       {"LCMScheduler", "lcm"},
   };
@@ -104,6 +147,9 @@ TEST(SamplerNamesTest, OfSchedulesThatAreNotServedAreRefusedByThem) {
   EXPECT_THAT(Resolved("Euler a Karras"),
               HasSubstr("euler-a is not served with the schedule karras"));
   EXPECT_THAT(Resolved("UniPC Karras"), HasSubstr("unipc is not served with"));
+  EXPECT_THAT(Resolved("DPM++ 3M SDE Exponential"),
+              HasSubstr("dpmpp-3m-sde is not served with the schedule exponential"));
+  EXPECT_THAT(Resolved("PLMS Karras"), HasSubstr("pndm is not served with the schedule karras"));
 }
 
 TEST(SamplerNamesTest, OfSamplersThatNoModelHasAreRefusedByThem) {
@@ -111,10 +157,8 @@ TEST(SamplerNamesTest, OfSamplersThatNoModelHasAreRefusedByThem) {
            {"DPM++ 2M SDE", "dpmpp-2m-sde is served as dpmpp-2m-sde-karras alone"},
            {"DPM++ 2M SDE Exponential", "dpmpp-2m-sde is served as dpmpp-2m-sde-karras alone"},
            {"DPM++ 2M SDE Heun Karras", "it has no dpmpp-2m-sde-heun"},
-           {"DPM2 a Karras", "it has no dpm2-a"},
-           {"DPM++ 3M SDE Karras", "it has no dpmpp-3m-sde"},
+           {"DPM fast", "it has no dpm-fast"},
            {"LMS", "it has no lms"},
-           {"PNDMScheduler", "it has no pndm"},
            {"DPMSolverSinglestepScheduler", "it has no dpmsolversinglestep"},
            {"FlowMatchEulerDiscreteScheduler", "it has no flowmatcheulerdiscrete"}}) {
     EXPECT_THAT(Resolved(name), HasSubstr(base)) << name;

@@ -93,6 +93,11 @@ TEST(ParametersTextTest, ShowsSamplerAndScheduleApart) {
   EXPECT_EQ(shown("dpmpp-2m-sde-karras", ""), "Sampler: DPM++ 2M SDE, Schedule type: Karras");
   EXPECT_EQ(shown("dpmpp-sde-karras", ""), "Sampler: DPM++ SDE, Schedule type: Karras");
   EXPECT_EQ(shown("dpmpp-2s-a-karras", ""), "Sampler: DPM++ 2S a, Schedule type: Karras");
+  EXPECT_EQ(shown("dpmpp-3m-sde", "linspace"), "Sampler: DPM++ 3M SDE, Schedule type: Uniform");
+  EXPECT_EQ(shown("kdpm2-a-karras", ""), "Sampler: DPM2 a, Schedule type: Karras");
+  EXPECT_EQ(shown("deis-karras", ""), "Sampler: DEIS, Schedule type: Karras");
+  EXPECT_EQ(shown("pndm", "leading"), "Sampler: PLMS");
+  EXPECT_EQ(shown("ddpm", "leading"), "Sampler: DDPM");
   EXPECT_EQ(shown("ddim", "trailing"), "Sampler: DDIM");
   EXPECT_EQ(shown("another", "trailing"), "Sampler: another");
 }

@@ -334,7 +334,7 @@ TEST_F(DiffusionPipelineTest, OverAnImageMakesTheLastStepsAndEncodesItOnce) {
 
 TEST_F(DiffusionPipelineTest, OutsideOfTheMaskLatentsAndPixelsAreTheImages) {
   DiffusionPipeline pipeline = MakePipeline();
-  for (const char* sampler : {"euler-a", "heun", "dpmpp-sde", "dpmpp-2m", "lcm"}) {
+  for (const char* sampler : {"euler-a", "heun", "dpmpp-sde", "dpmpp-2m", "lcm", "kdpm2", "pndm"}) {
     parameters_.sampler = sampler;
     parameters_.init_image = Grey(40);
     parameters_.mask = LeftHalf();

@@ -95,7 +95,8 @@ TEST_F(ImageStartTest, WhatIsKeptIsAsNoisyAsTheNextCallBeginsAndCleanInTheEnd) {
   std::vector<uint8_t> drawn(24, 0);
   drawn[0] = 255;
   SetMask(drawn);
-  for (const char* name : {"euler", "heun", "dpmpp-2m", "ddim", "lcm", "dpmpp-sde", "unipc"}) {
+  for (const char* name : {"euler", "heun", "dpmpp-2m", "ddim", "lcm", "dpmpp-sde", "unipc",
+                           "dpmpp-3m-sde", "kdpm2", "kdpm2-a", "deis", "pndm", "ddpm"}) {
     const KeptLatents kept = *Start(name, 0).kept;
     const at::Tensor latents = at::full({2, 4, 2, 3}, 9.0f);
     for (int32_t call = 0; call < sampler_->call_count(); ++call) {

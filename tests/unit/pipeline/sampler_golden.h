@@ -30,7 +30,7 @@ inline SchedulerConfig GoldenConfig(const std::string& name) {
   config.final_sigmas_type = json.value("final_sigmas_type", "zero");
   config.prediction_type = json.value("prediction_type", "epsilon");
   config.rescale_betas_zero_snr = json.value("rescale_betas_zero_snr", false);
-  config.set_alpha_to_one = json.value("set_alpha_to_one", true);
+  if (json.contains("set_alpha_to_one")) config.set_alpha_to_one = json.at("set_alpha_to_one");
   if (json.value("clip_sample", false)) {
     config.clip_sample_range = json.value("clip_sample_range", 1.0);
   }

@@ -43,17 +43,30 @@ _SAMPLERS = {
     ("DPM++ SDE", "Karras"): "dpmpp-sde-karras",
     ("DPM++ 2S a", ""): "dpmpp-2s-a",
     ("DPM++ 2S a", "Karras"): "dpmpp-2s-a-karras",
+    ("DPM++ 3M SDE", ""): "dpmpp-3m-sde",
+    ("DPM++ 3M SDE", "Karras"): "dpmpp-3m-sde-karras",
+    ("DPM2", ""): "kdpm2",
+    ("DPM2", "Karras"): "kdpm2-karras",
+    ("DPM2 a", ""): "kdpm2-a",
+    ("DPM2 a", "Karras"): "kdpm2-a-karras",
+    ("DEIS", ""): "deis",
+    ("DEIS", "Karras"): "deis-karras",
     ("UniPC", ""): "unipc",
+    ("PLMS", ""): "pndm",
+    ("DDPM", ""): "ddpm",
     ("LCM", ""): "lcm",
 }
 # Those that A1111 gives no choice of a schedule; it spaces their timesteps as "leading" does.
-_BY_TIMESTEPS = ("ddim", "unipc")
+_BY_TIMESTEPS = ("ddim", "unipc", "pndm")
 # What A1111 takes under "Automatic", where it is not the training timesteps.
 _AUTOMATIC = {
     "dpm++ 2m": "Karras",
     "dpm++ 2m sde": "Exponential",
     "dpm++ sde": "Karras",
     "dpm++ 2s a": "Karras",
+    "dpm++ 3m sde": "Exponential",
+    "dpm2": "Karras",
+    "dpm2 a": "Karras",
 }
 _SPACINGS = {
     "uniform": "linspace",

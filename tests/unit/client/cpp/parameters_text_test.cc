@@ -123,6 +123,12 @@ TEST(ParametersTextTest, ReadsSamplersAndSchedulesOfA1111AsItMeansThem) {
            Case{"DPM++ 2M SDE, Schedule type: Automatic", "dpmpp-2m-sde-karras", "linspace", 1},
            Case{"DPM++ SDE Karras", "dpmpp-sde-karras", "linspace", 0},
            Case{"DPM++ 2S a, Schedule type: Karras", "dpmpp-2s-a-karras", "linspace", 0},
+           Case{"DPM++ 3M SDE Karras", "dpmpp-3m-sde-karras", "linspace", 0},
+           Case{"DPM++ 3M SDE Exponential", "dpmpp-3m-sde", "linspace", 1},
+           Case{"DPM2 a, Schedule type: Automatic", "kdpm2-a-karras", "linspace", 0},
+           Case{"DPM2", "kdpm2", "linspace", 0},
+           Case{"DEIS", "deis", "linspace", 0},
+           Case{"PLMS, Schedule type: Automatic", "pndm", "leading", 0},
            Case{"DDIM", "ddim", "leading", 0},
            Case{"UniPC, Schedule type: Automatic", "unipc", "leading", 0},
            Case{"dpmpp_2m_sde", "dpmpp_2m_sde", "linspace", 0},
@@ -138,9 +144,9 @@ TEST(ParametersTextTest, ReadsSamplersAndSchedulesOfA1111AsItMeansThem) {
     EXPECT_EQ(image.notes.size(), each.note_count) << each.sampler;
     EXPECT_EQ(image.request.timestep_spacing.value_or("none"), each.spacing) << each.sampler;
   }
-  const DrawnImage unknown = Foreign("DPM++ 3M SDE Exponential");
+  const DrawnImage unknown = Foreign("DPM fast Exponential");
   EXPECT_FALSE(unknown.request.sampler.has_value());
-  EXPECT_THAT(unknown.notes, ElementsAre(HasSubstr("DPM++ 3M SDE")));
+  EXPECT_THAT(unknown.notes, ElementsAre(HasSubstr("DPM fast")));
 }
 
 TEST(ParametersTextTest, ReadsClipSkipAndRescaleOfOthers) {
