@@ -1,6 +1,7 @@
 #include "client/cli/command_line.h"
 
 #include "client/cli/exit_code.h"
+#include "client/cli/init_image_flags.h"
 #include "client/cli/number_flags.h"
 #include "client/cli/redraw.h"
 #include "client/cli/security_flags.h"
@@ -47,6 +48,7 @@ constexpr const char* kGenerateFooter = R"(Examples:
   tightfit generate --from-png apple.png --seed random --steps 40     another one like it
   tightfit generate "green apple" --init-image apple.png --strength 0.6     draw over an image
   tightfit generate "a worm" --init-image apple.png --mask hole.png         only where it is white
+  tightfit generate "a hill" --init-image apple.png --outpaint 0,0,256,0    and what is beside it
   tightfit generate "red apple" --json 2>/dev/null | jq -r '.images[].file'
 
 --from-png takes what an option does not give from the text in the image (tightfit's, A1111's,
@@ -158,8 +160,6 @@ std::pair<int32_t, int32_t> ParsePair(const std::string& flag, std::string_view 
 
 // Latents of the largest image that a server may be told to allow fit.
 constexpr size_t kMaxLatentsBytes = 64 << 20;
-// More than servers take unless told otherwise; they say how much.
-constexpr size_t kMaxInputImageBytes = 64 << 20;
 // The longest prompt that a server may be told to allow.
 constexpr size_t kMaxPromptBytes = 1 << 20;
 
@@ -174,9 +174,7 @@ struct GenerateFlags {
   std::optional<std::string> output;
   std::optional<std::string> prompt_syntax;
   std::vector<std::string> initial_latents;
-  std::optional<std::string> init_image;
-  std::optional<std::string> mask;
-  bool no_keep_unmasked = false;
+  InitImageFlags init_image;
   std::optional<std::string> from_png;
   bool seed_is_random = false;
   bool no_metadata = false;
@@ -273,24 +271,7 @@ struct GenerateFlags {
         ->type_name("N")
         ->group("Prompt");
 
-    command
-        ->add_option("--init-image", init_image,
-                     "Draw over this image: PNG, JPEG or WebP, whose size is the default")
-        ->type_name("FILE")
-        ->group("Drawing over an image");
-    AddFraction(command, "--strength", &request.strength,
-                "How much of it is drawn anew, above 0 to 1; default: 0.3, with --mask 0.9999")
-        ->type_name("SHARE")
-        ->group("Drawing over an image");
-    command
-        ->add_option("--mask", mask,
-                     "Draw only where this image of the same size is white; black is kept")
-        ->type_name("FILE")
-        ->group("Drawing over an image");
-    command
-        ->add_flag("--no-keep-unmasked", no_keep_unmasked,
-                   "Let the VAE go over what --mask keeps, too, instead of keeping each pixel")
-        ->group("Drawing over an image");
+    init_image.AddTo(command, &request);
 
     AddFraction(command, "--denoising-end", &request.denoising_end,
                 "Stop at this share of the denoising, 0 to 1; keep the latents with -o "
@@ -337,15 +318,7 @@ struct GenerateFlags {
                                  "the image was drawn on from latents, which are not in it; give "
                                  "them by --initial-latents");
     }
-    if (options->drawn->request.strength && !request.strength && !options->request.init_image) {
-      if (options->drawn->is_by_tightfit) {
-        throw CLI::ValidationError("--from-png",
-                                   "the image was drawn over another one, which is not in it; give "
-                                   "it by --init-image");
-      }
-      options->request.strength.reset();
-      options->drawn->notes.push_back("drawn over another image; give it by --init-image");
-    }
+    RequireInitImage(request, options);
   }
 
   GenerateOptions Values() const {
@@ -388,13 +361,7 @@ struct GenerateFlags {
       options.request.initial_latents.push_back(
           ValueOrThrow("--initial-latents", ReadWholeFile(file, kMaxLatentsBytes)));
     }
-    const auto read = [](const char* flag, const std::optional<std::string>& file,
-                         std::optional<std::string>* bytes) {
-      if (file) *bytes = ValueOrThrow(flag, ReadWholeFile(*file, kMaxInputImageBytes));
-    };
-    read("--init-image", init_image, &options.request.init_image);
-    read("--mask", mask, &options.request.mask);
-    if (no_keep_unmasked) options.request.keep_unmasked_pixels = false;
+    init_image.ApplyTo(&options.request);
     if (from_png.has_value()) Redraw(&options);
     return options;
   }

@@ -89,6 +89,16 @@ Json ToJson(const client::ResolvedParameters& parameters) {
       {"timestep_spacing", parameters.timestep_spacing},
       {"comma_backtrack_tokens", parameters.comma_backtrack_tokens},
       {"strength", parameters.strength},
+      {"mask_blur_px", parameters.mask_blur_px},
+      {"inpaint_area", parameters.inpaint_area
+                           ? Json(client::InpaintAreaName(*parameters.inpaint_area))
+                           : Json(nullptr)},
+      {"inpaint_padding_px", parameters.inpaint_padding_px},
+      {"outpaint",
+       {{"left_px", parameters.outpaint.left_px},
+        {"top_px", parameters.outpaint.top_px},
+        {"right_px", parameters.outpaint.right_px},
+        {"bottom_px", parameters.outpaint.bottom_px}}},
   };
 }
 

@@ -46,10 +46,37 @@ client::ImageRequest WithFlags(client::ImageRequest request, const client::Image
        &ImageRequest::clip_skip, &ImageRequest::denoising_start, &ImageRequest::denoising_end,
        &ImageRequest::timestep_spacing, &ImageRequest::comma_backtrack_tokens,
        &ImageRequest::init_image, &ImageRequest::strength, &ImageRequest::mask,
-       &ImageRequest::keep_unmasked_pixels);
+       &ImageRequest::keep_unmasked_pixels, &ImageRequest::mask_blur_px,
+       &ImageRequest::inpaint_area, &ImageRequest::inpaint_padding_px, &ImageRequest::outpaint);
   request.request_id = flags.request_id;
   request.initial_latents = flags.initial_latents;
   return request;
+}
+
+void RequireInitImage(const client::ImageRequest& flags, GenerateOptions* options) {
+  client::ImageRequest& request = options->request;
+  client::DrawnImage& drawn = *options->drawn;
+  const auto missing = [&drawn](const char* what, const char* flag) {
+    if (drawn.is_by_tightfit) {
+      throw CLI::ValidationError(kFlag, std::string("the image was drawn ") + what +
+                                            ", which is not in it; give it by " + flag);
+    }
+    drawn.notes.push_back(std::string("drawn ") + what + "; give it by " + flag);
+  };
+  if (drawn.request.strength && !flags.strength && !request.init_image) {
+    missing("over another image", "--init-image");
+    request.strength.reset();
+  }
+  const bool has_mask = request.mask.has_value() || request.outpaint.has_value();
+  if (drawn.request.mask_blur_px && !flags.mask_blur_px && !has_mask) {
+    if (request.init_image) missing("in a mask", "--mask");
+    request.mask_blur_px.reset();
+    request.inpaint_area = flags.inpaint_area;
+    request.inpaint_padding_px = flags.inpaint_padding_px;
+  }
+  if (request.inpaint_area == client::InpaintArea::kWholeImage) {
+    request.inpaint_padding_px = flags.inpaint_padding_px;
+  }
 }
 
 Result<PreparedRequest> Prepare(const GenerateOptions& options, ServerSession& session) {

@@ -20,6 +20,11 @@ client::DrawnImage ReadDrawnImage(const std::string& path);
 // `request` with everything that `flags` give in its place; the prompt stays.
 client::ImageRequest WithFlags(client::ImageRequest request, const client::ImageRequest& flags);
 
+// Throws CLI::ValidationError where `options->drawn` was drawn over an image, or in a mask, and
+// `options->request` has none. What another program drew goes on without, and is noted. `flags`:
+// the request that they give by themselves.
+void RequireInitImage(const client::ImageRequest& flags, GenerateOptions* options);
+
 // What to send: the request of `options`, with the model of the server's that the image names,
 // and what is to be said of the image. Errors: the call's, NOT_FOUND where there is no such
 // model.

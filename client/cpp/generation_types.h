@@ -23,6 +23,16 @@ struct Offset {
   int32_t top_px = 0;
 };
 
+struct Margins {
+  int32_t left_px = 0;
+  int32_t top_px = 0;
+  int32_t right_px = 0;
+  int32_t bottom_px = 0;
+};
+
+enum class InpaintArea { kWholeImage, kMasked };
+std::string_view InpaintAreaName(InpaintArea area);  // "whole_image", "masked"
+
 enum class PromptSyntax { kWeighted, kPlain };
 std::string_view PromptSyntaxName(PromptSyntax syntax);  // "weighted", "plain"
 
@@ -64,6 +74,12 @@ struct ImageRequest {
   // An image of the same kinds and size: white is drawn anew, black is kept.
   std::optional<std::string> mask;
   std::optional<bool> keep_unmasked_pixels;
+  std::optional<int32_t> mask_blur_px;  // 0: not at all
+  // kMasked: only the mask's surroundings are drawn, at width_px x height_px; images come in the
+  // size of init_image.
+  std::optional<InpaintArea> inpaint_area;
+  std::optional<int32_t> inpaint_padding_px;  // with kMasked
+  std::optional<Margins> outpaint;            // makes init_image larger, and draws there
 };
 
 struct ResolvedParameters {
@@ -91,6 +107,10 @@ struct ResolvedParameters {
   std::string timestep_spacing;
   int32_t comma_backtrack_tokens = 0;
   double strength = 0.0;  // 0: nothing was drawn over
+  int32_t mask_blur_px = 0;
+  std::optional<InpaintArea> inpaint_area;  // of a mask
+  int32_t inpaint_padding_px = 0;           // 0 without kMasked
+  Margins outpaint;
 };
 
 // Something in a request that is allowed but is probably not what was meant.

@@ -103,6 +103,12 @@ std::vector<RequestWarning> FromMessages(
   return warnings;
 }
 
+std::optional<InpaintArea> AreaFromMessage(v1::InpaintArea area) {
+  if (area == v1::INPAINT_AREA_MASKED) return InpaintArea::kMasked;
+  if (area == v1::INPAINT_AREA_WHOLE_IMAGE) return InpaintArea::kWholeImage;
+  return std::nullopt;
+}
+
 Status CheckTexts(const ImageRequest& request) {
   std::vector<FieldViolation> violations;
   const auto check = [&violations](const char* field, const std::string& text) {
@@ -133,6 +139,10 @@ std::chrono::nanoseconds DurationFromMessage(const google::protobuf::Duration& m
 
 std::string_view PromptSyntaxName(PromptSyntax syntax) {
   return syntax == PromptSyntax::kPlain ? "plain" : "weighted";
+}
+
+std::string_view InpaintAreaName(InpaintArea area) {
+  return area == InpaintArea::kMasked ? "masked" : "whole_image";
 }
 
 std::string_view AdmissionName(Admission admission) {
@@ -232,6 +242,20 @@ Result<v1::StreamImagesRequest> ToMessage(const ImageRequest& request) {
   if (request.keep_unmasked_pixels) {
     parameters.set_keep_unmasked_pixels(*request.keep_unmasked_pixels);
   }
+  if (request.mask_blur_px) parameters.set_mask_blur_px(*request.mask_blur_px);
+  if (request.inpaint_area) {
+    parameters.set_inpaint_area(*request.inpaint_area == InpaintArea::kMasked
+                                    ? v1::INPAINT_AREA_MASKED
+                                    : v1::INPAINT_AREA_WHOLE_IMAGE);
+  }
+  if (request.inpaint_padding_px) parameters.set_inpaint_padding_px(*request.inpaint_padding_px);
+  if (request.outpaint) {
+    v1::Margins& outpaint = *parameters.mutable_outpaint();
+    outpaint.set_left_px(request.outpaint->left_px);
+    outpaint.set_top_px(request.outpaint->top_px);
+    outpaint.set_right_px(request.outpaint->right_px);
+    outpaint.set_bottom_px(request.outpaint->bottom_px);
+  }
   return message;
 }
 
@@ -263,6 +287,11 @@ ResolvedParameters FromMessage(const v1::ResolvedParameters& parameters) {
       .timestep_spacing = parameters.timestep_spacing(),
       .comma_backtrack_tokens = parameters.comma_backtrack_tokens(),
       .strength = parameters.strength(),
+      .mask_blur_px = parameters.mask_blur_px(),
+      .inpaint_area = AreaFromMessage(parameters.inpaint_area()),
+      .inpaint_padding_px = parameters.inpaint_padding_px(),
+      .outpaint = {parameters.outpaint().left_px(), parameters.outpaint().top_px(),
+                   parameters.outpaint().right_px(), parameters.outpaint().bottom_px()},
   };
 }
 

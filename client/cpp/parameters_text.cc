@@ -154,6 +154,23 @@ class Reader {
     if (width_px && height_px) *size = Size{*width_px, *height_px};
   }
 
+  void TakeMargins(std::string_view name, std::optional<Margins>* margins) {
+    const std::string* const value = Take(name);
+    if (value == nullptr) return;
+    Margins told;
+    std::string_view rest = *value;
+    for (int32_t* const side : {&told.left_px, &told.top_px, &told.right_px, &told.bottom_px}) {
+      const bool is_last = side == &told.bottom_px;
+      const size_t end = is_last ? rest.size() : rest.find(',');
+      const auto number =
+          end == std::string_view::npos ? std::nullopt : NumberOf<int32_t>(rest.substr(0, end));
+      if (!number) return Refuse(name, *value, "no four numbers");
+      *side = *number;
+      if (!is_last) rest.remove_prefix(end + 1);
+    }
+    *margins = told;
+  }
+
   void TakeText(std::string_view name, std::optional<std::string>* text) {
     if (const std::string* const value = Take(name)) *text = *value;
   }
@@ -196,12 +213,33 @@ class Reader {
     TakeNumber("Denoising start", &request.denoising_start);
     TakeNumber("Denoising end", &request.denoising_end);
     if (!IsEnlarged()) TakeNumber("Denoising strength", &request.strength);
+    ReadMask();
     TakeSize("Original size", &request.original_size);
     TakeSize("Target size", &request.target_size);
     std::optional<int32_t> left_px;
     std::optional<int32_t> top_px;
     TakePair("Crop top left", ',', &left_px, &top_px);
     if (left_px && top_px) request.crop_top_left = Offset{*left_px, *top_px};
+  }
+
+  void ReadMask() {
+    ImageRequest& request = image_.request;
+    // Other programs may mean something else by a name, or write fractions.
+    const auto take = [this](std::string_view name, std::optional<int32_t>* number) {
+      const std::string* const value = list_.Find(name);
+      if (value == nullptr || (!image_.is_by_tightfit && !NumberOf<int32_t>(*value))) return;
+      TakeNumber(name, number);
+    };
+    take("Mask blur", &request.mask_blur_px);
+    const std::string* const area = list_.Find("Inpaint area");
+    if (area != nullptr && IsSameName(*area, "Only masked")) {
+      Take("Inpaint area");
+      request.inpaint_area = InpaintArea::kMasked;
+      take("Masked area padding", &request.inpaint_padding_px);
+    } else if (area != nullptr && IsSameName(*area, "Whole picture")) {
+      Take("Inpaint area");
+    }
+    if (image_.is_by_tightfit) TakeMargins("Outpaint", &request.outpaint);
   }
 
   // Then A1111's strength is that of drawing over its own first image.

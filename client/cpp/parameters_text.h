@@ -29,9 +29,9 @@ struct DrawnImage {
 
 // Reads `text` (UTF-8). What others write is taken as they mean it: names of samplers and
 // schedules, the count of clip skip, spacings that follow from them. Initial latents, and images to
-// draw over, are no part of an image: where denoising_start is above 0, or there is a strength,
-// they must be added. Errors: INVALID_ARGUMENT, one line, for a text of another form or a value
-// that is none.
+// draw over, with their masks, are no part of an image: where denoising_start is above 0, or there
+// is a strength or mask_blur_px, they must be added. Errors: INVALID_ARGUMENT, one line, for a text
+// of another form or a value that is none.
 Result<DrawnImage> RequestFromParametersText(std::string_view text);
 
 // Sets `image.request.model` to the one of `models` that the image names, or that has its hash.

@@ -19,7 +19,7 @@ struct Limits {
   int64_t max_pixel_steps = int64_t{4} * 1024 * 1024 * 150;
 
   // Of an image that a request draws over, and of its mask: bytes as they are sent, and pixels once
-  // they are decoded. Photos of 12 megapixels fit.
+  // they are decoded and made larger. Photos of 12 megapixels fit.
   int32_t max_input_image_bytes = 8 << 20;
   int64_t max_input_image_px = 16 * 1024 * 1024;
 

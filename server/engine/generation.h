@@ -44,6 +44,36 @@ struct ImageMask {
   std::vector<uint8_t> drawn;
 };
 
+// A part of an image.
+struct PixelBox {
+  int32_t left_px = 0;
+  int32_t top_px = 0;
+  int32_t width_px = 0;
+  int32_t height_px = 0;
+};
+
+// What an image becomes larger by on each side.
+struct Margins {
+  int32_t left_px = 0;
+  int32_t top_px = 0;
+  int32_t right_px = 0;
+  int32_t bottom_px = 0;
+
+  friend bool operator==(const Margins&, const Margins&) = default;
+};
+
+// What of an image is given to the model: all of it, or the surroundings of its mask.
+enum class InpaintArea { kWholeImage, kMasked };
+
+// What a drawn image becomes a part of: it is resized to `box` of `image`, and shows there as much
+// as `opacity` says.
+struct Composition {
+  std::shared_ptr<const RgbImage> image;
+  PixelBox box;  // within `image`
+  // 255: what is drawn, 0: `image`. Rows from top to bottom: box.height_px * box.width_px bytes.
+  std::vector<uint8_t> opacity;
+};
+
 // A validated request with every default of its model filled in.
 struct GenerationParameters {
   std::string request_id;
@@ -80,6 +110,13 @@ struct GenerationParameters {
   double strength = 1.0;
   // Pixels that `mask` keeps are `init_image`'s own; else what the VAE makes of them.
   bool keep_unmasked_pixels = true;
+  // How `init_image` and `mask` were made of what was sent: told to clients, not done again.
+  int32_t mask_blur_px = 0;
+  InpaintArea inpaint_area = InpaintArea::kWholeImage;
+  int32_t inpaint_padding_px = 32;
+  Margins outpaint;
+  // What becomes of every image after the model: null: nothing. No model looks at it.
+  std::shared_ptr<const Composition> composition;
   OutputKind output = OutputKind::kImage;
   // SDXL micro-conditioning, (height, width) like diffusers; absent: the image's size and (0, 0).
   struct SizePx {
@@ -90,6 +127,16 @@ struct GenerationParameters {
   std::optional<SizePx> target_size;
   std::optional<SizePx> crop_top_left;
 };
+
+// The size of the images that are answered, which another one is drawn for where there is a
+// composition.
+inline GenerationParameters::SizePx OutputSize(const GenerationParameters& parameters) {
+  if (parameters.composition == nullptr || parameters.output == OutputKind::kLatents) {
+    return {.height_px = parameters.height_px, .width_px = parameters.width_px};
+  }
+  const RgbImage& image = *parameters.composition->image;
+  return {.height_px = image.height_px, .width_px = image.width_px};
+}
 
 // As diffusers: guidance off at a scale of 1 or less, and where the denoiser takes the scale
 // itself.

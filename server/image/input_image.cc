@@ -150,10 +150,14 @@ RgbImage Resized(RgbImage image, int32_t width_px, int32_t height_px) {
       ResizeLanczos(std::move(image.rgb), 3, image.width_px, image.height_px, width_px, height_px)};
 }
 
-ImageMask MaskOf(GreyImage mask, int32_t width_px, int32_t height_px) {
-  ImageMask made{
+GreyImage Resized(GreyImage mask, int32_t width_px, int32_t height_px) {
+  return {
       width_px, height_px,
       ResizeLanczos(std::move(mask.grey), 1, mask.width_px, mask.height_px, width_px, height_px)};
+}
+
+ImageMask MaskOf(GreyImage mask, int32_t width_px, int32_t height_px) {
+  ImageMask made{width_px, height_px, Resized(std::move(mask), width_px, height_px).grey};
   for (uint8_t& value : made.drawn) value = value >= kLeastDrawn ? 255 : 0;
   return made;
 }

@@ -35,6 +35,7 @@ Result<GreyImage> DecodeInputMask(std::string_view bytes, const InputImageBounds
 
 // By Lanczos, to the bit as Pillow; the aspect is not kept.
 RgbImage Resized(RgbImage image, int32_t width_px, int32_t height_px);
+GreyImage Resized(GreyImage mask, int32_t width_px, int32_t height_px);
 // The same, then 128 and above is drawn, as in diffusers.
 ImageMask MaskOf(GreyImage mask, int32_t width_px, int32_t height_px);
 

@@ -115,6 +115,13 @@ Fields CommonFields(const GenerationParameters& parameters, int64_t seed,
   if (parameters.init_image != nullptr) {
     fields.emplace_back("Denoising strength", Decimal(parameters.strength));
   }
+  if (parameters.mask != nullptr) {
+    fields.emplace_back("Mask blur", std::to_string(parameters.mask_blur_px));
+    if (parameters.inpaint_area == InpaintArea::kMasked) {
+      fields.emplace_back("Inpaint area", "Only masked");
+      fields.emplace_back("Masked area padding", std::to_string(parameters.inpaint_padding_px));
+    }
+  }
   if (parameters.guidance_rescale != 0.0f) {
     fields.emplace_back("CFG Rescale", Decimal(parameters.guidance_rescale));
   }
@@ -149,6 +156,11 @@ void AddOwnFields(const GenerationParameters& parameters, const ModelDescription
   if (const auto offset = parameters.crop_top_left.value_or(GenerationParameters::SizePx{});
       offset.width_px != 0 || offset.height_px != 0) {
     add("Crop top left", std::to_string(offset.width_px) + "," + std::to_string(offset.height_px));
+  }
+  if (const Margins& outpaint = parameters.outpaint; outpaint != Margins()) {
+    add("Outpaint", std::to_string(outpaint.left_px) + "," + std::to_string(outpaint.top_px) + "," +
+                        std::to_string(outpaint.right_px) + "," +
+                        std::to_string(outpaint.bottom_px));
   }
   if (parameters.denoising_start != 0.0f) {
     add("Denoising start", Decimal(parameters.denoising_start));

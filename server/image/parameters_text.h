@@ -21,6 +21,11 @@ namespace tightfit {
 //   Layers left out  our clip_skip, where the usual one is not SDXL's
 //   Schedule type    where the levels are others than A1111 would take for the sampler by itself
 //   Denoising strength  where an image was drawn over, which is no part of the text
+//   Mask blur        where it was drawn over in a mask
+//   Inpaint area     "Only masked" with Masked area padding, where only its surroundings were
+//   drawn;
+//                    Size is theirs then
+//   Outpaint         left, top, right and bottom, where the image was made larger
 //   Emphasis         "No norm": weights as they are applied here; "None": plain syntax
 //   Negative prompt  no line where it is absent, an empty one where it is empty
 //   Prompt, Negative prompt (in the list)  only where their lines would not be read back exactly; a

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <numbers>
 #include <span>
+#include <utility>
 
 namespace tightfit {
 namespace {
@@ -34,14 +35,20 @@ struct Kernel {
   std::vector<int32_t> coefficients;
 };
 
-Kernel MakeKernel(int32_t size, int32_t new_size) {
+// Which of the outputs on one side are made.
+struct Outputs {
+  int32_t first = 0;
+  int32_t count = 0;
+};
+
+Kernel MakeKernel(int32_t size, int32_t new_size, Outputs outputs) {
   const double scale = static_cast<double>(size) / new_size;
   const double filter_scale = std::max(scale, 1.0);
   const double support = kLobes * filter_scale;
   Kernel kernel;
-  kernel.taps.reserve(static_cast<size_t>(new_size));
+  kernel.taps.reserve(static_cast<size_t>(outputs.count));
   std::vector<double> weights;
-  for (int32_t i = 0; i < new_size; ++i) {
+  for (int32_t i = outputs.first; i < outputs.first + outputs.count; ++i) {
     const double center = (i + 0.5) * scale;
     const int32_t first = std::max(static_cast<int32_t>(center - support + 0.5), 0);
     const int32_t end = std::min(static_cast<int32_t>(center + support + 0.5), size);
@@ -75,10 +82,10 @@ constexpr int32_t kHalf = 1 << (kFractionBits - 1);
 
 template <int kChannels>
 std::vector<uint8_t> ResizeRows(std::span<const uint8_t> pixels, int32_t width_px,
-                                int32_t height_px, int32_t new_width_px) {
-  const Kernel kernel = MakeKernel(width_px, new_width_px);
+                                int32_t height_px, int32_t new_width_px, Outputs columns) {
+  const Kernel kernel = MakeKernel(width_px, new_width_px, columns);
   const size_t row_bytes = static_cast<size_t>(width_px) * kChannels;
-  std::vector<uint8_t> resized(static_cast<size_t>(new_width_px) * height_px * kChannels);
+  std::vector<uint8_t> resized(static_cast<size_t>(columns.count) * height_px * kChannels);
   uint8_t* out = resized.data();
   for (int32_t y = 0; y < height_px; ++y) {
     const uint8_t* const row = pixels.data() + static_cast<size_t>(y) * row_bytes;
@@ -97,9 +104,9 @@ std::vector<uint8_t> ResizeRows(std::span<const uint8_t> pixels, int32_t width_p
 }
 
 std::vector<uint8_t> ResizeColumns(std::span<const uint8_t> pixels, size_t row_bytes,
-                                   int32_t height_px, int32_t new_height_px) {
-  const Kernel kernel = MakeKernel(height_px, new_height_px);
-  std::vector<uint8_t> resized(row_bytes * static_cast<size_t>(new_height_px));
+                                   int32_t height_px, int32_t new_height_px, Outputs rows) {
+  const Kernel kernel = MakeKernel(height_px, new_height_px, rows);
+  std::vector<uint8_t> resized(row_bytes * static_cast<size_t>(rows.count));
   std::vector<int32_t> sums(row_bytes);
   uint8_t* out = resized.data();
   for (const Taps& taps : kernel.taps) {
@@ -118,22 +125,31 @@ std::vector<uint8_t> ResizeColumns(std::span<const uint8_t> pixels, size_t row_b
 
 std::vector<uint8_t> ResizeLanczos(std::vector<uint8_t> pixels, int32_t channels, int32_t width_px,
                                    int32_t height_px, int32_t new_width_px, int32_t new_height_px) {
-  const auto resize_width = [&](int32_t rows) {
-    if (new_width_px == width_px) return;
-    pixels = channels == 3 ? ResizeRows<3>(pixels, width_px, rows, new_width_px)
-                           : ResizeRows<1>(pixels, width_px, rows, new_width_px);
+  return ResizeLanczosPart(std::move(pixels), channels, width_px, height_px, new_width_px,
+                           new_height_px, {.width_px = new_width_px, .height_px = new_height_px});
+}
+
+std::vector<uint8_t> ResizeLanczosPart(std::vector<uint8_t> pixels, int32_t channels,
+                                       int32_t width_px, int32_t height_px, int32_t new_width_px,
+                                       int32_t new_height_px, const PixelBox& part) {
+  const Outputs columns{part.left_px, part.width_px};
+  const Outputs rows{part.top_px, part.height_px};
+  const auto resize_width = [&](int32_t row_count) {
+    if (new_width_px == width_px && columns.count == width_px) return;
+    pixels = channels == 3 ? ResizeRows<3>(pixels, width_px, row_count, new_width_px, columns)
+                           : ResizeRows<1>(pixels, width_px, row_count, new_width_px, columns);
   };
-  const auto resize_height = [&](int32_t columns) {
-    if (new_height_px == height_px) return;
-    const size_t row_bytes = static_cast<size_t>(columns) * channels;
-    pixels = ResizeColumns(pixels, row_bytes, height_px, new_height_px);
+  const auto resize_height = [&](int32_t column_count) {
+    if (new_height_px == height_px && rows.count == height_px) return;
+    const size_t row_bytes = static_cast<size_t>(column_count) * channels;
+    pixels = ResizeColumns(pixels, row_bytes, height_px, new_height_px, rows);
   };
   if (IsHeightFirst(width_px, height_px, new_width_px, new_height_px)) {
     resize_height(width_px);
-    resize_width(new_height_px);
+    resize_width(rows.count);
   } else {
     resize_width(height_px);
-    resize_height(new_width_px);
+    resize_height(columns.count);
   }
   return pixels;
 }

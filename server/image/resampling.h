@@ -2,6 +2,8 @@
 #ifndef TIGHTFIT_SERVER_IMAGE_RESAMPLING_H_
 #define TIGHTFIT_SERVER_IMAGE_RESAMPLING_H_
 
+#include "server/engine/generation.h"
+
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +16,12 @@ namespace tightfit {
 // bytes for each of at most 6 * side + 7 * new side coefficients. All sizes are at least 1.
 std::vector<uint8_t> ResizeLanczos(std::vector<uint8_t> pixels, int32_t channels, int32_t width_px,
                                    int32_t height_px, int32_t new_width_px, int32_t new_height_px);
+
+// The part of that result within `part`, made without the rest of it: the whole may be larger than
+// any memory. `part` lies within new_width_px x new_height_px.
+std::vector<uint8_t> ResizeLanczosPart(std::vector<uint8_t> pixels, int32_t channels,
+                                       int32_t width_px, int32_t height_px, int32_t new_width_px,
+                                       int32_t new_height_px, const PixelBox& part);
 
 }  // namespace tightfit
 

@@ -15,7 +15,7 @@
 namespace tightfit {
 
 // Thread-safe. One thread: an image and its resizing take up to a second of a processor, and up to
-// 9 bytes a pixel meanwhile. It is none of those that encode, so that whoever sends many images
+// 10 bytes a pixel meanwhile. It is none of those that encode, so that whoever sends many images
 // delays senders of images alone.
 class DecodeQueue {
  public:

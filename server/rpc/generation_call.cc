@@ -1,5 +1,6 @@
 #include "server/rpc/generation_call.h"
 
+#include "server/image/inpaint_area.h"
 #include "server/image/latents_file.h"
 #include "server/image/parameters_text.h"
 #include "server/image/png.h"
@@ -36,8 +37,13 @@ Result<EncodedImage> EncodeImage(Image image, const AcceptedRequest& request) {
   if (request.embed_metadata) {
     text[kParametersKeyword] = ParametersText(request.parameters, image.seed, *request.model);
   }
-  TF_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes,
-                      EncodePng({image.width_px, image.height_px, std::move(image.rgb)}, text));
+  RgbImage pixels{image.width_px, image.height_px, std::move(image.rgb)};
+  if (request.parameters.composition != nullptr) {
+    TF_ASSIGN_OR_RETURN(pixels, Composed(*request.parameters.composition, std::move(pixels)));
+    encoded.width_px = pixels.width_px;
+    encoded.height_px = pixels.height_px;
+  }
+  TF_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, EncodePng(pixels, text));
   encoded.content.assign(bytes.begin(), bytes.end());
   return encoded;
 }

@@ -39,6 +39,20 @@ void SetSizes(const GenerationParameters& parameters, v1::ResolvedParameters* me
   message->mutable_crop_top_left()->set_top_px(crop.height_px);
 }
 
+// How the mask was made, and what is drawn in it.
+void SetMask(const GenerationParameters& parameters, v1::ResolvedParameters* message) {
+  message->set_mask_blur_px(parameters.mask_blur_px);
+  const bool is_masked = parameters.inpaint_area == InpaintArea::kMasked;
+  message->set_inpaint_area(is_masked ? v1::INPAINT_AREA_MASKED : v1::INPAINT_AREA_WHOLE_IMAGE);
+  if (is_masked) message->set_inpaint_padding_px(parameters.inpaint_padding_px);
+  const Margins& outpaint = parameters.outpaint;
+  if (outpaint == Margins()) return;
+  message->mutable_outpaint()->set_left_px(outpaint.left_px);
+  message->mutable_outpaint()->set_top_px(outpaint.top_px);
+  message->mutable_outpaint()->set_right_px(outpaint.right_px);
+  message->mutable_outpaint()->set_bottom_px(outpaint.bottom_px);
+}
+
 }  // namespace
 
 google::protobuf::Duration ToMessage(std::chrono::nanoseconds duration) {
@@ -74,6 +88,7 @@ v1::ResolvedParameters ToMessage(const GenerationParameters& parameters,
   message.set_denoising_start(parameters.denoising_start);
   message.set_denoising_end(parameters.denoising_end);
   if (parameters.init_image != nullptr) message.set_strength(parameters.strength);
+  if (parameters.mask != nullptr) SetMask(parameters, &message);
   if (parameters.output == OutputKind::kImage) {
     message.set_vae_tile_px(VaeTilePx(model, parameters.width_px, parameters.height_px));
   }

@@ -179,7 +179,7 @@ class Validator {
     refuse("prompt_2", message_.has_prompt_2(), model.takes_second_prompt, one_encoder);
     refuse("negative_prompt_2", message_.has_negative_prompt_2(), model.takes_second_prompt,
            one_encoder);
-    if (model.needs_mask && !message_.has_mask()) {
+    if (model.needs_mask && !HasMask(message_)) {
       Refuse(
           message_.has_init_image() ? "mask" : "init_image",
           "must be given: the model draws in a mask over an image (inpainting), and nothing else");

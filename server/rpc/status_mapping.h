@@ -12,7 +12,7 @@ namespace tightfit {
 inline constexpr char kErrorDomain[] = "tightfit";
 // Bounds of what an error may carry: it travels in the trailers, of which clients accept 8 KiB.
 inline constexpr size_t kMaxErrorMessageBytes = 1024;
-inline constexpr size_t kMaxFieldViolations = 36;
+inline constexpr size_t kMaxFieldViolations = 44;
 
 // Details: always ErrorInfo; BadRequest where there are field violations; RetryInfo where there is
 // a delay; ResourceInfo for NOT_FOUND with metadata `model`. Status::detail() is left out.

@@ -41,6 +41,18 @@ bool IsCleanPrompt(const std::string& prompt) {
   return prompt.size() <= 4096;
 }
 
+void CheckComposition(const GenerationParameters& accepted, const Limits& limits) {
+  const RgbImage& image = *accepted.composition->image;
+  const int64_t pixels = int64_t{image.width_px} * image.height_px;
+  Require(std::ssize(image.rgb) == 3 * pixels);
+  Require(pixels * accepted.image_count <= limits.max_area_px * limits.max_image_count);
+  const PixelBox& box = accepted.composition->box;
+  Require(box.left_px >= 0 && box.top_px >= 0 && box.width_px > 0 && box.height_px > 0);
+  Require(box.left_px + box.width_px <= image.width_px);
+  Require(box.top_px + box.height_px <= image.height_px);
+  Require(std::ssize(accepted.composition->opacity) == int64_t{box.width_px} * box.height_px);
+}
+
 void CheckAccepted(const GenerationParameters& accepted, const Limits& limits) {
   const auto between = [](auto value, auto low, auto high) {
     return value >= low && value <= high;
@@ -82,8 +94,9 @@ void CheckAccepted(const GenerationParameters& accepted, const Limits& limits) {
     Require(accepted.initial_latents.empty() && accepted.denoising_end == 1.0f);
     Require(accepted.mask == nullptr || accepted.mask->drawn.size() == pixels);
   } else {
-    Require(accepted.mask == nullptr);
+    Require(accepted.mask == nullptr && accepted.composition == nullptr);
   }
+  if (accepted.composition != nullptr) CheckComposition(accepted, limits);
   const bool goes_on = accepted.denoising_start > 0.0f;
   Require(std::ssize(accepted.initial_latents) == (goes_on ? accepted.image_count : 0));
   Require(LargestUnaryReplyBytes(accepted) <= limits.max_unary_reply_bytes);

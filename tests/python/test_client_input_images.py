@@ -15,7 +15,7 @@ from client_sides import Side, on_both_sides
 from fake_tightfit_server import FakeServer, chunk, started
 from google.protobuf.message import Message
 from PIL import Image
-from tightfit import InvalidRequestError
+from tightfit import InpaintArea, InvalidRequestError, Margins
 from tightfit.drawn_image import read_parameters_text, with_parameters
 from tightfit.parameters import build_parameters
 from tightfit.v1 import image_generation_pb2 as pb
@@ -63,12 +63,19 @@ def test_a_request_carries_image_mask_and_strength(side: Side) -> None:
             mask=picture("L"),
             strength=0.7,
             keep_unmasked_pixels=False,
+            mask_blur_px=4,
+            inpaint_area="masked",
+            inpaint_padding_px=16,
+            outpaint=(1, 2, 3, 4),
         )
     parameters = server.requests[0].parameters
     assert Image.open(io.BytesIO(parameters.init_image)).tobytes() == picture().tobytes()
     assert Image.open(io.BytesIO(parameters.mask)).mode == "L"
     assert parameters.strength == 0.7
     assert parameters.HasField("keep_unmasked_pixels") and not parameters.keep_unmasked_pixels
+    assert parameters.mask_blur_px == 4 and parameters.inpaint_padding_px == 16
+    assert parameters.inpaint_area == pb.INPAINT_AREA_MASKED
+    assert parameters.outpaint == pb.Margins(left_px=1, top_px=2, right_px=3, bottom_px=4)
 
 
 @pytest.mark.parametrize("field", ["init_image", "mask"])
@@ -134,6 +141,47 @@ def test_an_image_that_was_drawn_over_another_needs_it_again() -> None:
         with_parameters(drawn, {})
     again = with_parameters(drawn, {"init_image": b"file"})
     assert again.parameters.get("strength") == 0.7 and not again.notes
+
+
+MASKED = "Mask blur: 4, Inpaint area: Only masked, Masked area padding: 48"
+
+
+def test_an_image_that_was_drawn_in_a_mask_needs_it_again() -> None:
+    drawn = read_parameters_text(OVER + f"tightfit 0.1.0, {MASKED}")
+    assert drawn.parameters.get("inpaint_area") is InpaintArea.MASKED
+    with pytest.raises(ValueError, match="drawn in a mask, which is not in it; give it as mask"):
+        with_parameters(drawn, {"init_image": b"file"})
+    again = with_parameters(drawn, {"init_image": b"file", "mask": b"file"})
+    assert not again.notes and again.parameters["mask_blur_px"] == 4
+    assert again.parameters["inpaint_padding_px"] == 48
+    whole = with_parameters(
+        drawn, {"init_image": b"file", "mask": b"file", "inpaint_area": "whole_image"}
+    )
+    assert "inpaint_padding_px" not in whole.parameters
+
+
+def test_an_image_that_was_made_larger_is_made_so_again() -> None:
+    drawn = read_parameters_text(OVER + 'tightfit 0.1.0, Mask blur: 0, Outpaint: "0,8,16,0"')
+    again = with_parameters(drawn, {"init_image": b"file"})
+    assert again.parameters["outpaint"] == Margins(0, 8, 16, 0)
+    for bad in ("1", '"1,2,3"', '"1,2,3,4,5"', '"1,2,3,x"', '",,,"'):
+        with pytest.raises(ValueError, match="which is no four numbers"):
+            read_parameters_text(OVER + f"tightfit 0.1.0, Outpaint: {bad}")
+
+
+def test_of_another_program_the_mask_is_noted() -> None:
+    drawn = read_parameters_text(OVER + f"v1.10.1, {MASKED}")
+    assert not drawn.notes
+    over = with_parameters(drawn, {"init_image": b"file"})
+    assert over.notes == ("drawn in a mask; give it as mask",)
+    for told in (over, with_parameters(drawn, {})):
+        assert not {"mask_blur_px", "inpaint_area", "inpaint_padding_px"} & told.parameters.keys()
+    with_mask = with_parameters(drawn, {"init_image": b"file", "mask": b"file"})
+    assert with_mask.parameters["inpaint_padding_px"] == 48 and not with_mask.notes
+    otherwise = "Mask blur: 4.5, Inpaint area: Padded, Outpaint: left"
+    other = read_parameters_text(OVER + f"v1.10.1, {otherwise}")
+    assert {"mask_blur_px", "inpaint_area", "outpaint"}.isdisjoint(other.parameters)
+    assert "not done here: Mask blur: 4.5" in other.notes
 
 
 def test_of_another_program_it_is_noted() -> None:

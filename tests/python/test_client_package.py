@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import re
 import shutil
 import subprocess
@@ -45,6 +46,7 @@ MESSAGES = {
     tightfit.ResolvedParameters: image_generation_pb2.ResolvedParameters,
     tightfit.Size: image_generation_pb2.Size,
     tightfit.Offset: image_generation_pb2.Offset,
+    tightfit.Margins: image_generation_pb2.Margins,
     tightfit.Queued: image_generation_pb2.Queued,
     tightfit.Started: image_generation_pb2.Started,
     tightfit.Progress: image_generation_pb2.Progress,
@@ -81,6 +83,8 @@ def test_every_field_of_a_request_is_a_keyword() -> None:
 def test_every_keyword_reaches_its_field() -> None:
     values = {str: "x", int: 7, float: 0.5, bool: True, tightfit.Size: (3, 4)}
     values[tightfit.PromptSyntax] = tightfit.PromptSyntax.PLAIN
+    values[tightfit.InpaintArea] = tightfit.InpaintArea.MASKED
+    values[tightfit.Margins] = (5, 6, 7, 8)
     values[Sequence[bytes]] = [b"x", b"y"]
     values[bytes] = b"x"
     given = {}
@@ -93,8 +97,10 @@ def test_every_keyword_reaches_its_field() -> None:
         if isinstance(value, tuple):
             pair = getattr(message, name)
             assert tuple(each for _, each in pair.ListFields()) == value
-        elif isinstance(value, tightfit.PromptSyntax):
-            assert getattr(message, name) == image_generation_pb2.PROMPT_SYNTAX_PLAIN
+        elif isinstance(value, enum.Enum):
+            number = getattr(message, name)
+            described = message.DESCRIPTOR.fields_by_name[name].enum_type
+            assert described.values_by_number[number].name.endswith(f"_{value.name}")
             by_name = build_parameters("a cat", {name: value.value})
             assert getattr(by_name, name) == getattr(message, name)
         elif isinstance(value, list):
@@ -109,6 +115,7 @@ def test_enums_name_every_value_of_the_contract() -> None:
     for kind, described in (
         (tightfit.Stage, image_generation_pb2.Stage.DESCRIPTOR),
         (tightfit.PromptSyntax, image_generation_pb2.PromptSyntax.DESCRIPTOR),
+        (tightfit.InpaintArea, image_generation_pb2.InpaintArea.DESCRIPTOR),
         (tightfit.ModelState, model_pb2.Model.State.DESCRIPTOR),
         (tightfit.Admission, image_generation_pb2.EstimateImagesResponse.Admission.DESCRIPTOR),
     ):

@@ -1,27 +1,20 @@
-"""The images that clients send, as Pillow reads them; and what is refused, at once and by name.
-
-TIGHTFIT_INPUT_IMAGE_PROBE names the program input_image_probe of the build; ctest sets it.
-"""
+"""The images that clients send, as Pillow reads them; and what is refused, at once and by name."""
 
 from __future__ import annotations
 
 import io
-import os
 import re
 import struct
-import subprocess
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
+from image_probe import NOT_BUILT, PROGRAM, Probe, smooth
 from PIL import Image, ImageOps
 
-PROGRAM = os.environ.get("TIGHTFIT_INPUT_IMAGE_PROBE")
-pytestmark = pytest.mark.skipif(not PROGRAM, reason="TIGHTFIT_INPUT_IMAGE_PROBE is not set")
+pytestmark = pytest.mark.skipif(not PROGRAM, reason=NOT_BUILT)
 
 # Of a processor. The quickest of some tries counts: caches are cold where other tests run.
 MAX_REFUSAL_SECONDS = 0.05
@@ -30,53 +23,11 @@ MAX_PIXELS = 16 * 1024 * 1024
 SLACK_KIB = 3 * 1024
 
 
-@dataclass
-class Answer:
-    message: str  # empty: it was decoded
-    size: tuple[int, int]
-    pixels: bytes
-    seconds: float
-    peak_kib: int
-
-
-class Probe:
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "in"
-        self.out = folder / "out"
-        self.process = subprocess.Popen(
-            [str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, command: str, content: bytes) -> Answer:
-        self.file.write_bytes(content)
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(f"{command} {self.file} {self.out}\n")
-        self.process.stdin.flush()
-        words = self.process.stdout.readline().rstrip("\n").split(" ")
-        if words[0] == "refused":
-            text = " ".join(words[3:])
-            return Answer(text, (0, 0), b"", int(words[1]) / 1e6, int(words[2]))
-        assert words[0] == "ok", words
-        width, height, microseconds, kib = map(int, words[1:])
-        return Answer("", (width, height), self.out.read_bytes(), microseconds / 1e6, kib)
-
-
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
     probe = Probe(tmp_path_factory.mktemp("probe"))
     yield probe
-    assert probe.process.stdin
-    probe.process.stdin.close()
-    assert probe.process.wait(60) == 0
-
-
-def smooth(width: int, height: int, channels: int = 3) -> numpy.ndarray[Any, Any]:
-    """Waves and noise, as in a photo."""
-    rng = numpy.random.default_rng(width * 1000 + height)
-    y, x = numpy.mgrid[0:height, 0:width]
-    waves = [127 + 90 * numpy.sin((x + c) / 7 + y / (3 + c)) for c in range(channels)]
-    noise = rng.integers(-30, 31, (height, width, channels))
-    return numpy.clip(numpy.stack(waves, -1) + noise, 0, 255).astype(numpy.uint8)
+    probe.close()
 
 
 def image(width: int = 61, height: int = 47, mode: str = "RGB") -> Image.Image:

@@ -199,7 +199,7 @@ void AddUnknown(Message* message, int number) {
 
 void AddUnknownFields(Cases* cases) {
   // The highest number that protobuf has, and one of its reserved range.
-  for (const int number : {30, 1000, 19000, 536870911}) {
+  for (const int number : {34, 1000, 19000, 536870911}) {
     cases->push_back({"unknown field " + std::to_string(number),
                       [=](Parameters& p) { AddUnknown(&p, number); }, std::to_string(number),
                       "does not know"});
@@ -214,6 +214,12 @@ void AddUnknownFields(Cases* cases) {
   cases->push_back({"unknown field of an offset",
                     [](Parameters& p) { AddUnknown(p.mutable_crop_top_left(), 3); },
                     "crop_top_left.3", "does not know"});
+  cases->push_back({"unknown field of margins",
+                    [](Parameters& p) {
+                      p.set_init_image(GradientPng(64, 64));
+                      AddUnknown(p.mutable_outpaint(), 5);
+                    },
+                    "outpaint.5", "does not know"});
   cases->push_back({"unknown group",
                     [](Parameters& p) {
                       p.GetReflection()->MutableUnknownFields(&p)->AddGroup(99)->AddVarint(1, 1);
@@ -364,6 +370,114 @@ void AddStrengths(Cases* cases) {
                     "strength", "of 0.9999 leaves none of step_count 1"});
 }
 
+void AddInpainting(Cases* cases) {
+  // With all else that they go with.
+  const auto with = [](const std::function<void(Parameters&)>& change) {
+    return [=](Parameters& p) {
+      p.set_init_image(GradientPng(64, 64));
+      p.set_mask(HalfMaskPng(64, 64, 32));
+      p.set_inpaint_area(v1::INPAINT_AREA_MASKED);
+      change(p);
+    };
+  };
+  const auto over = [](uint32_t width_px, uint32_t height_px,
+                       const std::function<void(v1::Margins&)>& change) {
+    return [=](Parameters& p) {
+      p.set_init_image(GradientPng(width_px, height_px));
+      change(*p.mutable_outpaint());
+    };
+  };
+  AddIntegers(cases, "mask_blur_px", 0, 256, "0 to 256", [=](Parameters& p, int32_t value) {
+    with([=](Parameters& good) { good.set_mask_blur_px(value); })(p);
+  });
+  AddIntegers(cases, "inpaint_padding_px", 0, 2048, "0 to 2048", [=](Parameters& p, int32_t value) {
+    with([=](Parameters& good) { good.set_inpaint_padding_px(value); })(p);
+  });
+  using SetMargin = void (v1::Margins::*)(int32_t);
+  const std::pair<const char*, SetMargin> sides[] = {
+      {"outpaint.left_px", &v1::Margins::set_left_px},
+      {"outpaint.top_px", &v1::Margins::set_top_px},
+      {"outpaint.right_px", &v1::Margins::set_right_px},
+      {"outpaint.bottom_px", &v1::Margins::set_bottom_px}};
+  for (const auto& [field, set] : sides) {
+    AddIntegers(cases, field, 0, 2048, "0 to 2048", [=, set = set](Parameters& p, int32_t value) {
+      over(64, 64, [=](v1::Margins& margins) { (margins.*set)(value); })(p);
+    });
+  }
+  for (const int value : {3, -1, 100, kMax32, kMin32}) {
+    cases->push_back({"inpaint_area " + std::to_string(value), with([=](Parameters& p) {
+                        p.set_inpaint_area(static_cast<v1::InpaintArea>(value));
+                      }),
+                      "inpaint_area", "INPAINT_AREA_WHOLE_IMAGE or INPAINT_AREA_MASKED"});
+  }
+  const Cases rest = {
+      {"an inpaint_area that says nothing",
+       with([](Parameters& p) { p.set_inpaint_area(v1::INPAINT_AREA_UNSPECIFIED); }),
+       "inpaint_area", "INPAINT_AREA_WHOLE_IMAGE or INPAINT_AREA_MASKED"},
+      {"a blur without an image", [](Parameters& p) { p.set_mask_blur_px(4); }, "mask_blur_px",
+       "goes with mask or outpaint"},
+      {"a blur without a mask", with([](Parameters& p) {
+         p.clear_mask();
+         p.set_mask_blur_px(4);
+       }),
+       "mask_blur_px", "goes with mask or outpaint"},
+      {"a masked area without an image",
+       [](Parameters& p) { p.set_inpaint_area(v1::INPAINT_AREA_MASKED); }, "inpaint_area",
+       "goes with mask or outpaint"},
+      {"a masked area without a mask", with([](Parameters& p) { p.clear_mask(); }), "inpaint_area",
+       "goes with mask or outpaint"},
+      {"a padding of the whole image", with([](Parameters& p) {
+         p.set_inpaint_area(v1::INPAINT_AREA_WHOLE_IMAGE);
+         p.set_inpaint_padding_px(32);
+       }),
+       "inpaint_padding_px", "goes with INPAINT_AREA_MASKED"},
+      {"a padding without an image", [](Parameters& p) { p.set_inpaint_padding_px(32); },
+       "inpaint_padding_px", "goes with INPAINT_AREA_MASKED"},
+      {"pixels of a masked area that are not kept",
+       with([](Parameters& p) { p.set_keep_unmasked_pixels(false); }), "keep_unmasked_pixels",
+       "must be true with INPAINT_AREA_MASKED"},
+      {"a masked area of a black mask",
+       with([](Parameters& p) { p.set_mask(HalfMaskPng(64, 64, 64)); }), "mask",
+       "is black all over"},
+      {"margins without an image", [](Parameters& p) { p.mutable_outpaint()->set_left_px(8); },
+       "outpaint", "goes with init_image"},
+      {"margins of more pixels than an image may have",
+       over(64, 64,
+            [](v1::Margins& m) {
+              m.set_left_px(2048);
+              m.set_top_px(2048);
+              m.set_right_px(2048);
+              m.set_bottom_px(2048);
+            }),
+       "outpaint", "4160 x 4160 pixels, but it may have at most 16777216"},
+      {"margins that make an image too wide", over(64, 64, [](auto& m) { m.set_right_px(2048); }),
+       "width_px", "init_image with outpaint has 2112 x 64 pixels: give width_px and height_px"},
+      {"a width between latents", over(64, 64, [](auto& m) { m.set_right_px(5); }),
+       "outpaint.right_px",
+       "makes the width of init_image 69, which must be a multiple of 4: give "
+       "4 or 8, or width_px"},
+      {"a width between latents by the left", over(64, 64, [](auto& m) { m.set_left_px(3); }),
+       "outpaint.left_px", "give 0 or 4, or width_px"},
+      {"a width between latents by both",
+       over(64, 64,
+            [](auto& m) {
+              m.set_left_px(3);
+              m.set_right_px(6);
+            }),
+       "outpaint.right_px", "give 5 or 9, or width_px"},
+      {"a width between latents of an odd image", over(63, 64, [](auto& m) { m.set_left_px(2); }),
+       "outpaint.left_px", "give 1 or 5, or width_px"},
+      {"a width that only more mends", over(62, 64, [](auto& m) { m.set_left_px(1); }),
+       "outpaint.left_px", "give 2, or width_px"},
+      {"a height between latents", over(64, 64, [](auto& m) { m.set_top_px(6); }),
+       "outpaint.top_px", "give 4 or 8, or height_px"},
+      {"a height between latents that only less mends",
+       over(64, 65, [](auto& m) { m.set_bottom_px(2048); }), "outpaint.bottom_px",
+       "give 2047, or height_px"},
+  };
+  cases->insert(cases->end(), rest.begin(), rest.end());
+}
+
 void AddInputImages(Cases* cases) {
   AddStrengths(cases);
   for (const BadImageFile& bad : BadImageFiles()) {
@@ -457,6 +571,7 @@ std::vector<BadImageParameters> AllBadImageParameters() {
   AddUnknownFields(&cases);
   AddLatents(&cases);
   AddInputImages(&cases);
+  AddInpainting(&cases);
   return cases;
 }
 

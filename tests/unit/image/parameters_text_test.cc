@@ -42,6 +42,22 @@ TEST(ParametersTextTest, TellsTheStrengthOfWhatWasDrawnOver) {
   EXPECT_NE(Text(request).find(", Denoising strength: 0.9999, "), std::string::npos);
 }
 
+TEST(ParametersTextTest, TellsWhichPartOfAnImageWasDrawn) {
+  GenerationParameters request = Request();
+  request.init_image = std::make_shared<const RgbImage>();
+  request.mask_blur_px = 4;
+  EXPECT_EQ(Text(request).find("Mask blur"), std::string::npos) << "without a mask";
+  request.mask = std::make_shared<const ImageMask>();
+  EXPECT_NE(Text(request).find(", Mask blur: 4, Emphasis"), std::string::npos);
+  request.inpaint_area = InpaintArea::kMasked;
+  request.inpaint_padding_px = 48;
+  request.outpaint = {1, 0, 3, 0};
+  EXPECT_NE(Text(request).find(
+                ", Mask blur: 4, Inpaint area: Only masked, Masked area padding: 48, Emphasis"),
+            std::string::npos);
+  EXPECT_NE(Text(request).find(", Outpaint: \"1,0,3,0\", "), std::string::npos);
+}
+
 TEST(ParametersTextTest, FollowsTheLayoutOfA1111) {
   GenerationParameters request = Request();
   request.negative_prompt = "blurry";

@@ -1,6 +1,7 @@
 // Every way to ask for something that cannot be honoured: the code, the field and the limit.
 #include "server/rpc/request_validator.h"
 #include "tests/support/bad_image_parameters.h"
+#include "tests/support/input_image_files.h"
 #include "tests/unit/rpc/rpc_fixture.h"
 
 #include <algorithm>
@@ -128,6 +129,13 @@ v1::StreamImagesRequest WrongInEveryField() {
   parameters.set_init_image("secret");
   parameters.set_strength(-1);
   parameters.set_mask("secret");
+  parameters.set_mask_blur_px(-1);
+  parameters.set_inpaint_area(static_cast<v1::InpaintArea>(77));
+  parameters.set_inpaint_padding_px(-1);
+  parameters.mutable_outpaint()->set_left_px(-1);
+  parameters.mutable_outpaint()->set_top_px(-1);
+  parameters.mutable_outpaint()->set_right_px(-1);
+  parameters.mutable_outpaint()->set_bottom_px(-1);
   return request;
 }
 
@@ -160,7 +168,14 @@ constexpr const char* kEveryField[] = {"request_id",
                                        "initial_latents",
                                        "init_image",
                                        "strength",
-                                       "mask"};
+                                       "mask",
+                                       "mask_blur_px",
+                                       "inpaint_area",
+                                       "inpaint_padding_px",
+                                       "outpaint.left_px",
+                                       "outpaint.top_px",
+                                       "outpaint.right_px",
+                                       "outpaint.bottom_px"};
 
 TEST_F(BadRequestsTest, AreNamedAllAtOnce) {
   StartServer();
@@ -230,6 +245,20 @@ TEST_F(BadRequestsTest, LetValuesAtTheirLimitsPass) {
         p.mutable_original_size()->set_height_px(1);
       },
       [](Parameters& p) { p.mutable_crop_top_left(); },
+      [](Parameters& p) {
+        p.set_step_count(4);
+        p.set_init_image(GradientPng(64, 64));
+        p.set_mask(HalfMaskPng(64, 64, 32));
+        p.set_inpaint_area(v1::INPAINT_AREA_MASKED);
+        p.set_inpaint_padding_px(2048);
+        p.set_mask_blur_px(256);
+        p.mutable_outpaint()->set_left_px(2048);
+      },
+      [](Parameters& p) {
+        p.set_step_count(4);
+        p.set_init_image(GradientPng(16, 16));
+        p.mutable_outpaint()->set_bottom_px(2032);
+      },
   };
   for (size_t i = 0; i < good.size(); ++i) {
     v1::StreamImagesRequest request = Request();

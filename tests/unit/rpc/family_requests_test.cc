@@ -61,6 +61,11 @@ TEST_F(FamilyRequestsTest, ToAnInpaintingModelNeedAnImageAndAMask) {
   EXPECT_THAT(DetailsOf(Stream(request).status).ViolationOf("mask"), HasSubstr("inpainting"));
   request.mutable_parameters()->set_mask(GradientPng(64, 64));
   EXPECT_TRUE(Stream(request).status.ok());
+  request.mutable_parameters()->clear_mask();
+  request.mutable_parameters()->mutable_outpaint();
+  EXPECT_THAT(DetailsOf(Stream(request).status).ViolationOf("mask"), HasSubstr("inpainting"));
+  request.mutable_parameters()->mutable_outpaint()->set_right_px(16);
+  EXPECT_TRUE(Stream(request).status.ok()) << "what is around the image is a mask too";
 }
 
 TEST_F(FamilyRequestsTest, ToADistilledModelMakeOneRowAnImage) {

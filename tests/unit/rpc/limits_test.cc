@@ -191,6 +191,19 @@ TEST_F(LimitsTest, max_input_image_px) {
   StartServer();
   ExpectRefused(draw_over, "init_image", "has 64 x 32 pixels, but may have at most 2047");
   ExpectRefused(draw_over, "mask", "at most 2047");
+  StopServer();
+  const auto enlarge = [](v1::ImageParameters& p) {
+    p.set_step_count(4);
+    p.set_init_image(GradientPng(64, 32));
+    p.mutable_outpaint()->set_bottom_px(16);
+  };
+  limits_.max_input_image_px = 64 * 48;
+  StartServer();
+  ExpectAccepted(enlarge);
+  StopServer();
+  --limits_.max_input_image_px;
+  StartServer();
+  ExpectRefused(enlarge, "outpaint", "64 x 48 pixels, but it may have at most 3071");
 }
 
 TEST_F(LimitsTest, max_queued_requests) {

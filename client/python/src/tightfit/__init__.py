@@ -49,7 +49,14 @@ from tightfit.generation import (
 )
 from tightfit.image import Image
 from tightfit.latents import LATENTS_MIME_TYPE, read_latents, write_latents
-from tightfit.parameters import ImageParameters, Offset, PromptSyntax, Size
+from tightfit.parameters import (
+    ImageParameters,
+    InpaintArea,
+    Margins,
+    Offset,
+    PromptSyntax,
+    Size,
+)
 from tightfit.server_types import (
     Capabilities,
     Component,
@@ -91,9 +98,11 @@ __all__ = [
     "ImageParameters",
     "ImageReady",
     "ImageStream",
+    "InpaintArea",
     "InvalidRequestError",
     "LATENTS_MIME_TYPE",
     "Layer",
+    "Margins",
     "Model",
     "ModelDefaults",
     "ModelFailedError",

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.input_images import read_bounded
-from tightfit.parameters import ImageParameters, Offset, PromptSyntax, Size
+from tightfit.parameters import (
+    ImageParameters,
+    InpaintArea,
+    Margins,
+    Offset,
+    PromptSyntax,
+    Size,
+)
 from tightfit.png_text import parameters_text_of_png
 from tightfit.server_types import Model
 
@@ -149,6 +156,19 @@ def with_parameters(image: DrawnImage, given: ImageParameters) -> DrawnImage:
             )
         del told["strength"]
         notes = (*notes, "drawn over another image; give it as init_image")
+    dropped: tuple[str, ...] = ()
+    has_mask = told.get("mask") or told.get("outpaint")
+    if "mask_blur_px" in image.parameters and "mask_blur_px" not in given and not has_mask:
+        dropped = ("mask_blur_px", "inpaint_area", "inpaint_padding_px")
+        if told.get("init_image"):
+            if image.by_tightfit:
+                raise ValueError(
+                    "the image was drawn in a mask, which is not in it; give it as mask"
+                )
+            notes = (*notes, "drawn in a mask; give it as mask")
+    elif told.get("inpaint_area") == InpaintArea.WHOLE_IMAGE:
+        dropped = ("inpaint_padding_px",)
+    told = {name: value for name, value in told.items() if name not in dropped or name in given}
     return replace(image, parameters=told, notes=notes)
 
 
@@ -299,6 +319,7 @@ class _Reader:
         # Of an image that A1111 enlarged it is that of drawing over its own first image.
         if not any(n.startswith("hires") or n == "first pass size" for n in self._fields):
             told["strength"] = self._number("Denoising strength", float)
+        self._mask()
         size = self._pair("Size", "x")
         if size is not None:
             told["width_px"], told["height_px"] = size
@@ -307,6 +328,29 @@ class _Reader:
             told[name] = None if pair is None else Size(*pair)
         offset = self._pair("Crop top left", ",")
         told["crop_top_left"] = None if offset is None else Offset(*offset)
+
+    def _mask(self) -> None:
+        told = self._told
+        told["mask_blur_px"] = self._foreign_number("Mask blur")
+        area = self._fields.get("inpaint area", ("", ""))[1].lower()
+        if area in ("only masked", "whole picture"):
+            self._take("Inpaint area")
+        if area == "only masked":
+            told["inpaint_area"] = InpaintArea.MASKED
+            told["inpaint_padding_px"] = self._foreign_number("Masked area padding")
+        value = self._take("Outpaint") if self._by_tightfit else None
+        if value is not None:
+            sides = re.fullmatch(",".join(["(-?[0-9]{1,9})"] * 4), value)
+            if sides is None:
+                raise _no_value("Outpaint", value, "no four numbers")
+            told["outpaint"] = Margins(*map(int, sides.groups()))
+
+    def _foreign_number(self, name: str) -> Any:
+        """Other programs may mean something else by the name, or write fractions."""
+        value = self._fields.get(name.lower(), ("", ""))[1]
+        if self._by_tightfit or re.fullmatch(r"-?[0-9]{1,9}", value):
+            return self._number(name, int)
+        return None
 
     def _sampler(self) -> None:
         shown = self._take("Sampler")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from tightfit.image import Image
-from tightfit.parameters import Offset, PromptSyntax, Size
+from tightfit.parameters import InpaintArea, Margins, Offset, PromptSyntax, Size
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class ResolvedParameters:
     format, scope: how the weights of the model's UNet are packed
     vae_tile_px: side of the tiles that images are decoded in; 0: decoded whole
     strength: of init_image; 0 without one
+    inpaint_area: UNSPECIFIED without a mask; with MASKED width_px x height_px is what is drawn, and
+        each image has a size of its own
+    inpaint_padding_px: 0 without MASKED
     """
 
     model: str
@@ -43,6 +46,10 @@ class ResolvedParameters:
     timestep_spacing: str
     comma_backtrack_tokens: int
     strength: float
+    mask_blur_px: int
+    inpaint_area: InpaintArea
+    inpaint_padding_px: int
+    outpaint: Margins
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,23 @@ class Offset(NamedTuple):
     top_px: int
 
 
+class Margins(NamedTuple):
+    """Left, top, right and bottom, 0 to 2048 px each. A plain tuple is taken as well."""
+
+    left_px: int
+    top_px: int
+    right_px: int
+    bottom_px: int
+
+
+class InpaintArea(str, enum.Enum):
+    """What is drawn in: the whole image, or the surroundings of its mask alone."""
+
+    UNSPECIFIED = "unspecified"
+    WHOLE_IMAGE = "whole_image"
+    MASKED = "masked"
+
+
 class PromptSyntax(str, enum.Enum):
     """How prompts are read: with (weights:1.3), [less] and BREAK, or every character as text."""
 
@@ -118,7 +135,8 @@ class ImageParameters(TypedDict, total=False):
     ]
     strength: Annotated[
         float | None,
-        "above 0 to 1: how much of init_image is drawn anew; default: 0.3, with mask 0.9999",
+        "above 0 to 1: how much of init_image is drawn anew; default: 0.3, with mask or outpaint "
+        "0.9999",
     ]
     mask: Annotated[
         bytes | str | os.PathLike[str] | PIL.Image.Image | None,
@@ -127,6 +145,25 @@ class ImageParameters(TypedDict, total=False):
     ]
     keep_unmasked_pixels: Annotated[
         bool | None, "what mask keeps is init_image's to the pixel; default: True"
+    ]
+    mask_blur_px: Annotated[
+        int | None,
+        "blur the mask by a Gaussian of this radius, 0 to 256, so that its edge shows less; "
+        "default: 0",
+    ]
+    inpaint_area: Annotated[
+        InpaintArea | str | None,
+        '"whole_image", or "masked": the mask\'s surroundings alone are drawn, at width_px x '
+        "height_px (default: the model's), and the image keeps its own size; "
+        'default: "whole_image"',
+    ]
+    inpaint_padding_px: Annotated[
+        int | None, "how far those surroundings reach, 0 to 2048; default: 32"
+    ]
+    outpaint: Annotated[
+        Margins | tuple[int, int, int, int] | None,
+        "(left, top, right, bottom) in pixels: make init_image larger by so much, and draw there; "
+        "default: (0, 0, 0, 0)",
     ]
 
 
@@ -138,6 +175,11 @@ _ELSEWHERE = {
     "denoising_strength": "strength",
     "image": "init_image",
     "mask_image": "mask",
+    "mask_blur": "mask_blur_px",
+    "mask_blur_factor": "mask_blur_px",
+    "padding_mask_crop": "inpaint_padding_px",
+    "inpaint_full_res": "inpaint_area",
+    "inpaint_full_res_padding": "inpaint_padding_px",
     "cfg_scale": "guidance_scale",
     "generator": "seed",
     "guidance": "guidance_scale",

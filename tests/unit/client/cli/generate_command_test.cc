@@ -248,6 +248,48 @@ TEST_F(GenerateCommandTest, SendsWhatIsDrawnOver) {
   EXPECT_FALSE(seen.parameters().has_keep_unmasked_pixels());
 }
 
+TEST_F(GenerateCommandTest, SendsWhichPartOfItIsDrawn) {
+  v1::StreamImagesRequest seen;
+  const ScriptedServer server(
+      {.stream_images = [&](grpc::ServerContext&, const auto& request, StreamWriter& writer) {
+        seen = request;
+        return StreamWholeRequest(request, writer);
+      }});
+  std::ofstream(folder_.path() / "in.png") << "an image";
+  ASSERT_EQ(Generate(server, {"a worm", "--init-image", "in.png", "--mask", "in.png", "--mask-blur",
+                              "4", "--inpaint-area", "masked", "--inpaint-padding", "48",
+                              "--outpaint", "1,2,300,4"})
+                .exit_code,
+            0);
+  EXPECT_EQ(seen.parameters().mask_blur_px(), 4);
+  EXPECT_EQ(seen.parameters().inpaint_area(), v1::INPAINT_AREA_MASKED);
+  EXPECT_EQ(seen.parameters().inpaint_padding_px(), 48);
+  EXPECT_EQ(seen.parameters().outpaint().left_px(), 1);
+  EXPECT_EQ(seen.parameters().outpaint().top_px(), 2);
+  EXPECT_EQ(seen.parameters().outpaint().right_px(), 300);
+  EXPECT_EQ(seen.parameters().outpaint().bottom_px(), 4);
+  ASSERT_EQ(Generate(server, {"a worm", "--init-image", "in.png", "--inpaint-area", "whole-image"})
+                .exit_code,
+            0);
+  EXPECT_EQ(seen.parameters().inpaint_area(), v1::INPAINT_AREA_WHOLE_IMAGE);
+  EXPECT_FALSE(seen.parameters().has_mask_blur_px());
+  EXPECT_FALSE(seen.parameters().has_inpaint_padding_px());
+  EXPECT_FALSE(seen.parameters().has_outpaint());
+}
+
+TEST_F(GenerateCommandTest, RefusesMarginsThatAreNone) {
+  const ScriptedServer server({});
+  for (const char* const text : {"", "1", "1,2,3", "1,2,3,4,5", "1,2,3,", ",,,", "1;2;3;4",
+                                 "1,2,3,x", "1,2,3,99999999999", " 1,2,3,4", "1.5,2,3,4"}) {
+    const RunResult run = Generate(server, {"a worm", "--outpaint", text});
+    EXPECT_EQ(run.exit_code, 2) << text;
+    EXPECT_THAT(run.err, HasSubstr("--outpaint")) << text;
+  }
+  const RunResult area = Generate(server, {"a worm", "--inpaint-area", "all"});
+  EXPECT_EQ(area.exit_code, 2);
+  EXPECT_THAT(area.err, HasSubstr("--inpaint-area"));
+}
+
 TEST_F(GenerateCommandTest, NamesAnImageThatCannotBeRead) {
   const ScriptedServer server({});
   for (const char* const flag : {"--init-image", "--mask"}) {

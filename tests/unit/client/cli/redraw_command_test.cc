@@ -151,6 +151,57 @@ TEST_F(RedrawCommandTest, NeedsWhatTheImageWasDrawnOverAgain) {
   EXPECT_EQ(seen_.strength(), 0.5);
 }
 
+TEST_F(RedrawCommandTest, NeedsTheMaskThatTheImageWasDrawnInAgain) {
+  std::string text = kText;
+  text.replace(text.find("RNG: "), 0,
+               "Denoising strength: 0.7, Mask blur: 4, Inpaint area: Only masked, Masked area "
+               "padding: 48, ");
+  const std::string png = Png(text);
+  EXPECT_THAT(Generate({"--from-png", png}).err, HasSubstr("give it by --init-image"));
+  const RunResult run = Generate({"--from-png", png, "--init-image", png});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("was drawn in a mask, which is not in it; give it by --mask"));
+  ASSERT_EQ(Generate({"--from-png", png, "--init-image", png, "--mask", png, "-q"}).exit_code, 0);
+  EXPECT_EQ(seen_.mask_blur_px(), 4);
+  EXPECT_EQ(seen_.inpaint_area(), v1::INPAINT_AREA_MASKED);
+  EXPECT_EQ(seen_.inpaint_padding_px(), 48);
+  ASSERT_EQ(Generate({"--from-png", png, "--init-image", png, "--mask", png, "--inpaint-area",
+                      "whole-image"})
+                .exit_code,
+            0);
+  EXPECT_EQ(seen_.inpaint_area(), v1::INPAINT_AREA_WHOLE_IMAGE);
+  EXPECT_FALSE(seen_.has_inpaint_padding_px()) << "which goes with the other";
+}
+
+TEST_F(RedrawCommandTest, MakesTheImageLargerAgain) {
+  std::string text = kText;
+  text.replace(text.find("RNG: "), 0, "Denoising strength: 0.7, Mask blur: 0, ");
+  text.replace(text.find("Version: "), 0, "Outpaint: \"0,8,16,0\", ");
+  const std::string png = Png(text);
+  ASSERT_EQ(Generate({"--from-png", png, "--init-image", png, "-q"}).exit_code, 0);
+  EXPECT_EQ(seen_.outpaint().left_px(), 0);
+  EXPECT_EQ(seen_.outpaint().top_px(), 8);
+  EXPECT_EQ(seen_.outpaint().right_px(), 16);
+  EXPECT_FALSE(seen_.has_mask());
+}
+
+TEST_F(RedrawCommandTest, NotesThatAnotherProgramDrewInAMask) {
+  const std::string png =
+      Png("a\nSteps: 9, Sampler: Euler, Seed: 1, RNG: CPU, Denoising strength: 0.7, Model: apples, "
+          "Mask blur: 4, Inpaint area: Only masked, Masked area padding: 32, Version: v1.10.1");
+  const RunResult run = Generate({"--from-png", png, "--init-image", png});
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_THAT(run.err, HasSubstr("drawn in a mask; give it by --mask"));
+  EXPECT_FALSE(seen_.has_mask_blur_px());
+  EXPECT_FALSE(seen_.has_inpaint_area());
+  EXPECT_FALSE(seen_.has_inpaint_padding_px());
+  ASSERT_EQ(Generate({"--from-png", png, "--init-image", png, "--mask", png}).exit_code, 0);
+  EXPECT_EQ(seen_.mask_blur_px(), 4);
+  EXPECT_EQ(seen_.inpaint_area(), v1::INPAINT_AREA_MASKED);
+  ASSERT_EQ(Generate({"--from-png", png}).exit_code, 0);
+  EXPECT_FALSE(seen_.has_mask_blur_px());
+}
+
 TEST_F(RedrawCommandTest, NotesThatAnotherProgramDrewOverAnImage) {
   const RunResult run = Generate(
       {"--from-png", Png("a\nSteps: 9, Sampler: Euler, Seed: 1, RNG: CPU, Denoising strength: 0.7, "

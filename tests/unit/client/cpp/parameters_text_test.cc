@@ -32,8 +32,48 @@ DrawnImage Foreign(const std::string& sampler, const std::string& more = "") {
 TEST(ParametersTextTest, ReadsTheStrengthOfWhatWasDrawnOver) {
   const DrawnImage image = Foreign("Euler", ", Denoising strength: 0.7, Mask blur: 4");
   EXPECT_EQ(image.request.strength, 0.7);
-  EXPECT_THAT(image.notes, ElementsAre("not done here: Mask blur: 4"));
+  EXPECT_EQ(image.request.mask_blur_px, 4);
+  EXPECT_THAT(image.notes, IsEmpty());
   EXPECT_EQ(Foreign("Euler").request.strength, std::nullopt);
+}
+
+TEST(ParametersTextTest, ReadsWhichPartWasDrawn) {
+  const std::string area = ", Mask blur: 4, Inpaint area: Only masked, Masked area padding: 48";
+  DrawnImage image = Foreign("Euler", area);
+  EXPECT_EQ(image.request.inpaint_area, InpaintArea::kMasked);
+  EXPECT_EQ(image.request.inpaint_padding_px, 48);
+  EXPECT_THAT(image.notes, IsEmpty());
+  image = Foreign("Euler", ", Mask blur: 4, Inpaint area: Whole picture");
+  EXPECT_EQ(image.request.inpaint_area, std::nullopt);
+  EXPECT_THAT(image.notes, IsEmpty());
+  // What is written otherwise is another program's.
+  image = Foreign("Euler", ", Mask blur: 4.5, Inpaint area: Padded, Outpaint: left");
+  EXPECT_EQ(image.request.mask_blur_px, std::nullopt);
+  EXPECT_EQ(image.request.inpaint_area, std::nullopt);
+  EXPECT_EQ(image.request.outpaint.has_value(), false);
+  EXPECT_THAT(image.notes,
+              ElementsAre("not done here: Mask blur: 4.5", "not done here: Inpaint area: Padded",
+                          "not done here: Outpaint: left"));
+}
+
+TEST(ParametersTextTest, ReadsMarginsOfItsOwnAlone) {
+  const auto own = [](const std::string& value) {
+    return RequestFromParametersText("a\nSteps: 1, Sampler: Euler, Seed: 1, RNG: CPU, Outpaint: " +
+                                     value + ", Version: tightfit 0.1.0");
+  };
+  const Result<DrawnImage> image = own("\"1,2,3,4\"");
+  ASSERT_TRUE(image.ok()) << image.status().message();
+  ASSERT_TRUE(image->request.outpaint.has_value());
+  EXPECT_EQ(image->request.outpaint->left_px, 1);
+  EXPECT_EQ(image->request.outpaint->top_px, 2);
+  EXPECT_EQ(image->request.outpaint->right_px, 3);
+  EXPECT_EQ(image->request.outpaint->bottom_px, 4);
+  for (const char* const bad :
+       {"1", "\"1,2,3\"", "\"1,2,3,4,5\"", "\"1,2,3,x\"", "\",,,\"", "\"1,2,3,99999999999\""}) {
+    const Result<DrawnImage> refused = own(bad);
+    ASSERT_FALSE(refused.ok()) << bad;
+    EXPECT_THAT(refused.status().message(), HasSubstr("which is no four numbers")) << bad;
+  }
 }
 
 TEST(ParametersTextTest, TakesTheStrengthOfAnEnlargementForNoDrawingOver) {

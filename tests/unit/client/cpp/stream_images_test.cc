@@ -155,7 +155,11 @@ TEST(StreamImagesTest, SendsEveryFieldThatIsSet) {
                            .init_image = std::string("a\0b", 3),
                            .strength = 0.7,
                            .mask = "white",
-                           .keep_unmasked_pixels = false})
+                           .keep_unmasked_pixels = false,
+                           .mask_blur_px = 4,
+                           .inpaint_area = InpaintArea::kMasked,
+                           .inpaint_padding_px = 16,
+                           .outpaint = Margins{1, 2, 3, 4}})
                   .ok());
   const v1::ImageParameters& parameters = seen.parameters();
   EXPECT_EQ(seen.request_id(), "id-9");
@@ -192,6 +196,13 @@ TEST(StreamImagesTest, SendsEveryFieldThatIsSet) {
   EXPECT_EQ(parameters.mask(), "white");
   EXPECT_TRUE(parameters.has_keep_unmasked_pixels());
   EXPECT_FALSE(parameters.keep_unmasked_pixels());
+  EXPECT_EQ(parameters.mask_blur_px(), 4);
+  EXPECT_EQ(parameters.inpaint_area(), v1::INPAINT_AREA_MASKED);
+  EXPECT_EQ(parameters.inpaint_padding_px(), 16);
+  EXPECT_EQ(parameters.outpaint().left_px(), 1);
+  EXPECT_EQ(parameters.outpaint().top_px(), 2);
+  EXPECT_EQ(parameters.outpaint().right_px(), 3);
+  EXPECT_EQ(parameters.outpaint().bottom_px(), 4);
 }
 
 TEST(StreamImagesTest, LeavesAbsentFieldsUnset) {
