@@ -270,6 +270,7 @@ Result<FidelityResult> RunFidelity(const FidelityOptions& options, const std::st
   DeviceRuntime runtime(
       "cpu", options.thread_count > 0 ? options.thread_count : ReadCpuShare().thread_count(),
       /*host_cache_bytes=*/0);
+  runtime.LeaveCostsOut();
   runtime.InitThread();
   const OpenMpWaiting waiting(/*sleeps_always=*/false, {});
   return Run(runtime, options, stop, on_progress).Measure();

@@ -240,6 +240,7 @@ Result<Sensitivity> MeasureSensitivity(const FidelityOptions& options, const std
   DeviceRuntime runtime(
       "cpu", options.thread_count > 0 ? options.thread_count : ReadCpuShare().thread_count(),
       /*host_cache_bytes=*/0);
+  runtime.LeaveCostsOut();
   runtime.InitThread();
   const OpenMpWaiting waiting(/*sleeps_always=*/false, {});
   return TrialRun(runtime, options, stop, on_progress).Measure();

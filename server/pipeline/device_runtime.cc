@@ -102,6 +102,7 @@ Result<std::shared_ptr<const ClipTokenizer>> DeviceRuntime::Tokenizer(
 
 Result<RequestCosts> DeviceRuntime::Costs(const std::vector<std::string>& content_keys,
                                           const std::function<Result<RequestCosts>()>& measure) {
+  if (leaves_costs_out_) return RequestCosts();
   if (const auto found = costs_.find(content_keys); found != costs_.end()) return found->second;
   const std::string key = ProfileKey(device_, content_keys);
   std::optional<RequestCosts> costs = profiles_.Find(key);

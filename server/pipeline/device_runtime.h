@@ -37,6 +37,9 @@ class DeviceRuntime {
   DeviceRuntime(const DeviceRuntime&) = delete;
   DeviceRuntime& operator=(const DeviceRuntime&) = delete;
 
+  // From now on Costs measures nothing and gives none: for programs that admit no requests.
+  void LeaveCostsOut() { leaves_costs_out_ = true; }
+
   const std::string& device() const { return device_; }
   WeightStore& weights() { return *weights_; }
 
@@ -64,6 +67,7 @@ class DeviceRuntime {
   std::map<std::string, std::weak_ptr<const ClipTokenizer>> tokenizers_;
   std::map<std::vector<std::string>, RequestCosts> costs_;
   const ProfileCache profiles_;
+  bool leaves_costs_out_ = false;
 };
 
 // "2.11.0"

@@ -19,6 +19,12 @@ SERVER = BUILD / "bin" / "tightfit-server"
 CLI = BUILD / "bin" / "tightfit"
 
 
+def profile_dir() -> Path:
+    """Where servers of this very program keep what models were measured to take."""
+    status = SERVER.stat()
+    return BUILD / "test-profiles" / f"{status.st_size}-{status.st_mtime_ns}"
+
+
 class ServerProcess:
     """A running tightfit-server. Use as a context manager: leaving stops it with SIGTERM."""
 
@@ -50,6 +56,8 @@ class ServerProcess:
             str(self._address_file),
             *flags,
         ]
+        if "--profile-dir" not in flags:
+            arguments += ["--profile-dir", str(profile_dir())]
         for model in models:
             loading = "" if "preload=" in model else ",preload=true"
             arguments += ["--model", model + loading]

@@ -53,7 +53,7 @@ def small_base(tiny_pipeline_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     configs = {component: read(f"{component}/config.json") for component in COMPONENTS}
     small = (read("model_index.json"), configs, read("scheduler/scheduler_config.json"))
-    monkeypatch.setattr(random_base, "sdxl_base", lambda: small)
+    monkeypatch.setattr(random_base, "bundled", lambda family: small)
 
 
 def test_bf16_graphs_alone_are_exported_with_an_fp32_vae(

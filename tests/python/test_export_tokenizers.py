@@ -10,6 +10,7 @@ from transformers import CLIPTokenizer
 
 from tightfit_export.clip_vocabulary import packaged_vocabulary
 from tightfit_export.errors import SourceError, VerificationError
+from tightfit_export.families import SDXL
 from tightfit_export.tokenizer_files import FILES, read_vocabulary, write_vocabulary
 from tightfit_export.tokenizer_verification import verify
 
@@ -64,7 +65,7 @@ def test_the_older_layout_becomes_the_same_files(
     write_vocabulary(tmp_path / name, read_vocabulary(source, 49408))
     for file in FILES:
         assert (tmp_path / name / file).read_bytes() == (tiny_model_dir / name / file).read_bytes()
-    verify(tmp_path / name, source)
+    verify(tmp_path / name, source, SDXL.pad_tokens[name])
 
 
 def test_the_packaged_vocabulary_is_clips() -> None:
@@ -122,4 +123,4 @@ def test_a_tokenizer_that_gives_other_ids_fails_its_verification(
     vocabulary.merges.remove(("a", "n</w>"))
     write_vocabulary(tmp_path / "tokenizer", vocabulary)
     with pytest.raises(VerificationError, match="unlike the source"):
-        verify(tmp_path / "tokenizer", tiny_pipeline_dir / "tokenizer")
+        verify(tmp_path / "tokenizer", tiny_pipeline_dir / "tokenizer", "!")

@@ -113,8 +113,10 @@ def dtype_and_measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.
     dtype, weights = request.param
     model = f"a={MODEL},format={weights},compute_dtype={dtype}"
     folder = tmp_path_factory.mktemp("server")
-    with ServerProcess(folder, [model]) as server, Client(server.address) as client:
-        yield dtype, Measured(server, client)
+    own = str(folder / "profiles")  # predictions are those of a load that measures
+    with ServerProcess(folder, [model], "--profile-dir", own) as server:
+        with Client(server.address) as client:
+            yield dtype, Measured(server, client)
 
 
 def test_of_every_shape_at_least_what_is_taken_is_predicted(dtype_and_measured) -> None:

@@ -273,6 +273,7 @@ int Main(const char* jobs_path, const char* summary_path, const char* device_nam
     return 1;
   }
   DeviceRuntime runtime(device->name, 0, 0);
+  runtime.LeaveCostsOut();
   runtime.InitThread();
   ProbedModel probed(&runtime);
   Json jobs = Json::array();

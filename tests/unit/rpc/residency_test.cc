@@ -159,7 +159,7 @@ TEST_F(ResidencyTest, WhatNeverFitsIsRefusedWithItsBytes) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   const ErrorDetails details = DetailsOf(status);
   EXPECT_EQ(details.info->reason(), "EXCEEDS_DEVICE_MEMORY");
-  EXPECT_EQ(details.info->metadata().at("needed_bytes"), "1310");
+  EXPECT_EQ(details.info->metadata().at("needed_bytes"), "1300");
   EXPECT_EQ(details.info->metadata().at("total_bytes"), "1210");
 }
 
@@ -222,7 +222,7 @@ TEST_F(ResidencyTest, AnEstimateDoesNothingAndTellsEverything) {
   EXPECT_EQ(response.admission(), v1::EstimateImagesResponse::ADMISSION_NOW);
   EXPECT_EQ(response.parameters().width_px(), 64);
   EXPECT_EQ(response.weight_bytes(), kWeightBytes);
-  EXPECT_EQ(response.load_scratch_bytes(), 10);
+  EXPECT_EQ(response.load_scratch_bytes(), 0);
   EXPECT_EQ(response.denoise_bytes(), 4 * kRowBytes);
   EXPECT_EQ(response.request_bytes(), 4 * kRowBytes);
   EXPECT_TRUE(response.is_measured());

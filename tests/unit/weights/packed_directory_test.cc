@@ -87,6 +87,8 @@ std::string DataOf(const std::string& file) {
 
 TEST_F(PackedDirectoryTest, TheVaeEncoderGoesThroughAndCountsInNoHash) {
   auto& encoder = manifest_["components"]["vae_encoder"];
+  encoder["inputs"] = {"image"};
+  encoder["outputs"] = {"moments"};
   encoder["parameter_count"] = 12;
   encoder["weights"] = Write("vae_encoder.safetensors", sample_.bytes());
   encoder["graphs"]["fp32"] = Write("vae_encoder.fp32.ts", "the encoder's graph");
