@@ -15,7 +15,7 @@ from server_process import DEVICE, ROOT, ServerProcess, metric_values
 MODEL = ROOT / "deploy" / "models" / "emoji-xl" / "model"
 MIB = 1 << 20
 # One model of 50 to 56 MiB with its requests at a time.
-LIMIT_MIB = 75
+LIMIT_MIB = 68
 MODELS = {"a": "hf8", "b": "hf12", "c": "e2m5r"}
 # Largest share by which a prediction may miss what a request really took, in fp32.
 MAX_PREDICTION_ERROR = 0.05
