@@ -323,7 +323,6 @@ REPORTS: dict[str, Report] = {
     "an edm checkpoint": Report(
         file(lambda t: t | {"edm_mean": torch.zeros(4)}), refused=("EDM model",)
     ),
-    "an lcm unet": Report(unet_with(time_cond_proj_dim=256)),
     "x0 prediction": Report(
         scheduler(EULER, **SDXL | {"prediction_type": "sample"}), refused=("'sample'",)
     ),
