@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tightfit_export.errors import SourceError
@@ -56,22 +56,19 @@ class Family:
         return "text_embeds" in self.unet_inputs
 
 
-_SD_PIPELINES = (
-    "StableDiffusionPipeline",
-    "StableDiffusionImg2ImgPipeline",
-    "StableDiffusionInpaintPipeline",
-)
-_SD_CLASSES = {
-    "unet": "UNet2DConditionModel",
-    "text_encoder": "CLIPTextModel",
-    "vae": "AutoencoderKL",
-}
-
 SD1 = Family(
     name="sd1",
     shown="Stable Diffusion 1.x",
-    pipeline_classes=_SD_PIPELINES,
-    classes=_SD_CLASSES,
+    pipeline_classes=(
+        "StableDiffusionPipeline",
+        "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+    ),
+    classes={
+        "unet": "UNet2DConditionModel",
+        "text_encoder": "CLIPTextModel",
+        "vae": "AutoencoderKL",
+    },
     tokenizers={"text_encoder": "tokenizer"},
     pad_tokens={"tokenizer": "<|endoftext|>"},
     unet_inputs=_TEXT,
@@ -79,18 +76,7 @@ SD1 = Family(
     guidance_scale=7.5,
     is_text_normed=True,
 )
-SD2 = Family(
-    name="sd2",
-    shown="Stable Diffusion 2.x",
-    pipeline_classes=_SD_PIPELINES,
-    classes=_SD_CLASSES,
-    tokenizers={"text_encoder": "tokenizer"},
-    pad_tokens={"tokenizer": "!"},
-    unet_inputs=_TEXT,
-    scaling_factor=0.18215,
-    guidance_scale=7.5,
-    is_text_normed=True,
-)
+SD2 = replace(SD1, name="sd2", shown="Stable Diffusion 2.x", pad_tokens={"tokenizer": "!"})
 SDXL = Family(
     name="sdxl",
     shown="SDXL",
